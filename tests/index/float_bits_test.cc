@@ -1,0 +1,59 @@
+#include "index/float_bits.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+namespace dime {
+namespace {
+
+// By the definition of binary16, in arithmetic instead of bits.
+float Float16ByArithmetic(uint16_t bits) {
+  const int exponent = (bits >> 10) & 31;
+  const float fraction = static_cast<float>(bits & 1023) / 1024.0f;
+  float magnitude;
+  if (exponent == 31) {
+    magnitude = fraction == 0 ? std::numeric_limits<float>::infinity()
+                              : std::numeric_limits<float>::quiet_NaN();
+  } else if (exponent == 0) {
+    magnitude = std::ldexp(fraction, -14);
+  } else {
+    magnitude = std::ldexp(1 + fraction, exponent - 15);
+  }
+  return bits & 0x8000 ? -magnitude : magnitude;
+}
+
+TEST(FloatBitsTest, WidensEveryFloat16) {
+  for (int bits = 0; bits < 65536; ++bits) {
+    const float expected = Float16ByArithmetic(static_cast<uint16_t>(bits));
+    const float actual = Float16ToFloat(static_cast<uint16_t>(bits));
+    if (std::isnan(expected)) {
+      ASSERT_TRUE(std::isnan(actual)) << bits;
+    } else {
+      ASSERT_EQ(actual, expected) << bits;
+      ASSERT_EQ(std::signbit(actual), std::signbit(expected)) << bits;
+    }
+  }
+}
+
+TEST(FloatBitsTest, WidensBfloat16) {
+  EXPECT_EQ(Bfloat16ToFloat(0x3f80), 1.0f);
+  EXPECT_EQ(Bfloat16ToFloat(0xc049), -3.140625f);
+  EXPECT_TRUE(std::isinf(Bfloat16ToFloat(0x7f80)));
+  EXPECT_TRUE(std::isnan(Bfloat16ToFloat(0x7fc0)));
+}
+
+TEST(FloatBitsTest, FindsTheFirstNonFiniteValueAnywhere) {
+  std::vector<float> values(5000, std::numeric_limits<float>::max());
+  EXPECT_EQ(FindNonFinite(values), -1);
+  EXPECT_EQ(FindNonFinite({}), -1);
+  values[4999] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(FindNonFinite(values), 4999);
+  values[1024] = -std::numeric_limits<float>::infinity();
+  EXPECT_EQ(FindNonFinite(values), 1024);
+}
+
+}  // namespace
+}  // namespace dime
