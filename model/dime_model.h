@@ -1,0 +1,37 @@
+#ifndef DIME_MODEL_DIME_MODEL_H_
+#define DIME_MODEL_DIME_MODEL_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "model/caption_encoder.h"
+#include "model/image_encoder.h"
+#include "model/model_info.h"
+#include "model/pair_scorer.h"
+
+namespace dime {
+
+// A model directory, loaded: DIME's encoders and its pair scorer on one device, behind interfaces
+// that carry no LibTorch types. Thread-safe.
+class DimeModel {
+ public:
+  struct Options {
+    // "cpu", "cuda", "cuda:N", or "auto": the first CUDA device if there is one, else the CPU.
+    std::string device = "auto";
+  };
+  // NOT_FOUND, INVALID_ARGUMENT (naming files, and every missing, unexpected or wrongly shaped
+  // tensor) or FAILED_PRECONDITION (a device that is not there).
+  static absl::StatusOr<std::unique_ptr<DimeModel>> Load(const std::string& directory,
+                                                         const Options& options);
+  virtual ~DimeModel() = default;
+
+  virtual const ModelInfo& info() const = 0;
+  virtual const CaptionEncoder& caption_encoder() const = 0;
+  virtual const ImageEncoder& image_encoder() const = 0;
+  virtual const PairScorer& pair_scorer() const = 0;
+};
+
+}  // namespace dime
+
+#endif  // DIME_MODEL_DIME_MODEL_H_

@@ -1,0 +1,66 @@
+#ifndef DIME_MODEL_PAIR_SCORER_H_
+#define DIME_MODEL_PAIR_SCORER_H_
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "index/features.h"
+#include "model/model_info.h"
+
+namespace dime {
+
+// One modality of a gallery where a PairScorer wants it: its local features resident on the
+// scorer's device. Made by PairScorer::MakeBank(), used only with the scorer that made it.
+// Immutable, hence thread-safe.
+class FeatureBank {
+ public:
+  virtual ~FeatureBank() = default;
+  virtual Modality modality() const = 0;
+  virtual int64_t count() const = 0;
+};
+
+// One query against rows of a bank of the other modality.
+struct ScoringRequest {
+  EncodedItemsView query;          // count = 1
+  const FeatureBank* bank = nullptr;
+  absl::Span<const int64_t> rows;  // (K), each within the bank; repeats are allowed
+  ScoreMode mode = ScoreMode::kEnsemble;
+  bool want_paths = false;
+};
+
+// The answer, in the order of the request's rows. Arrays by Direction; those that the mode does not
+// use stay empty.
+struct PairScores {
+  std::array<std::vector<float>, kNumDirections> scores;  // (K), cosines in [-1, 1]
+  // (K, 36) path weights, only where wanted; see kNumPathWeights.
+  std::array<std::vector<float>, kNumDirections> paths;
+
+  // (K): the one direction's scores, or the mean of both.
+  std::vector<float> Combined() const;
+};
+
+// The second stage: DIME's routed cross-modal cells over (query, candidate) pairs. One interface
+// between the pipeline and whatever computes: the modules, or kernels compared with them.
+// Implementations are thread-safe. A pair's score does not depend on what else is in the call
+// beyond rounding.
+class PairScorer {
+ public:
+  virtual ~PairScorer() = default;
+
+  // Moves features to the device. The view must outlive the bank: on the CPU it is used in place.
+  virtual absl::StatusOr<std::unique_ptr<FeatureBank>> MakeBank(
+      const EncodedItemsView& features) const = 0;
+
+  // Scores several requests in one launch, an answer each. INVALID_ARGUMENT for a mode that the
+  // model does not serve or shapes that do not fit.
+  virtual absl::StatusOr<std::vector<PairScores>> Score(
+      absl::Span<const ScoringRequest> requests) const = 0;
+};
+
+}  // namespace dime
+
+#endif  // DIME_MODEL_PAIR_SCORER_H_
