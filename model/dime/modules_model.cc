@@ -1,0 +1,354 @@
+#include "model/dime/modules_model.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "index/status_macros.h"
+#include "model/dime/device.h"
+
+namespace dime {
+namespace {
+
+// Items encoded, and pairs scored, in one pass. On a CPU a pass is kept near the caches' size; on a
+// device large enough to fill it.
+constexpr int64_t kEncodeBatch = 64;
+constexpr int64_t kCpuPairs = 64;
+constexpr int64_t kDevicePairs = 2048;
+
+// Runs `function`, turning LibTorch's exceptions into a status.
+template <typename Function>
+auto CatchTorch(Function&& function) -> decltype(function()) {
+  try {
+    return function();
+  } catch (const c10::OutOfMemoryError& error) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat("out of device memory: ", error.what_without_backtrace()));
+  } catch (const c10::Error& error) {
+    return absl::InternalError(absl::StrCat("LibTorch: ", error.what_without_backtrace()));
+  } catch (const std::exception& error) {
+    return absl::InternalError(absl::StrCat("LibTorch: ", error.what()));
+  }
+}
+
+torch::Tensor BorrowFloats(absl::Span<const float> values, std::vector<int64_t> shape) {
+  // from_blob takes no const; nothing here writes.
+  return torch::from_blob(const_cast<float*>(values.data()), shape, torch::kFloat32);
+}
+
+void AppendFloats(const torch::Tensor& tensor, std::vector<float>& out) {
+  const torch::Tensor values = tensor.to(torch::kCPU, torch::kFloat32).contiguous();
+  out.insert(out.end(), values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
+}
+
+// The first stage's embedding of each item: the directions' global vectors side by side, as unit
+// rows, so that its inner product is the mean of the directions' own cosines.
+void FillCoarse(EncodedItems& items) {
+  items.coarse_dim = 0;
+  for (const DirectionFeatures& part : items.directions) items.coarse_dim += part.embed_size;
+  items.coarse.resize(items.count * items.coarse_dim);
+  for (int64_t i = 0; i < items.count; ++i) {
+    float* const row = items.coarse.data() + i * items.coarse_dim;
+    float* out = row;
+    for (const DirectionFeatures& part : items.directions) {
+      const float* global = part.global.data() + i * part.embed_size;
+      double square = 0;
+      for (int e = 0; e < part.embed_size; ++e) square += double{global[e]} * global[e];
+      // A part that is zero throughout stays zero.
+      const float scale = square > 0 ? static_cast<float>(1 / std::sqrt(square)) : 0;
+      for (int e = 0; e < part.embed_size; ++e) *out++ = global[e] * scale;
+    }
+    double square = 0;
+    for (int c = 0; c < items.coarse_dim; ++c) square += double{row[c]} * row[c];
+    const float scale = square > 0 ? static_cast<float>(1 / std::sqrt(square)) : 0;
+    for (int c = 0; c < items.coarse_dim; ++c) row[c] *= scale;
+  }
+}
+
+// A gallery's features on the model's device; on the CPU where they lie.
+class TensorBank : public FeatureBank {
+ public:
+  struct Part {
+    torch::Tensor local;   // (count, positions, E) float32
+    torch::Tensor global;  // (count, E)
+  };
+
+  TensorBank(const EncodedItemsView& features, torch::Device device)
+      : modality_(features.modality), count_(features.count), positions_(features.positions) {
+    for (Direction direction : kDirections) {
+      const DirectionFeaturesView& from = features.of(direction);
+      if (from.embed_size == 0) continue;
+      Part& part = parts_[static_cast<int>(direction)];
+      part.local =
+          BorrowFloats(from.local, {count_, positions_, from.embed_size}).to(device);
+      part.global = BorrowFloats(from.global, {count_, from.embed_size}).to(device);
+    }
+    lengths_ = torch::empty({count_}, torch::kLong);
+    std::copy(features.lengths.begin(), features.lengths.end(), lengths_.data_ptr<int64_t>());
+    lengths_ = lengths_.to(device);
+  }
+
+  Modality modality() const override { return modality_; }
+  int64_t count() const override { return count_; }
+  const Part& of(Direction direction) const { return parts_[static_cast<int>(direction)]; }
+  const torch::Tensor& lengths() const { return lengths_; }
+  int positions() const { return positions_; }
+
+ private:
+  const Modality modality_;
+  const int64_t count_;
+  const int positions_;
+  std::array<Part, kNumDirections> parts_;
+  torch::Tensor lengths_;  // (count) int64
+};
+
+// (P) lengths -> (P, L) bool, true at valid positions.
+torch::Tensor ValidPositions(const torch::Tensor& lengths, int64_t positions) {
+  return torch::arange(positions, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1);
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<DimeModel>> DimeModel::Load(const std::string& directory,
+                                                           const Options& options) {
+  return CatchTorch([&]() -> absl::StatusOr<std::unique_ptr<DimeModel>> {
+    ASSIGN_OR_RETURN(const torch::Device device, ParseDevice(options.device));
+    ASSIGN_OR_RETURN(std::unique_ptr<Network> network, Network::Load(directory, device));
+    const std::filesystem::path path = std::filesystem::absolute(directory).lexically_normal();
+    const std::string name =
+        path.has_filename() ? path.filename() : path.parent_path().filename();
+    return std::make_unique<ModulesModel>(std::move(network), name);
+  });
+}
+
+ModulesModel::ModulesModel(std::unique_ptr<Network> network, std::string name)
+    : network_(std::move(network)) {
+  const ModelConfig& config = network_->config();
+  info_.name = std::move(name);
+  info_.fingerprint = network_->fingerprint();
+  info_.device = network_->device().str();
+  info_.max_words = config.max_words;
+  info_.num_regions = config.num_regions;
+  info_.feature_dim = network_->feature_dim();
+  for (Direction direction : kDirections) {
+    const std::optional<DirectionConfig>& part = config.of(direction);
+    if (!part.has_value()) continue;
+    info_.directions[static_cast<int>(direction)] = {
+        .embed_size = part->embed_size,
+        .num_heads = part->num_heads,
+        .raw_feature_norm = part->raw_feature_norm,
+        .lambda_softmax = static_cast<float>(part->lambda_softmax)};
+    info_.coarse_dim += part->embed_size;
+  }
+}
+
+absl::StatusOr<bool> ModulesModel::IsTruncated(const std::string& caption) const {
+  const Direction direction = network_->Has(Direction::kI2t) ? Direction::kI2t : Direction::kT2i;
+  ASSIGN_OR_RETURN(
+      const WordPieceTokenizer::Encoding encoding,
+      network_->backbone(direction).tokenizer->Encode(caption, info_.max_words));
+  return encoding.truncated;
+}
+
+absl::StatusOr<EncodedItems> ModulesModel::EncodeCaptions(
+    absl::Span<const std::string> captions) const {
+  return CatchTorch([&]() -> absl::StatusOr<EncodedItems> {
+    c10::InferenceMode inference;
+    EncodedItems items{.modality = Modality::kCaption,
+                       .count = static_cast<int64_t>(captions.size()),
+                       .positions = info_.max_words};
+    for (size_t first = 0; first < captions.size(); first += kEncodeBatch) {
+      const absl::Span<const std::string> batch = captions.subspan(first, kEncodeBatch);
+      // Directions with one backbone share its states.
+      const TextBackbone* computed = nullptr;
+      torch::Tensor states;
+      for (Direction direction : kDirections) {
+        if (!network_->Has(direction)) continue;
+        const TextBackbone& backbone = network_->backbone(direction);
+        if (computed != &backbone) {
+          ASSIGN_OR_RETURN(const TokenBatch tokens,
+                           TokenBatch::Make(*backbone.tokenizer, batch, info_.max_words));
+          if (computed == nullptr) {
+            const int64_t* lengths = tokens.lengths.data_ptr<int64_t>();
+            items.lengths.insert(items.lengths.end(), lengths, lengths + batch.size());
+          }
+          states = Bert(backbone.bert)
+                       ->forward(tokens.ids.to(network_->device()),
+                                 tokens.lengths.to(network_->device()));
+          computed = &backbone;
+        }
+        const TextHeadsImpl::Output output = network_->direction(direction).text->forward(states);
+        DirectionFeatures& part = items.directions[static_cast<int>(direction)];
+        part.embed_size = network_->config().of(direction)->embed_size;
+        AppendFloats(output.words, part.local);
+        AppendFloats(output.sentence, part.global);
+      }
+    }
+    FillCoarse(items);
+    return items;
+  });
+}
+
+absl::StatusOr<EncodedItems> ModulesModel::EncodeImages(int64_t count, int num_regions,
+                                                        absl::Span<const float> features) const {
+  return CatchTorch([&]() -> absl::StatusOr<EncodedItems> {
+    if (count < 0 || num_regions < 1 ||
+        features.size() != static_cast<size_t>(count) * num_regions * info_.feature_dim) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(features.size(), " values are not ", count, " images of ", num_regions,
+                       " regions with ", info_.feature_dim, " features"));
+    }
+    c10::InferenceMode inference;
+    EncodedItems items{
+        .modality = Modality::kImage, .count = count, .positions = num_regions};
+    items.lengths.assign(count, num_regions);
+    const torch::Tensor all = BorrowFloats(features, {count, num_regions, info_.feature_dim});
+    for (int64_t first = 0; first < count; first += kEncodeBatch) {
+      const torch::Tensor batch =
+          all.narrow(0, first, std::min(kEncodeBatch, count - first)).to(network_->device());
+      for (Direction direction : kDirections) {
+        if (!network_->Has(direction)) continue;
+        const ImageHeadsImpl::Output output = network_->direction(direction).image->forward(batch);
+        DirectionFeatures& part = items.directions[static_cast<int>(direction)];
+        part.embed_size = network_->config().of(direction)->embed_size;
+        AppendFloats(output.regions, part.local);
+        AppendFloats(output.image, part.global);
+      }
+    }
+    FillCoarse(items);
+    return items;
+  });
+}
+
+absl::StatusOr<std::unique_ptr<FeatureBank>> ModulesModel::MakeBank(
+    const EncodedItemsView& features) const {
+  return CatchTorch([&]() -> absl::StatusOr<std::unique_ptr<FeatureBank>> {
+    for (Direction direction : kDirections) {
+      const int expected = info_.directions[static_cast<int>(direction)].embed_size;
+      if (features.of(direction).embed_size != expected) {
+        return absl::InvalidArgumentError(
+            absl::StrCat(DirectionName(direction), " features are ",
+                         features.of(direction).embed_size, " wide, the model's ", expected));
+      }
+    }
+    return std::make_unique<TensorBank>(features, network_->device());
+  });
+}
+
+absl::Status ModulesModel::CheckRequest(const ScoringRequest& request) const {
+  if (dynamic_cast<const TensorBank*>(request.bank) == nullptr) {
+    return absl::InvalidArgumentError("the feature bank was not made by this scorer");
+  }
+  if (request.query.count != 1 ||
+      request.query.modality != OtherModality(request.bank->modality())) {
+    return absl::InvalidArgumentError("the query must be one item of the other modality");
+  }
+  if (!info_.Serves(request.mode)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the model has no ", ScoreModeName(request.mode), " scores"));
+  }
+  for (int64_t row : request.rows) {
+    if (row < 0 || row >= request.bank->count()) {
+      return absl::InvalidArgumentError(absl::StrCat("row ", row, " is outside the gallery's ",
+                                                     request.bank->count(), " items"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<PairScores>> ModulesModel::Score(
+    absl::Span<const ScoringRequest> requests) const {
+  return CatchTorch([&]() -> absl::StatusOr<std::vector<PairScores>> {
+    for (const ScoringRequest& request : requests) RETURN_IF_ERROR(CheckRequest(request));
+    c10::InferenceMode inference;
+    std::vector<PairScores> results(requests.size());
+    for (Direction direction : kDirections) {
+      if (network_->Has(direction)) {
+        ScoreDirection(requests, direction, absl::MakeSpan(results));
+      }
+    }
+    return results;
+  });
+}
+
+void ModulesModel::ScoreDirection(absl::Span<const ScoringRequest> requests, Direction direction,
+                                  absl::Span<PairScores> results) const {
+  const torch::Device device = network_->device();
+  const int d = static_cast<int>(direction);
+  // Requests over one bank whose queries have one shape share a launch; in the service all requests
+  // of one kind do.
+  std::vector<bool> done(requests.size(), false);
+  for (size_t begin = 0; begin < requests.size(); ++begin) {
+    if (done[begin] || !Uses(requests[begin].mode, direction)) continue;
+    const auto& bank = static_cast<const TensorBank&>(*requests[begin].bank);
+    const int positions = requests[begin].query.positions;
+    std::vector<size_t> members;
+    std::vector<int64_t> rows, query_of_row, lengths;
+    std::vector<torch::Tensor> locals, globals;
+    bool want_paths = false;
+    for (size_t i = begin; i < requests.size(); ++i) {
+      const ScoringRequest& request = requests[i];
+      if (done[i] || !Uses(request.mode, direction) || request.bank != &bank ||
+          request.query.positions != positions) {
+        continue;
+      }
+      done[i] = true;
+      const DirectionFeaturesView& query = request.query.of(direction);
+      query_of_row.insert(query_of_row.end(), request.rows.size(),
+                          static_cast<int64_t>(members.size()));
+      rows.insert(rows.end(), request.rows.begin(), request.rows.end());
+      locals.push_back(BorrowFloats(query.local, {1, positions, query.embed_size}));
+      globals.push_back(BorrowFloats(query.global, {1, query.embed_size}));
+      lengths.push_back(request.query.lengths[0]);
+      want_paths = want_paths || request.want_paths;
+      members.push_back(i);
+    }
+    const torch::Tensor query_local = torch::cat(locals).to(device);    // (Q, positions, E)
+    const torch::Tensor query_global = torch::cat(globals).to(device);  // (Q, E)
+    const torch::Tensor query_lengths = torch::tensor(lengths).to(device);
+    const torch::Tensor all_rows = torch::tensor(rows).to(device);
+    const torch::Tensor all_queries = torch::tensor(query_of_row).to(device);
+    const TensorBank::Part& part = bank.of(direction);
+
+    std::vector<float> scores, paths;
+    const int64_t step = device.is_cpu() ? kCpuPairs : kDevicePairs;
+    const int64_t count = static_cast<int64_t>(rows.size());
+    for (int64_t first = 0; first < count; first += step) {
+      const int64_t size = std::min(step, count - first);
+      const torch::Tensor row = all_rows.narrow(0, first, size);
+      // One query broadcasts over its candidates, so that what depends on it alone is computed once.
+      const bool single = members.size() == 1;
+      const torch::Tensor query = all_queries.narrow(0, first, single ? 1 : size);
+      const torch::Tensor item_local = part.local.index_select(0, row);
+      const torch::Tensor item_global = part.global.index_select(0, row);
+      const torch::Tensor asked_local = query_local.index_select(0, query);
+      const torch::Tensor asked_global = query_global.index_select(0, query);
+      DirectionModelImpl& model = network_->direction(direction);
+      const InteractionImpl::Output output =
+          bank.modality() == Modality::kImage
+              ? model.Score(item_local, item_global, asked_local, asked_global,
+                            ValidPositions(query_lengths.index_select(0, query), positions))
+              : model.Score(asked_local, asked_global, item_local, item_global,
+                            ValidPositions(bank.lengths().index_select(0, row), bank.positions()));
+      AppendFloats(output.scores, scores);
+      if (want_paths) AppendFloats(output.path_weights, paths);
+    }
+    auto score = scores.begin();
+    auto path = paths.begin();
+    for (size_t i : members) {
+      const auto size = static_cast<int64_t>(requests[i].rows.size());
+      results[i].scores[d].assign(score, score + size);
+      score += size;
+      if (!want_paths) continue;
+      if (requests[i].want_paths) {
+        results[i].paths[d].assign(path, path + size * kNumPathWeights);
+      }
+      path += size * kNumPathWeights;
+    }
+  }
+}
+
+}  // namespace dime

@@ -1,0 +1,50 @@
+#ifndef DIME_MODEL_DIME_MODULES_MODEL_H_
+#define DIME_MODEL_DIME_MODULES_MODEL_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "model/dime/network.h"
+#include "model/dime_model.h"
+
+namespace dime {
+
+// A DimeModel that computes with the modules themselves, batch by batch. LibTorch's exceptions end
+// here. Thread-safe.
+class ModulesModel : public DimeModel,
+                     private CaptionEncoder,
+                     private ImageEncoder,
+                     private PairScorer {
+ public:
+  // `name`: what ModelInfo says of it.
+  ModulesModel(std::unique_ptr<Network> network, std::string name);
+
+  const ModelInfo& info() const override { return info_; }
+  const CaptionEncoder& caption_encoder() const override { return *this; }
+  const ImageEncoder& image_encoder() const override { return *this; }
+  const PairScorer& pair_scorer() const override { return *this; }
+
+ private:
+  absl::StatusOr<EncodedItems> EncodeCaptions(
+      absl::Span<const std::string> captions) const override;
+  absl::StatusOr<bool> IsTruncated(const std::string& caption) const override;
+  absl::StatusOr<EncodedItems> EncodeImages(int64_t count, int num_regions,
+                                            absl::Span<const float> features) const override;
+  absl::StatusOr<std::unique_ptr<FeatureBank>> MakeBank(
+      const EncodedItemsView& features) const override;
+  absl::StatusOr<std::vector<PairScores>> Score(
+      absl::Span<const ScoringRequest> requests) const override;
+
+  absl::Status CheckRequest(const ScoringRequest& request) const;
+  void ScoreDirection(absl::Span<const ScoringRequest> requests, Direction direction,
+                      absl::Span<PairScores> results) const;
+
+  const std::unique_ptr<Network> network_;
+  ModelInfo info_;
+};
+
+}  // namespace dime
+
+#endif  // DIME_MODEL_DIME_MODULES_MODEL_H_

@@ -1,0 +1,50 @@
+#ifndef DIME_MODEL_DIME_ROUTING_LAYER_H_
+#define DIME_MODEL_DIME_ROUTING_LAYER_H_
+
+#include <torch/torch.h>
+
+#include <array>
+#include <vector>
+
+#include "model/dime/cell.h"
+#include "model/dime/cross_modal_refinement_cell.h"
+#include "model/dime/global_local_guidance_cell.h"
+#include "model/dime/intra_modal_reasoning_cell.h"
+#include "model/dime/rectified_identity_cell.h"
+#include "model/model_info.h"
+
+namespace dime {
+
+using CellInputs = std::array<torch::Tensor, kNumCells>;  // one local sequence a cell
+
+// The four cells of one layer, in the order RIC, GLGC, IMRC, CMRC, and how their outputs are mixed
+// along the paths to the next layer's cells, or, in the last layer, to the one output
+// (dime-model.md, 4). Thread-safe in evaluation mode.
+class RoutingLayerImpl : public torch::nn::Module {
+ public:
+  struct Output {
+    std::vector<torch::Tensor> sequences;  // (..., M, E) for each path
+    torch::Tensor path_weights;            // (..., paths * 4), index path * 4 + cell
+  };
+
+  // `num_paths`: kNumCells for layers 0 and 1, 1 for layer 2.
+  RoutingLayerImpl(const InteractionOptions& options, int num_paths);
+
+  // `inputs[j]` is cell j's local sequence (..., M, E).
+  Output forward(const CellInputs& inputs, const CrossModalInput& other);
+
+ private:
+  Output MixToCells(const CellInputs& outputs, const CellInputs& gates);
+  Output MixToOutput(const CellInputs& inputs, const CellInputs& outputs, const CellInputs& gates);
+
+  const int num_paths_;
+  RectifiedIdentityCell ric_{nullptr};
+  GlobalLocalGuidanceCell glgc_{nullptr};
+  IntraModalReasoningCell imrc_{nullptr};
+  CrossModalRefinementCell cmrc_{nullptr};
+};
+TORCH_MODULE(RoutingLayer);
+
+}  // namespace dime
+
+#endif  // DIME_MODEL_DIME_ROUTING_LAYER_H_

@@ -1,0 +1,47 @@
+#ifndef DIME_MODEL_DIME_SIMILARITY_H_
+#define DIME_MODEL_DIME_SIMILARITY_H_
+
+#include <torch/torch.h>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "index/precomputed_dataset.h"
+#include "model/dime/direction_model.h"
+#include "model/dime/network.h"
+
+namespace dime {
+
+// One split, encoded by one direction; on the model's device.
+struct EncodedSplit {
+  torch::Tensor regions;    // (N, R, E)
+  torch::Tensor image;      // (N, E)
+  torch::Tensor words;      // (T, L, E)
+  torch::Tensor sentence;   // (T, E)
+  torch::Tensor word_mask;  // (T, L) bool, true where valid
+};
+
+// Called with the number of further items or pairs done.
+using ProgressCallback = std::function<void(int64_t)>;
+
+// Encodes all images and captions of a split, `max_images` images and their captions at most.
+// `backbone` is in evaluation mode. Advances by one for each image and each caption.
+absl::StatusOr<EncodedSplit> EncodeSplit(DirectionModelImpl& model, const TextBackbone& backbone,
+                                         int max_words, torch::Device device,
+                                         const PrecomputedDataset& dataset,
+                                         std::optional<int64_t> max_images,
+                                         const ProgressCallback& progress);
+
+// Scores of images [first_image, +images) against captions [first_caption, +captions): (images,
+// captions) float32 on the CPU, computed block by block so that memory beyond the result stays
+// small. Advances by the pairs of each block.
+torch::Tensor Similarity(DirectionModelImpl& model, const EncodedSplit& split, int64_t first_image,
+                         int64_t images, int64_t first_caption, int64_t captions,
+                         const ProgressCallback& progress);
+
+}  // namespace dime
+
+#endif  // DIME_MODEL_DIME_SIMILARITY_H_

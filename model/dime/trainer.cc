@@ -1,0 +1,483 @@
+#include "model/dime/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+#include <limits>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "index/progress_bar.h"
+#include "index/status_macros.h"
+#include "model/dime/device.h"
+#include "model/dime/similarity.h"
+#include "model/dime/tensor_ops.h"
+#include "model/dime/weights.h"
+#include "model/fingerprint.h"
+#include "nlohmann/json.hpp"
+
+namespace dime {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kStateBatch = 64;  // captions that BERT takes at a time
+
+absl::Status CopyOrLinkBert(const std::string& from, const std::string& to, bool link) {
+  std::error_code error;
+  if (link) {
+    fs::create_directory_symlink(fs::absolute(from), to, error);
+  } else {
+    fs::create_directories(to, error);
+    for (const char* name : {"config.json", "bert_config.json", "model.safetensors", "vocab.txt"}) {
+      if (error || !fs::exists(fs::path(from) / name)) continue;
+      fs::copy_file(fs::path(from) / name, fs::path(to) / name, error);
+    }
+  }
+  if (error) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot put ", from, " at ", to, ": ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
+// Opens a CSV file whose first column is the step, with its rows up to `last_step` kept: those that
+// a stopped run wrote after its last state are made again.
+void OpenCsv(const std::string& path, const std::string& header, int64_t last_step,
+             std::ofstream& out) {
+  std::vector<std::string> kept;
+  if (last_step > 0) {
+    std::ifstream before(path);
+    std::string line;
+    std::getline(before, line);
+    while (std::getline(before, line)) {
+      int64_t step = 0;
+      if (absl::SimpleAtoi(line.substr(0, line.find(',')), &step) && step <= last_step) {
+        kept.push_back(line);
+      }
+    }
+  }
+  out.open(path);
+  out << header << "\n";
+  for (const std::string& line : kept) out << line << "\n";
+}
+
+absl::StatusOr<std::string> BertFingerprint(const std::string& directory) {
+  return FingerprintFiles(directory, {"model.safetensors", "vocab.txt"});
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Options& options,
+                                                         const std::atomic<bool>* stop) {
+  std::unique_ptr<Trainer> trainer(new Trainer(options, stop));
+  try {
+    RETURN_IF_ERROR(trainer->Prepare());
+  } catch (const c10::Error& error) {
+    return absl::InternalError(absl::StrCat("LibTorch: ", error.what_without_backtrace()));
+  }
+  return trainer;
+}
+
+absl::Status Trainer::Prepare() {
+  ASSIGN_OR_RETURN(device_, ParseDevice(options_.device));
+  ASSIGN_OR_RETURN(train_, PrecomputedDataset::Open(options_.data, options_.train_split));
+  ASSIGN_OR_RETURN(validation_, PrecomputedDataset::Open(options_.data, options_.validation_split));
+  for (const PrecomputedDataset* split : {train_.get(), validation_.get()}) {
+    if (split->num_captions() == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(options_.data, ": a split without captions cannot be trained on"));
+    }
+    if (split->feature_dim() != train_->feature_dim()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          options_.data, ": the splits' features differ in width: ", train_->feature_dim(), " and ",
+          split->feature_dim()));
+    }
+  }
+  const BatchSampler::Options& batches = options_.batches;
+  if (batches.batch_size < 2 || batches.group_size < 1 ||
+      batches.batch_size % batches.group_size != 0) {
+    return absl::InvalidArgumentError(
+        "the batch size must be at least 2 and a multiple of the group size");
+  }
+  BatchSampler::Options sampler = batches;
+  sampler.num_images = train_->num_images();
+  sampler.captions_per_image = train_->captions_per_image();
+  if (sampler.num_images / sampler.group_size * sampler.group_size < sampler.batch_size) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("split ", options_.train_split, " has ", sampler.num_images,
+                     " images, fewer than a batch of ", sampler.batch_size));
+  }
+  sampler_ = std::make_unique<BatchSampler>(sampler);
+  total_steps_ = options_.epochs * sampler_->steps_per_epoch();
+  if (options_.max_steps > 0) total_steps_ = std::min(total_steps_, options_.max_steps);
+
+  ASSIGN_OR_RETURN(backbone_, TextBackbone::Load(options_.bert, {}, device_));
+  RETURN_IF_ERROR(PrepareOutput());
+  RETURN_IF_ERROR(LoadPositives());
+
+  torch::manual_seed(static_cast<int64_t>(sampler.seed));
+  const DirectionConfig& model = *config_.of(options_.direction);
+  model_ = std::make_shared<DirectionModelImpl>(options_.direction, model, backbone_.hidden_size);
+  model_->to(device_);
+  optimizer_ = std::make_unique<torch::optim::Adam>(
+      model_->parameters(), torch::optim::AdamOptions(options_.learning_rate));
+  backbone_.bert->train(options_.bert_dropout);
+
+  ASSIGN_OR_RETURN(const TokenBatch tokens,
+                   TokenBatch::Make(*backbone_.tokenizer, train_->captions(), options_.max_words));
+  token_ids_ = tokens.ids;
+  token_lengths_ = tokens.lengths;
+  if (options_.resume) RETURN_IF_ERROR(LoadState());
+  RETURN_IF_ERROR(CacheStates());
+
+  OpenCsv(directory_ + "/steps.csv",
+          "step,epoch,learning_rate,loss,rank_loss,path_loss,global_loss,gradient_norm,seconds",
+          step_, steps_csv_);
+  OpenCsv(directory_ + "/validation.csv",
+          "step,i2t_r1,i2t_r5,i2t_r10,t2i_r1,t2i_r5,t2i_r10,rsum,best", step_, validation_csv_);
+  if (!steps_csv_ || !validation_csv_) {
+    return absl::UnavailableError(absl::StrCat("cannot write CSV files in ", directory_));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::PrepareOutput() {
+  const std::string& out = options_.out;
+  directory_ = absl::StrCat(out, "/training/", DirectionName(options_.direction));
+  std::error_code error;
+  fs::create_directories(directory_, error);
+  if (error) {
+    return absl::UnavailableError(absl::StrCat("cannot make ", directory_, ": ", error.message()));
+  }
+  config_.max_words = options_.max_words;
+  config_.num_regions = train_->num_regions();
+  if (fs::exists(out + "/config.json")) {
+    ASSIGN_OR_RETURN(const ModelConfig before, ModelConfig::Load(out + "/config.json"));
+    if (before.max_words != config_.max_words || before.num_regions != config_.num_regions) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          out, " holds a model of ", before.max_words, " words and ", before.num_regions,
+          " regions, this run would make one of ", config_.max_words, " and ",
+          config_.num_regions, "; choose another --out"));
+    }
+    config_ = before;
+  }
+  const std::string bert = out + "/bert";
+  if (!fs::exists(bert)) {
+    RETURN_IF_ERROR(CopyOrLinkBert(options_.bert, bert, options_.link_bert));
+  }
+  ASSIGN_OR_RETURN(const std::string given, BertFingerprint(options_.bert));
+  ASSIGN_OR_RETURN(const std::string kept, BertFingerprint(bert));
+  if (given != kept) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(bert, " is another BERT than ", options_.bert, "; choose another --out"));
+  }
+  DirectionConfig direction = options_.model;
+  direction.weights = absl::StrCat(DirectionName(options_.direction), ".safetensors");
+  direction.bert = "bert";
+  direction.feature_dim = train_->feature_dim();
+  config_.directions[static_cast<int>(options_.direction)] = direction;
+  for (const std::optional<DirectionConfig>& part : config_.directions) {
+    if (part.has_value() && part->feature_dim != direction.feature_dim) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(out, " holds a model of features ", part->feature_dim, " wide, the data's ",
+                       "are ", direction.feature_dim, "; choose another --out"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::LoadPositives() {
+  if (options_.positives.empty()) return absl::OkStatus();
+  std::ifstream stream(options_.positives);
+  if (!stream) return absl::NotFoundError(absl::StrCat("cannot open ", options_.positives));
+  const nlohmann::json json = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_array() || json.size() != train_->captions().size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        options_.positives, " must be a JSON array with an array of image rows for each of the ",
+        train_->captions().size(), " captions"));
+  }
+  for (const nlohmann::json& entry : json) {
+    std::vector<int64_t>& rows = positives_.emplace_back();
+    for (const nlohmann::json& row : entry) {
+      if (!row.is_number_integer()) {
+        return absl::InvalidArgumentError(absl::StrCat(options_.positives, ": entry ",
+                                                       positives_.size() - 1,
+                                                       " is not an array of image rows"));
+      }
+      rows.push_back(row.get<int64_t>());
+    }
+    std::sort(rows.begin(), rows.end());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::CacheStates() {
+  const int64_t captions = token_ids_.size(0);
+  const int64_t bytes = captions * options_.max_words * backbone_.hidden_size * 2;
+  if (options_.bert_dropout || bytes > options_.state_cache_bytes) return absl::OkStatus();
+  c10::InferenceMode inference;
+  cached_states_ =
+      torch::empty({captions, options_.max_words, backbone_.hidden_size}, torch::kHalf);
+  ProgressBar bar("encoding captions", captions);
+  for (int64_t first = 0; first < captions; first += kStateBatch) {
+    if (stop_ != nullptr && *stop_) return absl::CancelledError("stopped");
+    const int64_t count = std::min(kStateBatch, captions - first);
+    cached_states_.narrow(0, first, count)
+        .copy_(backbone_.bert->forward(token_ids_.narrow(0, first, count).to(device_),
+                                       token_lengths_.narrow(0, first, count).to(device_)));
+    bar.Advance(count);
+  }
+  bar.Finish();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<torch::Tensor> Trainer::States(const std::vector<int64_t>& captions,
+                                              torch::Tensor* lengths) {
+  torch::NoGradGuard no_grad;  // BERT is frozen
+  const torch::Tensor rows = torch::tensor(captions);
+  *lengths = token_lengths_.index_select(0, rows).to(device_);
+  if (cached_states_.defined()) {
+    return cached_states_.index_select(0, rows).to(device_, torch::kFloat32);
+  }
+  return backbone_.bert->forward(token_ids_.index_select(0, rows).to(device_), *lengths);
+}
+
+// Pairs that are true though not on the diagonal: a caption drawn as a negative may belong to an
+// image of the batch, or be known to describe it.
+torch::Tensor Trainer::NotNegative(const BatchSampler::Batch& batch) const {
+  const auto images = static_cast<int64_t>(batch.images.size());
+  const auto captions = static_cast<int64_t>(batch.captions.size());
+  torch::Tensor mask = torch::zeros({images, captions}, torch::kBool);
+  auto marks = mask.accessor<bool, 2>();
+  for (int64_t c = 0; c < captions; ++c) {
+    const int64_t caption = batch.captions[c];
+    const int64_t owner = train_->ImageOfCaption(caption);
+    for (int64_t i = 0; i < images; ++i) {
+      const int64_t image = batch.images[i];
+      marks[i][c] = image == owner ||
+                    (!positives_.empty() && std::binary_search(positives_[caption].begin(),
+                                                               positives_[caption].end(), image));
+    }
+  }
+  return mask.to(device_);
+}
+
+absl::StatusOr<TrainingBatch> Trainer::MakeBatch(const BatchSampler::Batch& batch) {
+  TrainingBatch made;
+  const auto images = static_cast<int64_t>(batch.images.size());
+  const int64_t row_size = int64_t{train_->num_regions()} * train_->feature_dim();
+  const torch::Tensor features =
+      torch::empty({images, train_->num_regions(), train_->feature_dim()});
+  for (int64_t i = 0; i < images; ++i) {
+    RETURN_IF_ERROR(train_->ReadFeatures(
+        batch.images[i], 1,
+        {features.data_ptr<float>() + i * row_size, static_cast<size_t>(row_size)}));
+  }
+  made.features = features.to(device_);
+  ASSIGN_OR_RETURN(made.states, States(batch.captions, &made.lengths));
+  made.not_negative = NotNegative(batch);
+  made.pairs = options_.batches.batch_size;
+  return made;
+}
+
+double Trainer::LearningRate(int64_t step) const {
+  const double epoch =
+      static_cast<double>(step) / static_cast<double>(sampler_->steps_per_epoch());
+  const double rate =
+      options_.learning_rate * std::pow(0.1, std::floor(epoch / options_.learning_rate_epochs));
+  if (step >= options_.warmup_steps) return rate;
+  return rate * static_cast<double>(step + 1) / static_cast<double>(options_.warmup_steps);
+}
+
+absl::Status Trainer::Step() {
+  const absl::Time start = absl::Now();
+  const double rate = LearningRate(step_);
+  for (auto& group : optimizer_->param_groups()) {
+    static_cast<torch::optim::AdamOptions&>(group.options()).lr(rate);
+  }
+  ASSIGN_OR_RETURN(const TrainingBatch batch, MakeBatch(sampler_->Sample(step_)));
+  LossOptions loss_options = options_.loss;
+  loss_options.contrastive = step_ < options_.contrastive_steps;
+  model_->train();
+  optimizer_->zero_grad();
+  const StepLoss loss = ComputeStepLoss(*model_, batch, loss_options);
+  const double value = loss.total.item<double>();
+  if (!std::isfinite(value)) {
+    return absl::InternalError(absl::StrCat("the loss of step ", step_, " is ", value,
+                                            "; try a lower learning rate"));
+  }
+  loss.total.backward();
+  const double limit =
+      options_.gradient_clip > 0 ? options_.gradient_clip : std::numeric_limits<double>::infinity();
+  const double norm = torch::nn::utils::clip_grad_norm_(model_->parameters(), limit);
+  optimizer_->step();
+
+  const auto number = [](const torch::Tensor& x) {
+    return x.defined() ? absl::StrFormat("%.6g", x.item<double>()) : std::string();
+  };
+  steps_csv_ << absl::StrFormat("%d,%.4f,%.3g,%.6g,%s,%s,%s,%.4g,%.3f\n", step_ + 1,
+                                static_cast<double>(step_) / sampler_->steps_per_epoch(), rate,
+                                value, number(loss.rank), number(loss.path), number(loss.global),
+                                norm, absl::ToDoubleSeconds(absl::Now() - start));
+  running_loss_ = step_ == 0 ? value : 0.98 * running_loss_ + 0.02 * value;
+  ++step_;
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Validate() {
+  model_->eval();
+  backbone_.bert->eval();
+  const int64_t images = options_.validation_images > 0
+                             ? std::min(options_.validation_images, validation_->num_images())
+                             : validation_->num_images();
+  const int64_t captions = images * validation_->captions_per_image();
+  ASSIGN_OR_RETURN(const EncodedSplit split,
+                   EncodeSplit(*model_, backbone_, options_.max_words, device_, *validation_,
+                               images, [](int64_t) {}));
+  const torch::Tensor similarity =
+      Similarity(*model_, split, 0, images, 0, captions, [](int64_t) {});
+  last_validation_ = ComputeMetrics(
+      {similarity.data_ptr<float>(), static_cast<size_t>(similarity.numel())}, images, captions,
+      validation_->captions_per_image());
+  backbone_.bert->train(options_.bert_dropout);
+  const RankMetrics& i2t = last_validation_.image_to_text;
+  const RankMetrics& t2i = last_validation_.text_to_image;
+  const bool better = last_validation_.selection() > best_;
+  validation_csv_ << absl::StrFormat("%d,%.2f,%.2f,%.2f,%.2f,%.2f,%.2f,%.2f,%d\n", step_, i2t.r1,
+                                     i2t.r5, i2t.r10, t2i.r1, t2i.r5, t2i.r10,
+                                     last_validation_.rsum(), better);
+  validation_csv_.flush();
+  steps_csv_.flush();
+  if (better) {
+    best_ = last_validation_.selection();
+    RETURN_IF_ERROR(SaveModel());
+  }
+  return SaveState();
+}
+
+absl::Status Trainer::SaveModel() {
+  RETURN_IF_ERROR(SaveWeights(*model_, absl::StrCat(options_.out, "/",
+                                                    config_.of(options_.direction)->weights)));
+  // The other direction may have come in the meantime.
+  const std::string path = options_.out + "/config.json";
+  ModelConfig config = config_;
+  if (fs::exists(path)) {
+    ASSIGN_OR_RETURN(config, ModelConfig::Load(path));
+    config.directions[static_cast<int>(options_.direction)] = config_.of(options_.direction);
+  }
+  return config.Save(path);
+}
+
+std::string Trainer::OptionsKey() const {
+  const BatchSampler::Options& b = options_.batches;
+  const DirectionConfig& m = options_.model;
+  const LossOptions& l = options_.loss;
+  return absl::StrCat(DirectionName(options_.direction), " sizes ", m.embed_size, " ", m.num_heads,
+                      " ", m.feed_forward_size, " ", m.router_size, " ", m.raw_feature_norm, " ",
+                      m.lambda_softmax, " words ", options_.max_words, " batch ", b.batch_size, " ",
+                      b.group_size, " ", b.extra_captions, " ", b.extra_images, " seed ", b.seed,
+                      " images ", train_->num_images(), " rate ", options_.learning_rate, " ",
+                      options_.learning_rate_epochs, " ", options_.warmup_steps, " clip ",
+                      options_.gradient_clip, " loss ", l.margin, " ", l.hardest_negatives, " ",
+                      l.path_weight, " ", l.temperature, " ", l.global_weight, " ",
+                      options_.contrastive_steps, " dropout ", options_.bert_dropout);
+}
+
+absl::Status Trainer::SaveState() {
+  const std::string path = directory_ + "/state.pt";
+  torch::serialize::OutputArchive archive, model, optimizer;
+  model_->save(model);
+  optimizer_->save(optimizer);
+  archive.write("model", model);
+  archive.write("optimizer", optimizer);
+  archive.write("step", torch::IValue(step_));
+  archive.write("best", torch::IValue(best_));
+  archive.write("running_loss", torch::IValue(running_loss_));
+  archive.write("options", torch::IValue(OptionsKey()));
+  archive.write("cpu_random", at::detail::getDefaultCPUGenerator().get_state());
+  if (device_.is_cuda()) {
+    archive.write("cuda_random",
+                  at::globalContext().defaultGenerator(device_).get_state());
+  }
+  archive.save_to(path + ".part");
+  std::error_code error;
+  fs::rename(path + ".part", path, error);
+  if (error) return absl::UnavailableError(absl::StrCat("cannot write ", path));
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::LoadState() {
+  const std::string path = directory_ + "/state.pt";
+  if (!fs::exists(path)) {
+    return absl::NotFoundError(absl::StrCat("there is no ", path, " to resume from"));
+  }
+  torch::serialize::InputArchive archive, model, optimizer;
+  try {
+    archive.load_from(path, device_);
+    torch::IValue value;
+    archive.read("options", value);
+    if (value.toStringRef() != OptionsKey()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(path, " was made with other options: ", value.toStringRef(),
+                       "; now: ", OptionsKey()));
+    }
+    archive.read("model", model);
+    model_->load(model);
+    archive.read("optimizer", optimizer);
+    optimizer_->load(optimizer);
+    archive.read("step", value);
+    step_ = value.toInt();
+    archive.read("best", value);
+    best_ = value.toDouble();
+    archive.read("running_loss", value);
+    running_loss_ = value.toDouble();
+    torch::Tensor random;
+    archive.read("cpu_random", random);
+    auto cpu = at::detail::getDefaultCPUGenerator();
+    cpu.set_state(random.cpu());
+    if (device_.is_cuda() && archive.try_read("cuda_random", random)) {
+      auto generator = at::globalContext().defaultGenerator(device_);
+      generator.set_state(random.cpu());
+    }
+  } catch (const c10::Error& error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " is damaged: ", error.what_without_backtrace()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::Run() {
+  try {
+    ProgressBar bar(absl::StrCat("training ", DirectionName(options_.direction)), total_steps_);
+    bar.AdvanceTo(step_);
+    while (step_ < total_steps_) {
+      RETURN_IF_ERROR(Step());
+      if (step_ % options_.validation_steps == 0 || step_ == total_steps_) {
+        RETURN_IF_ERROR(Validate());
+      }
+      std::string note = absl::StrFormat("loss %.3f", running_loss_);
+      if (best_ >= 0) {
+        absl::StrAppendFormat(&note, ", R@1 i2t %.1f t2i %.1f", last_validation_.image_to_text.r1,
+                              last_validation_.text_to_image.r1);
+      }
+      bar.SetNote(std::move(note));
+      bar.Advance();
+      if (stop_ != nullptr && *stop_ && step_ < total_steps_) {
+        RETURN_IF_ERROR(SaveState());
+        steps_csv_.flush();
+        return absl::CancelledError(
+            absl::StrCat("stopped at step ", step_, "; the same command with --resume goes on"));
+      }
+    }
+    bar.Finish();
+    return absl::OkStatus();
+  } catch (const c10::Error& error) {
+    return absl::InternalError(absl::StrCat("LibTorch: ", error.what_without_backtrace()));
+  }
+}
+
+}  // namespace dime

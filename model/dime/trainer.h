@@ -1,0 +1,110 @@
+#ifndef DIME_MODEL_DIME_TRAINER_H_
+#define DIME_MODEL_DIME_TRAINER_H_
+
+#include <torch/torch.h>
+
+#include <atomic>
+#include <cstdint>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "index/precomputed_dataset.h"
+#include "model/batch_sampler.h"
+#include "model/dime/direction_model.h"
+#include "model/dime/network.h"
+#include "model/dime/training_step.h"
+#include "model/retrieval_metrics.h"
+
+namespace dime {
+
+// Trains one direction of DIME over a frozen BERT (dime-model.md, 6), on one device. The best model
+// by validation is kept in `out`, a model directory; a second run with the other direction and the
+// same BERT adds to it. Beside it, out/training/<direction>/ holds steps.csv, validation.csv and
+// state.pt, from which a stopped run resumes exactly.
+// Not thread-safe; seeds LibTorch's global random generator.
+class Trainer {
+ public:
+  struct Options {
+    std::string out;                 // model directory to make or to add to
+    std::string data;                // precomputed layout
+    std::string train_split = "train";
+    std::string validation_split = "dev";
+    std::string bert;                // HuggingFace directory
+    bool link_bert = false;          // a symbolic link in `out` in place of a copy
+    std::string device = "auto";
+    bool resume = false;             // go on from state.pt
+    Direction direction = Direction::kI2t;
+    DirectionConfig model;           // feature_dim is the data's
+    int max_words = 32;
+    BatchSampler::Options batches;   // num_images, captions_per_image are the data's
+    int64_t epochs = 30;
+    int64_t max_steps = 0;           // stop there; 0 = by epochs alone
+    double learning_rate = 2e-4;
+    double learning_rate_epochs = 15;   // x0.1 every so many epochs
+    int64_t warmup_steps = 0;           // learning rate grows linearly over these
+    double gradient_clip = 2;           // largest norm; 0 = off
+    LossOptions loss;
+    int64_t contrastive_steps = 0;   // the first steps use the contrastive loss
+    bool bert_dropout = true;        // BERT's dropout stays active, as published
+    int64_t state_cache_bytes = int64_t{4} << 30;  // without dropout, BERT's states of all captions
+                                                   // are kept (float16) if they fit
+    std::string positives;           // JSON: for each caption, the images that it is true of
+    int64_t validation_steps = 2000;
+    int64_t validation_images = 0;   // the first so many; 0 = all
+  };
+
+  // `stop`, looked at after every step, ends training early with the state saved; may be null.
+  static absl::StatusOr<std::unique_ptr<Trainer>> Create(const Options& options,
+                                                         const std::atomic<bool>* stop);
+
+  // Trains to the end, or to a stop. CANCELLED after a stop: run again with `resume`.
+  absl::Status Run();
+
+ private:
+  Trainer(Options options, const std::atomic<bool>* stop)
+      : options_(std::move(options)), stop_(stop) {}
+
+  absl::Status Prepare();
+  absl::Status PrepareOutput();
+  absl::Status LoadPositives();
+  absl::Status CacheStates();
+  absl::StatusOr<TrainingBatch> MakeBatch(const BatchSampler::Batch& batch);
+  absl::StatusOr<torch::Tensor> States(const std::vector<int64_t>& captions,
+                                       torch::Tensor* lengths);
+  torch::Tensor NotNegative(const BatchSampler::Batch& batch) const;
+  double LearningRate(int64_t step) const;
+  absl::Status Step();
+  absl::Status Validate();
+  absl::Status SaveModel();
+  absl::Status SaveState();
+  absl::Status LoadState();
+  // What must be the same for a state to be resumed, as text.
+  std::string OptionsKey() const;
+
+  const Options options_;
+  const std::atomic<bool>* const stop_;
+  torch::Device device_ = torch::kCPU;
+  std::string directory_;  // out/training/<direction>
+  ModelConfig config_;     // of `out`, with this direction in it
+  std::unique_ptr<PrecomputedDataset> train_, validation_;
+  TextBackbone backbone_;
+  std::shared_ptr<DirectionModelImpl> model_;
+  std::unique_ptr<torch::optim::Adam> optimizer_;
+  std::unique_ptr<BatchSampler> sampler_;
+  std::vector<std::vector<int64_t>> positives_;  // by caption: sorted image rows; may be empty
+  torch::Tensor token_ids_, token_lengths_;      // (T, L), (T) of all training captions, int64
+  torch::Tensor cached_states_;                  // (T, L, H) float16; undefined if not cached
+  std::ofstream steps_csv_, validation_csv_;
+  int64_t step_ = 0, total_steps_ = 0;
+  double best_ = -1;          // selection score of the model in `out`
+  double running_loss_ = 0;   // smoothed, for the progress bar
+  RetrievalMetrics last_validation_;
+};
+
+}  // namespace dime
+
+#endif  // DIME_MODEL_DIME_TRAINER_H_

@@ -1,0 +1,43 @@
+#ifndef DIME_MODEL_DIME_TRAINING_STEP_H_
+#define DIME_MODEL_DIME_TRAINING_STEP_H_
+
+#include <torch/torch.h>
+
+#include "model/dime/direction_model.h"
+
+namespace dime {
+
+// What one step trains on: B images with a caption each, then negatives-only images or captions.
+struct TrainingBatch {
+  torch::Tensor features;      // (B + extra images, R, D)
+  torch::Tensor states;        // (B + extra captions, L, H): the frozen BERT's, X
+  torch::Tensor lengths;       // (B + extra captions) int64
+  torch::Tensor not_negative;  // (images, captions) bool, see losses.h; may be undefined
+  int64_t pairs = 0;           // B
+};
+
+struct LossOptions {
+  double margin = 0.2;
+  bool hardest_negatives = true;  // else sums over all negatives
+  double path_weight = 0.5;       // of path regularisation; 0 = off
+  bool contrastive = false;       // ContrastiveLoss in place of the ranking loss
+  double temperature = 0.05;      // of contrastive terms
+  double global_weight = 0;       // of a contrastive term on the global vectors, which otherwise
+                                  // never learn to find neighbours: the first stage's training
+};
+
+struct StepLoss {
+  torch::Tensor total;   // what is differentiated
+  torch::Tensor rank;    // ranking or contrastive term
+  torch::Tensor path;    // path regularisation, before its weight; undefined if off
+  torch::Tensor global;  // term on the global vectors, before its weight; undefined if off
+};
+
+// The whole loss of one step, differentiable by the model's parameters (dime-model.md, 6). All
+// pairs of the batch are scored in one pass.
+StepLoss ComputeStepLoss(DirectionModelImpl& model, const TrainingBatch& batch,
+                         const LossOptions& options);
+
+}  // namespace dime
+
+#endif  // DIME_MODEL_DIME_TRAINING_STEP_H_
