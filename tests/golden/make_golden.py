@@ -280,7 +280,7 @@ def make_metrics(path):
         "metrics": {key: np.mean([f[key] for f in folds], axis=0).tolist() for key in folds[0]}}
     with open(path, "w", encoding="utf-8") as f:
         json.dump({
-            "tie_rule": "rank = number of items with a strictly higher score, counted from 0",
+            "tie_rule": "rank = place in a reversed stable sort: of equal scores the later item first; from 0",
             "metric_order": ["R@1", "R@5", "R@10", "median_rank", "mean_rank"],
             "cases": cases}, f)
         f.write("\n")

@@ -375,13 +375,20 @@ def path_loss(direction, paths, hidden):
 
 
 def ranks(scores):
-    """0-based ranks, image to text and text to image; a rank counts strictly higher scores."""
+    """0-based ranks, image to text and text to image.
+
+    An item's rank is its place in a reversed stable sort: items with a higher score stand before
+    it, and of equal ones the later. So the published metrics settle ties.
+    """
     images, texts = scores.shape
     per_image = 1 if images == texts else 5
     assert texts == images * per_image
-    to_image = np.array([(scores[:, t] > scores[t // per_image, t]).sum() for t in range(texts)])
-    to_text = np.array([min((scores[i] > scores[i, t]).sum()
-                            for t in range(per_image * i, per_image * (i + 1)))
+
+    def place(column, own):
+        return int((column > column[own]).sum() + (column[own + 1:] == column[own]).sum())
+
+    to_image = np.array([place(scores[:, t], t // per_image) for t in range(texts)])
+    to_text = np.array([min(place(scores[i], t) for t in range(per_image * i, per_image * (i + 1)))
                         for i in range(images)])
     return to_text, to_image
 

@@ -1,8 +1,10 @@
 #include "model/retrieval_metrics.h"
 
+#include <fstream>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
 
 namespace dime {
 namespace {
@@ -32,6 +34,32 @@ TEST(ComputeMetricsTest, TiesGoToTheLaterItem) {
   const RetrievalMetrics metrics = ComputeMetrics(same, 3, 3, 1);
   EXPECT_DOUBLE_EQ(metrics.image_to_text.mean_rank, 2);  // ranks 2, 1, 0
   EXPECT_NEAR(metrics.text_to_image.r1, 100.0 / 3, 1e-9);
+}
+
+// Matrices with many exact ties, against an independent implementation (tests/golden).
+TEST(ComputeMetricsTest, AgreesWithTheReference) {
+  const nlohmann::json golden =
+      nlohmann::json::parse(std::ifstream(DIME_SOURCE_DIR "/tests/golden/metrics_case.json"));
+  for (const auto& [name, entry] : golden["cases"].items()) {
+    std::vector<float> similarity;
+    for (const auto& row : entry["similarity"]) {
+      for (const auto& score : row) similarity.push_back(score.get<float>());
+    }
+    const auto images = static_cast<int64_t>(entry["similarity"].size());
+    const auto captions = static_cast<int64_t>(entry["similarity"][0].size());
+    const RetrievalMetrics metrics =
+        ComputeMetrics(similarity, images, captions, static_cast<int>(captions / images));
+    const auto expect = [&](const RankMetrics& m, const char* side) {
+      const auto wanted = entry["metrics"][side].get<std::vector<double>>();
+      const std::vector<double> actual = {m.r1, m.r5, m.r10, m.median_rank, m.mean_rank};
+      for (size_t i = 0; i < actual.size(); ++i) {
+        EXPECT_NEAR(actual[i], wanted[i], 1e-9) << name << ", " << side << ", " << i;
+      }
+    };
+    expect(metrics.image_to_text, "image_to_text");
+    expect(metrics.text_to_image, "text_to_image");
+    EXPECT_NEAR(metrics.rsum(), entry["metrics"]["rsum"].get<double>(), 1e-9);
+  }
 }
 
 TEST(RetrievalMetricsTest, MeanOfFolds) {
