@@ -41,6 +41,10 @@ add_library(dime_utf8proc INTERFACE IMPORTED)
 target_link_libraries(dime_utf8proc INTERFACE ${UTF8PROC_LIBRARY})
 target_include_directories(dime_utf8proc INTERFACE ${UTF8PROC_INCLUDE_DIR})
 
+find_library(HTTPLIB_LIBRARY cpp-httplib REQUIRED)
+add_library(dime_httplib INTERFACE IMPORTED)
+target_link_libraries(dime_httplib INTERFACE ${HTTPLIB_LIBRARY})
+
 # FAISS, static, without a CMake package of its own.
 _dime_require("${DIME_DEPS}/faiss/lib/libfaiss.a" "FAISS")
 add_library(dime_faiss STATIC IMPORTED)

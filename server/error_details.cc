@@ -1,0 +1,140 @@
+#include "server/error_details.h"
+
+#include "absl/strings/cord.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "google/protobuf/any.pb.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+#include "grpcpp/support/error_details.h"
+#include "index/text_lines.h"
+
+namespace dime {
+namespace {
+
+constexpr char kDomain[] = "dime.v1";
+constexpr char kTypeUrlPrefix[] = "type.googleapis.com/";
+constexpr size_t kMaxQuotedBytes = 64;
+
+template <typename Detail>
+std::string TypeUrl() {
+  return absl::StrCat(kTypeUrlPrefix, Detail::descriptor()->full_name());
+}
+
+void Attach(const google::protobuf::Message& detail, absl::Status& status) {
+  status.SetPayload(absl::StrCat(kTypeUrlPrefix, detail.GetDescriptor()->full_name()),
+                    absl::Cord(detail.SerializeAsString()));
+}
+
+void AttachReason(v1::ErrorReason reason, absl::Status& status) {
+  google::rpc::ErrorInfo info;
+  info.set_reason(std::string(absl::StripPrefix(v1::ErrorReason_Name(reason), "ERROR_REASON_")));
+  info.set_domain(kDomain);
+  Attach(info, status);
+}
+
+// Makes an error fit for callers: its code and reason are among the published ones.
+absl::Status Published(const absl::Status& status) {
+  absl::Status published = status;
+  switch (status.code()) {
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kFailedPrecondition:
+      // Only the functions above mean these for callers.
+      if (status.GetPayload(TypeUrl<google::rpc::ErrorInfo>()).has_value()) return published;
+      break;
+    case absl::StatusCode::kResourceExhausted:
+      AttachReason(v1::ERROR_REASON_QUEUE_FULL, published);
+      return published;
+    case absl::StatusCode::kUnavailable:
+      AttachReason(v1::ERROR_REASON_UNAVAILABLE, published);
+      return published;
+    case absl::StatusCode::kDeadlineExceeded:
+      AttachReason(v1::ERROR_REASON_DEADLINE_EXCEEDED, published);
+      return published;
+    case absl::StatusCode::kCancelled:
+      AttachReason(v1::ERROR_REASON_CANCELLED, published);
+      return published;
+    default:
+      break;
+  }
+  published = absl::InternalError(status.message());
+  AttachReason(v1::ERROR_REASON_INTERNAL, published);
+  return published;
+}
+
+}  // namespace
+
+absl::Status InvalidRequestError(absl::Span<const FieldViolation> violations) {
+  google::rpc::BadRequest bad_request;
+  for (const FieldViolation& violation : violations) {
+    google::rpc::BadRequest::FieldViolation& added = *bad_request.add_field_violations();
+    added.set_field(violation.field);
+    added.set_description(violation.description);
+  }
+  absl::Status status = absl::InvalidArgumentError(
+      absl::StrJoin(violations, "; ", [](std::string* out, const FieldViolation& violation) {
+        absl::StrAppend(out, violation.field, violation.field.empty() ? "" : ": ",
+                        violation.description);
+      }));
+  Attach(bad_request, status);
+  AttachReason(violations.front().reason, status);
+  return status;
+}
+
+absl::Status ItemNotFoundError(Modality modality, absl::string_view id) {
+  google::rpc::ResourceInfo resource;
+  resource.set_resource_type(std::string(ModalityName(modality)));
+  resource.set_resource_name(Quoted(id));
+  absl::Status status = absl::NotFoundError(
+      absl::StrCat("no ", ModalityName(modality), " of the gallery has the id ", Quoted(id)));
+  Attach(resource, status);
+  AttachReason(v1::ERROR_REASON_ITEM_NOT_FOUND, status);
+  return status;
+}
+
+absl::Status GalleryEmptyError(absl::string_view gallery, Modality modality) {
+  absl::Status status = absl::FailedPreconditionError(
+      absl::StrCat("gallery ", gallery, " holds no ", ModalityName(modality), "s"));
+  AttachReason(v1::ERROR_REASON_GALLERY_EMPTY, status);
+  return status;
+}
+
+grpc::Status ToGrpcStatus(const absl::Status& status, absl::Duration retry_delay) {
+  if (status.ok()) return grpc::Status::OK;
+  absl::Status published = Published(status);
+  if (published.code() == absl::StatusCode::kResourceExhausted ||
+      published.code() == absl::StatusCode::kUnavailable) {
+    google::rpc::RetryInfo retry;
+    const absl::Duration seconds = absl::Trunc(retry_delay, absl::Seconds(1));
+    retry.mutable_retry_delay()->set_seconds(absl::ToInt64Seconds(seconds));
+    retry.mutable_retry_delay()->set_nanos(
+        static_cast<int32_t>(absl::ToInt64Nanoseconds(retry_delay - seconds)));
+    Attach(retry, published);
+  }
+  google::rpc::Status rpc;
+  rpc.set_code(static_cast<int>(published.code()));
+  rpc.set_message(std::string(published.message()));
+  published.ForEachPayload([&rpc](absl::string_view type_url, const absl::Cord& payload) {
+    google::protobuf::Any& detail = *rpc.add_details();
+    detail.set_type_url(std::string(type_url));
+    detail.set_value(std::string(payload));
+  });
+  grpc::Status result;
+  const grpc::Status set = grpc::SetErrorDetails(rpc, &result);
+  return set.ok() ? result : set;
+}
+
+std::string Quoted(absl::string_view text) {
+  const bool cut = text.size() > kMaxQuotedBytes;
+  absl::string_view head = text.substr(0, kMaxQuotedBytes);
+  // Cut between characters: not before a continuation byte.
+  while (cut && !head.empty() && (text[head.size()] & 0xc0) == 0x80) head.remove_suffix(1);
+  const std::string escaped =
+      IsValidUtf8(head) ? absl::Utf8SafeCHexEscape(head) : absl::CHexEscape(head);
+  return absl::StrCat("\"", escaped, cut ? "...\"" : "\"");
+}
+
+}  // namespace dime

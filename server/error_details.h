@@ -1,0 +1,47 @@
+#ifndef DIME_SERVER_ERROR_DETAILS_H_
+#define DIME_SERVER_ERROR_DETAILS_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "dime/v1/retrieval.pb.h"
+#include "grpcpp/support/status.h"
+#include "index/features.h"
+
+namespace dime {
+
+// Errors as callers get them: google.rpc details are carried through the server as payloads of
+// absl::Status, and put onto the wire here. All functions are pure.
+
+// What is wrong with one field of a request.
+struct FieldViolation {
+  std::string field;  // path within the request, such as "options.top_k"
+  v1::ErrorReason reason;
+  std::string description;  // what is allowed, and what was given
+};
+
+// INVALID_ARGUMENT with a BadRequest naming every field at fault (at least one) and an ErrorInfo
+// with the first one's reason.
+absl::Status InvalidRequestError(absl::Span<const FieldViolation> violations);
+
+// NOT_FOUND with a ResourceInfo and an ErrorInfo.
+absl::Status ItemNotFoundError(Modality modality, absl::string_view id);
+
+// FAILED_PRECONDITION with an ErrorInfo: nothing to search.
+absl::Status GalleryEmptyError(absl::string_view gallery, Modality modality);
+
+// The status for the wire. The result's code is one of those that retrieval.proto names: errors
+// that no code of this server meant for callers become INTERNAL. Every error gets an ErrorInfo;
+// RESOURCE_EXHAUSTED and UNAVAILABLE also a RetryInfo with `retry_delay`.
+grpc::Status ToGrpcStatus(const absl::Status& status, absl::Duration retry_delay);
+
+// A piece of a request for an error message: quoted, control characters escaped, and cut, for
+// messages travel in headers of limited size.
+std::string Quoted(absl::string_view text);
+
+}  // namespace dime
+
+#endif  // DIME_SERVER_ERROR_DETAILS_H_

@@ -1,0 +1,64 @@
+#ifndef DIME_SERVER_GALLERY_IMPORT_H_
+#define DIME_SERVER_GALLERY_IMPORT_H_
+
+#include <cstdio>
+#include <string>
+
+#include "absl/status/status.h"
+#include "index/bottom_up_tsv.h"
+#include "index/coarse_index.h"
+#include "index/gallery_builder.h"
+#include "index/precomputed_dataset.h"
+#include "model/caption_encoder.h"
+#include "model/image_encoder.h"
+#include "model/model_info.h"
+
+namespace dime {
+
+// Makes galleries out of data sets: encodes every item by a model, batch by batch, and hands it to
+// a GalleryBuilder. Shows its progress.
+// Immutable, but an import is one thread's work. The encoders must outlive it.
+class GalleryImporter {
+ public:
+  struct Options {
+    CoarseIndex::Options index;
+    int batch = 64;          // items encoded at once, at least 1
+    bool overwrite = false;  // replace a gallery that is there already
+    std::FILE* progress = stderr;
+  };
+  GalleryImporter(const ModelInfo& model, const CaptionEncoder* caption_encoder,
+                  const ImageEncoder* image_encoder, const Options& options)
+      : model_(model),
+        caption_encoder_(caption_encoder),
+        image_encoder_(image_encoder),
+        options_(options) {}
+
+  // Images and captions of a split, into directory `out`. INVALID_ARGUMENT if the features do not
+  // have the model's sizes, else the errors of the data set, the encoders and GalleryBuilder.
+  absl::Status ImportDataset(const PrecomputedDataset& dataset, const std::string& out) const;
+
+  // The images of a bottom-up-attention file, which is read twice, once to count. Such files hold
+  // no captions. INVALID_ARGUMENT, naming the image, if one's features do not have the model's
+  // sizes.
+  absl::Status ImportTsv(const std::string& tsv, const std::string& out) const;
+
+ private:
+  absl::Status CheckSizes(absl::string_view what, int num_regions, int feature_dim) const;
+  absl::StatusOr<int64_t> CountTsv(const std::string& tsv) const;
+  absl::StatusOr<std::unique_ptr<GalleryBuilder>> CreateBuilder(const std::string& out,
+                                                                int64_t num_images,
+                                                                int64_t num_captions) const;
+  // `features`: (records.size(), R, D).
+  absl::Status AddImages(absl::Span<const ImageRecord> records, absl::Span<const float> features,
+                         GalleryBuilder& builder) const;
+  absl::Status FinishBuilder(GalleryBuilder& builder) const;
+
+  const ModelInfo model_;
+  const CaptionEncoder* const caption_encoder_;
+  const ImageEncoder* const image_encoder_;
+  const Options options_;
+};
+
+}  // namespace dime
+
+#endif  // DIME_SERVER_GALLERY_IMPORT_H_

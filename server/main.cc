@@ -1,0 +1,151 @@
+// dime_server: serves a gallery by gRPC. See --help.
+#include <algorithm>
+#include <cstdlib>
+#include <iostream>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "google/protobuf/stubs/logging.h"
+#include "index/file_gallery.h"
+#include "index/status_macros.h"
+#include "model/dime_model.h"
+#include "server/pipeline/stopwatch.h"
+#include "server/program_error.h"
+#include "server/server.h"
+#include "server/shutdown_signal.h"
+
+namespace dime {
+namespace {
+
+constexpr char kProgram[] = "dime_server";
+
+// Reranking on a CPU costs some milliseconds a pair, so that it gets fewer by default.
+constexpr int kDefaultRerankDepthOnGpu = 100;
+constexpr int kDefaultRerankDepthOnCpu = 50;
+
+struct Flags {
+  std::string model;
+  std::string gallery;
+  std::string device = "auto";
+  double drain_seconds = 30;
+  int default_rerank_depth = 0;  // 0 = by device
+  bool no_reflection = false;
+  Server::Options server;
+};
+
+void DefineFlags(CLI::App& app, Flags& flags) {
+  Server::Options& server = flags.server;
+  SearchLimits& limits = server.limits;
+  app.set_version_flag("--version", DIME_VERSION);
+  app.footer(kExitCodesHelp);
+  app.add_option("--model", flags.model, "Model directory")->required();
+  app.add_option("--gallery", flags.gallery, "Gallery directory, made by dime_build_gallery")
+      ->required();
+  app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  app.add_option("--address", server.address, "Where to serve gRPC; port 0 picks one")
+      ->capture_default_str();
+  app.add_option("--metrics-address", server.metrics_address,
+                 "Where to serve Prometheus metrics, at /metrics; port 0 picks one, '' none")
+      ->capture_default_str();
+  app.add_option("--workers", server.workers.threads, "Searches that run at once")
+      ->capture_default_str();
+  app.add_option("--max-queued-calls", server.workers.max_queued, "Searches that may wait to run")
+      ->capture_default_str();
+  app.add_option("--max-batch-pairs", server.max_batch_pairs, "Largest launch of the reranker")
+      ->capture_default_str();
+  app.add_option("--max-queue-pairs", server.max_queue_pairs,
+                 "Pairs that may wait for the reranker")
+      ->capture_default_str();
+  app.add_option("--default-rerank-depth", flags.default_rerank_depth,
+                 absl::StrCat("Candidates to rerank where a request does not say (default: ",
+                              kDefaultRerankDepthOnGpu, " on a GPU, ", kDefaultRerankDepthOnCpu,
+                              " on a CPU)"))
+      ->check(CLI::Range(1, std::numeric_limits<int>::max()));
+  app.add_option("--max-rerank-depth", limits.max_rerank_depth, "Most candidates to rerank")
+      ->capture_default_str();
+  app.add_option("--max-top-k", limits.max_top_k, "Most hits to return")->capture_default_str();
+  app.add_option("--max-exact-items", limits.max_exact_items,
+                 "Most items that an exact search may score")
+      ->capture_default_str();
+  app.add_option("--max-request-bytes", limits.max_request_bytes, "Largest request message")
+      ->capture_default_str();
+  app.add_option("--drain-seconds", flags.drain_seconds,
+                 "How long calls under way may take after SIGTERM or SIGINT")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->capture_default_str();
+  app.add_flag("--no-reflection", flags.no_reflection, "Do not serve gRPC reflection");
+}
+
+// Loads, serves until asked to stop, drains.
+absl::Status Serve(Flags flags) {
+  Stopwatch stopwatch;
+  std::cerr << "loading model " << flags.model << " ..." << std::endl;
+  ASSIGN_OR_RETURN(std::unique_ptr<DimeModel> model,
+                   DimeModel::Load(flags.model, {.device = flags.device}));
+  const std::string device = model->info().device;
+
+  std::cerr << "opening gallery " << flags.gallery << " ..." << std::endl;
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<FileGallery> gallery,
+      FileGallery::Open(flags.gallery, {.expected_model_fingerprint = model->info().fingerprint}));
+
+  flags.server.version = DIME_VERSION;
+  flags.server.reflection = !flags.no_reflection;
+  SearchLimits& limits = flags.server.limits;
+  limits.default_rerank_depth =
+      flags.default_rerank_depth > 0
+          ? flags.default_rerank_depth
+          : std::min(limits.max_rerank_depth,
+                     device == "cpu" ? kDefaultRerankDepthOnCpu : kDefaultRerankDepthOnGpu);
+  ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
+                   Server::Create(flags.server, std::move(model), std::move(gallery)));
+  std::cerr << "warming up ..." << std::endl;
+  RETURN_IF_ERROR(server->Start());
+  RETURN_IF_ERROR(InstallShutdownSignal());
+  const Gallery& served = server->gallery();
+  std::cout << kProgram << " " << DIME_VERSION
+            << absl::StrFormat(" ready in %.1f s", absl::ToDoubleSeconds(stopwatch.Elapsed()))
+            << ": gRPC on " << server->address();
+  if (!server->metrics_address().empty()) {
+    std::cout << ", metrics on http://" << server->metrics_address() << "/metrics";
+  }
+  std::cout << "; model " << server->model_info().name << " on " << device << ", gallery "
+            << served.info().name << " with " << served.size(Modality::kImage) << " images and "
+            << served.size(Modality::kCaption) << " captions" << std::endl;
+
+  AwaitShutdownSignal();
+  std::cerr << "draining for up to " << flags.drain_seconds
+            << " s (a second signal ends at once) ..." << std::endl;
+  server->Shutdown(absl::Seconds(flags.drain_seconds));
+  std::cerr << "stopped" << std::endl;
+  return absl::OkStatus();
+}
+
+int Main(int argc, char** argv) {
+  // Errors are told in the project's own words; set GRPC_VERBOSITY to hear gRPC's too.
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
+  // Otherwise every hostile message would write a line.
+  google::protobuf::SetLogHandler(nullptr);
+
+  Flags flags;
+  CLI::App app("Serves image-text search over a gallery by gRPC.", kProgram);
+  DefineFlags(app, flags);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? static_cast<int>(ProgramExit::kOk)
+                                : static_cast<int>(ProgramExit::kUsage);
+  }
+  const absl::Status status = Serve(std::move(flags));
+  return status.ok() ? static_cast<int>(ProgramExit::kOk) : ReportError(kProgram, status);
+}
+
+}  // namespace
+}  // namespace dime
+
+int main(int argc, char** argv) { return dime::Main(argc, argv); }

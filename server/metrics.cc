@@ -1,0 +1,245 @@
+#include "server/metrics.h"
+
+#include "absl/strings/str_join.h"
+#include "server/process_metrics.h"
+
+namespace dime {
+namespace {
+
+using ::prometheus::BuildCounter;
+using ::prometheus::BuildGauge;
+using ::prometheus::BuildHistogram;
+using Buckets = ::prometheus::Histogram::BucketBoundaries;
+
+// From the quickest answer on a GPU to what nobody waits for any more.
+const Buckets& SecondsBuckets() {
+  static const auto& buckets = *new Buckets{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                                            0.25,   0.5,   1,      2.5,   5,    10,    30};
+  return buckets;
+}
+
+const Buckets& PairsBuckets() {
+  static const auto& buckets = *new Buckets{1,   10,  25,  50,   75,   100,  150,   200,  300,
+                                            400, 500, 750, 1000, 2000, 5000, 10000, 50000};
+  return buckets;
+}
+
+const Buckets& RequestsBuckets() {
+  static const auto& buckets = *new Buckets{1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128};
+  return buckets;
+}
+
+// Every code that the service answers with (see error_details.h).
+constexpr absl::StatusCode kCodes[] = {
+    absl::StatusCode::kOk,
+    absl::StatusCode::kInvalidArgument,
+    absl::StatusCode::kNotFound,
+    absl::StatusCode::kFailedPrecondition,
+    absl::StatusCode::kResourceExhausted,
+    absl::StatusCode::kDeadlineExceeded,
+    absl::StatusCode::kCancelled,
+    absl::StatusCode::kUnavailable,
+    absl::StatusCode::kInternal,
+};
+
+std::string MethodLabel(int method) {
+  return std::string(RpcMethodName(static_cast<RpcMethod>(method)));
+}
+
+void Observe(prometheus::Histogram& histogram, absl::Duration duration) {
+  histogram.Observe(absl::ToDoubleSeconds(duration));
+}
+
+}  // namespace
+
+absl::string_view RpcMethodName(RpcMethod method) {
+  switch (method) {
+    case RpcMethod::kSearchImages:
+      return "SearchImages";
+    case RpcMethod::kSearchCaptions:
+      return "SearchCaptions";
+    case RpcMethod::kGetInfo:
+      return "GetInfo";
+  }
+  return "";
+}
+
+Metrics::Metrics(absl::string_view server_version, const ModelInfo& model, const Gallery& gallery) {
+  AddRequestSeries();
+  AddSearchSeries();
+  AddBatchSeries();
+  AddInfoSeries(server_version, model, gallery);
+}
+
+void Metrics::AddRequestSeries() {
+  auto& requests = BuildCounter()
+                       .Name("dime_requests_total")
+                       .Help("Requests answered, by method and gRPC status code.")
+                       .Register(registry_);
+  auto& durations = BuildHistogram()
+                        .Name("dime_request_duration_seconds")
+                        .Help("Wall time from a request's admission to its answer.")
+                        .Register(registry_);
+  auto& inflight = BuildGauge()
+                       .Name("dime_requests_inflight")
+                       .Help("Requests that were admitted and are not answered yet.")
+                       .Register(registry_);
+  for (int m = 0; m < kNumRpcMethods; ++m) {
+    for (absl::StatusCode code : kCodes) {
+      const prometheus::Labels labels = {{"method", MethodLabel(m)},
+                                         {"code", absl::StatusCodeToString(code)}};
+      outcomes_[m][code] = {.requests = &requests.Add(labels),
+                            .duration = &durations.Add(labels, SecondsBuckets())};
+    }
+    inflight_[m] = &inflight.Add({{"method", MethodLabel(m)}});
+  }
+  auto& rejected = BuildCounter()
+                       .Name("dime_queue_rejected_total")
+                       .Help("Searches given up before an answer, by reason.")
+                       .Register(registry_);
+  rejections_ = {.full = &rejected.Add({{"reason", "full"}}),
+                 .deadline = &rejected.Add({{"reason", "deadline"}}),
+                 .cancelled = &rejected.Add({{"reason", "cancelled"}}),
+                 .draining = &rejected.Add({{"reason", "draining"}})};
+}
+
+void Metrics::AddSearchSeries() {
+  auto& stages = BuildHistogram()
+                     .Name("dime_stage_duration_seconds")
+                     .Help("Wall time of each stage of the searches that were answered.")
+                     .Register(registry_);
+  auto& candidates = BuildHistogram()
+                         .Name("dime_coarse_candidates")
+                         .Help("Candidates that recall gave to reranking, per search.")
+                         .Register(registry_);
+  for (int m = 0; m < kNumSearchMethods; ++m) {
+    const auto stage = [&stages, m](const char* name) {
+      return &stages.Add({{"method", MethodLabel(m)}, {"stage", name}}, SecondsBuckets());
+    };
+    stages_[m] = {.queue = stage("queue"),
+                  .encode = stage("encode"),
+                  .recall = stage("recall"),
+                  .rerank = stage("rerank"),
+                  .select = stage("select"),
+                  .candidates = &candidates.Add({{"method", MethodLabel(m)}}, PairsBuckets())};
+  }
+  auto& pairs = BuildCounter()
+                    .Name("dime_rerank_pairs_total")
+                    .Help("Pairs scored for answered searches, by the model's direction.")
+                    .Register(registry_);
+  for (Direction direction : kDirections) {
+    rerank_pairs_[static_cast<int>(direction)] =
+        &pairs.Add({{"direction", std::string(DirectionName(direction))}});
+  }
+}
+
+void Metrics::AddBatchSeries() {
+  const auto gauge = [this](const char* name, const char* help) {
+    return &BuildGauge().Name(name).Help(help).Register(registry_).Add({});
+  };
+  const auto histogram = [this](const char* name, const char* help, const Buckets& buckets) {
+    return &BuildHistogram().Name(name).Help(help).Register(registry_).Add({}, buckets);
+  };
+  queue_requests_ = gauge("dime_queue_requests", "Searches that wait for a worker.");
+  queue_pairs_ = gauge("dime_queue_pairs", "Pairs that wait for a launch of the scorer.");
+  queue_oldest_ = gauge("dime_queue_oldest_seconds",
+                        "How long the oldest of the requests in the scorer's queue has waited.");
+  batch_pairs_ =
+      histogram("dime_batch_pairs", "Pairs in each launch of the scorer.", PairsBuckets());
+  batch_requests_ =
+      histogram("dime_batch_requests", "Searches that shared each launch.", RequestsBuckets());
+  batch_duration_ =
+      histogram("dime_batch_duration_seconds", "Wall time of each launch.", SecondsBuckets());
+}
+
+void Metrics::AddInfoSeries(absl::string_view server_version, const ModelInfo& model,
+                            const Gallery& gallery) {
+  const auto info = [this](const char* name, const char* help, const prometheus::Labels& labels) {
+    BuildGauge().Name(name).Help(help).Register(registry_).Add(labels).Set(1);
+  };
+  info("dime_build_info", "The server's version; always 1.",
+       {{"version", std::string(server_version)}});
+  std::vector<absl::string_view> directions;
+  for (Direction direction : kDirections) {
+    if (model.Has(direction)) directions.push_back(DirectionName(direction));
+  }
+  info("dime_model_info", "The model that scores; always 1.",
+       {{"name", model.name},
+        {"fingerprint", model.fingerprint},
+        {"device", model.device},
+        {"directions", absl::StrJoin(directions, ",")}});
+  info("dime_gallery_info", "The gallery that is searched, with its coarse indexes; always 1.",
+       {{"name", gallery.info().name},
+        {"version", gallery.info().version},
+        {"image_index", gallery.info().image_index},
+        {"caption_index", gallery.info().caption_index}});
+  auto& items = BuildGauge()
+                    .Name("dime_gallery_items")
+                    .Help("Items of the gallery, by modality.")
+                    .Register(registry_);
+  for (Modality modality : {Modality::kImage, Modality::kCaption}) {
+    items.Add({{"modality", std::string(ModalityName(modality))}})
+        .Set(static_cast<double>(gallery.size(modality)));
+  }
+}
+
+void Metrics::RequestStarted(RpcMethod method) { inflight_[static_cast<int>(method)]->Increment(); }
+
+void Metrics::RequestFinished(RpcMethod method, absl::StatusCode code, absl::Duration duration) {
+  inflight_[static_cast<int>(method)]->Decrement();
+  const auto& outcomes = outcomes_[static_cast<int>(method)];
+  auto outcome = outcomes.find(code);
+  if (outcome == outcomes.end()) outcome = outcomes.find(absl::StatusCode::kInternal);
+  outcome->second.requests->Increment();
+  Observe(*outcome->second.duration, duration);
+  switch (code) {
+    case absl::StatusCode::kResourceExhausted:
+      return rejections_.full->Increment();
+    case absl::StatusCode::kDeadlineExceeded:
+      return rejections_.deadline->Increment();
+    case absl::StatusCode::kCancelled:
+      return rejections_.cancelled->Increment();
+    case absl::StatusCode::kUnavailable:
+      return rejections_.draining->Increment();
+    default:
+      return;
+  }
+}
+
+void Metrics::SearchAnswered(RpcMethod method, const SearchResult& result,
+                             const SearchOptions& options, absl::Duration queue_time) {
+  const Stages& stages = stages_[static_cast<int>(method)];
+  Observe(*stages.queue, queue_time);
+  Observe(*stages.encode, result.timings.encode);
+  Observe(*stages.recall, result.timings.recall);
+  Observe(*stages.rerank, result.timings.rerank);
+  Observe(*stages.select, result.timings.select);
+  stages.candidates->Observe(static_cast<double>(result.reranked_count));
+  for (Direction direction : kDirections) {
+    if (!Uses(options.mode, direction)) continue;
+    rerank_pairs_[static_cast<int>(direction)]->Increment(
+        static_cast<double>(result.reranked_count));
+  }
+}
+
+void Metrics::BatchLaunched(const BatchingScorer::BatchStats& stats) {
+  batch_pairs_->Observe(static_cast<double>(stats.pairs));
+  batch_requests_->Observe(stats.requests);
+  Observe(*batch_duration_, stats.scoring);
+}
+
+std::vector<prometheus::MetricFamily> Metrics::Collect() const {
+  if (queue_state_) {
+    const QueueState state = queue_state_();
+    queue_requests_->Set(static_cast<double>(state.requests));
+    queue_pairs_->Set(static_cast<double>(state.pairs));
+    queue_oldest_->Set(absl::ToDoubleSeconds(state.oldest_wait));
+  }
+  std::vector<prometheus::MetricFamily> families = registry_.Collect();
+  for (prometheus::MetricFamily& family : CollectProcessMetrics()) {
+    families.push_back(std::move(family));
+  }
+  return families;
+}
+
+}  // namespace dime

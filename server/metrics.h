@@ -1,0 +1,100 @@
+#ifndef DIME_SERVER_METRICS_H_
+#define DIME_SERVER_METRICS_H_
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "index/gallery.h"
+#include "model/batching_scorer.h"
+#include "model/model_info.h"
+#include "prometheus/collectable.h"
+#include "prometheus/counter.h"
+#include "prometheus/gauge.h"
+#include "prometheus/histogram.h"
+#include "prometheus/registry.h"
+#include "server/pipeline/search_types.h"
+
+namespace dime {
+
+// The service's methods, as metrics label them.
+enum class RpcMethod { kSearchImages, kSearchCaptions, kGetInfo };
+inline constexpr int kNumRpcMethods = 3;
+absl::string_view RpcMethodName(RpcMethod method);  // "SearchImages", ...
+
+// What the server measures of itself, as Prometheus collects it. Every series that can ever appear
+// is there from the start, at zero. Units are seconds and pairs, in the names.
+// Thread-safe. Whatever ObserveQueue()'s function uses must outlive the last Collect().
+class Metrics : public prometheus::Collectable {
+ public:
+  // What waits at this moment.
+  struct QueueState {
+    int64_t requests = 0;        // for a worker
+    int64_t pairs = 0;           // for a launch
+    absl::Duration oldest_wait;  // of the oldest of those pairs
+  };
+
+  Metrics(absl::string_view server_version, const ModelInfo& model, const Gallery& gallery);
+
+  // Asked at each collection. To be set before the first one.
+  void ObserveQueue(std::function<QueueState()> state) { queue_state_ = std::move(state); }
+
+  void RequestStarted(RpcMethod method);
+  // `code` is one that the service answers with. Searches that got no answer because of load or
+  // because nobody wants it any more are also counted by dime_queue_rejected_total.
+  void RequestFinished(RpcMethod method, absl::StatusCode code, absl::Duration duration);
+  // A search that was answered, and how long it had waited for a worker.
+  void SearchAnswered(RpcMethod method, const SearchResult& result, const SearchOptions& options,
+                      absl::Duration queue_time);
+  void BatchLaunched(const BatchingScorer::BatchStats& stats);
+
+  std::vector<prometheus::MetricFamily> Collect() const override;
+
+ private:
+  static constexpr int kNumSearchMethods = 2;  // the first two of RpcMethod
+  // Of one method and code.
+  struct Outcome {
+    prometheus::Counter* requests;
+    prometheus::Histogram* duration;
+  };
+  // Of one search method.
+  struct Stages {
+    prometheus::Histogram *queue, *encode, *recall, *rerank, *select;
+    prometheus::Histogram* candidates;
+  };
+  // What was asked of the queue but not got.
+  struct Rejections {
+    prometheus::Counter *full, *deadline, *cancelled, *draining;
+  };
+
+  void AddRequestSeries();
+  void AddSearchSeries();
+  void AddBatchSeries();
+  void AddInfoSeries(absl::string_view server_version, const ModelInfo& model,
+                     const Gallery& gallery);
+
+  prometheus::Registry registry_;
+  std::function<QueueState()> queue_state_;
+  // All of these live in registry_.
+  std::array<std::map<absl::StatusCode, Outcome>, kNumRpcMethods> outcomes_;  // by RpcMethod
+  std::array<prometheus::Gauge*, kNumRpcMethods> inflight_{};                 // by RpcMethod
+  std::array<Stages, kNumSearchMethods> stages_{};                            // by RpcMethod
+  std::array<prometheus::Counter*, kNumDirections> rerank_pairs_{};           // by Direction
+  Rejections rejections_{};
+  prometheus::Gauge* queue_requests_ = nullptr;
+  prometheus::Gauge* queue_pairs_ = nullptr;
+  prometheus::Gauge* queue_oldest_ = nullptr;
+  prometheus::Histogram* batch_pairs_ = nullptr;
+  prometheus::Histogram* batch_requests_ = nullptr;
+  prometheus::Histogram* batch_duration_ = nullptr;
+};
+
+}  // namespace dime
+
+#endif  // DIME_SERVER_METRICS_H_

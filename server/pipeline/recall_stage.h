@@ -1,0 +1,33 @@
+#ifndef DIME_SERVER_PIPELINE_RECALL_STAGE_H_
+#define DIME_SERVER_PIPELINE_RECALL_STAGE_H_
+
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "index/gallery.h"
+#include "server/pipeline/search_types.h"
+
+namespace dime {
+
+// The second stage of a search: the candidates for reranking. They are the `rerank_depth` items
+// that the gallery's coarse index finds, or with `exact` all items, by a scan of their embeddings.
+// Either way they come in order of coarse score, ties by row; a candidate's place in that order is
+// its coarse rank.
+// Immutable, hence thread-safe. The gallery must outlive it.
+class RecallStage {
+ public:
+  explicit RecallStage(const Gallery* gallery) : gallery_(gallery) {}
+
+  // No candidates if the gallery holds nothing of the kind searched.
+  absl::StatusOr<std::vector<Candidate>> Run(const EncodedQuery& query,
+                                             const SearchOptions& options) const;
+
+ private:
+  std::vector<Candidate> ScanAll(const EncodedQuery& query) const;
+
+  const Gallery* const gallery_;
+};
+
+}  // namespace dime
+
+#endif  // DIME_SERVER_PIPELINE_RECALL_STAGE_H_

@@ -1,0 +1,35 @@
+#include "server/pipeline/search_pipeline.h"
+
+#include <utility>
+
+#include "index/status_macros.h"
+#include "server/pipeline/stopwatch.h"
+
+namespace dime {
+absl::StatusOr<SearchResult> SearchPipeline::Run(const Query& query, const SearchOptions& options,
+                                                 const CallContext& context) const {
+  SearchResult result{.target = TargetOf(query)};
+  Stopwatch stopwatch;
+
+  RETURN_IF_ERROR(context.Check());
+  ASSIGN_OR_RETURN(const EncodedQuery encoded, encode_.Run(query));
+  result.text_truncated = encoded.text_truncated();
+  result.timings.encode = stopwatch.Lap();
+
+  RETURN_IF_ERROR(context.Check());
+  ASSIGN_OR_RETURN(std::vector<Candidate> candidates, recall_.Run(encoded, options));
+  result.reranked_count = static_cast<int64_t>(candidates.size());
+  result.timings.recall = stopwatch.Lap();
+
+  RETURN_IF_ERROR(context.Check());
+  ASSIGN_OR_RETURN(const RerankedCandidates reranked,
+                   rerank_.Run(encoded, std::move(candidates), options, context));
+  result.timings.rerank = stopwatch.Lap();
+
+  RETURN_IF_ERROR(context.Check());
+  result.hits = select_.Run(reranked, options);
+  result.timings.select = stopwatch.Lap();
+  return result;
+}
+
+}  // namespace dime

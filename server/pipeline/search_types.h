@@ -1,0 +1,110 @@
+#ifndef DIME_SERVER_PIPELINE_SEARCH_TYPES_H_
+#define DIME_SERVER_PIPELINE_SEARCH_TYPES_H_
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "index/coarse_index.h"
+#include "index/features.h"
+#include "model/pair_scorer.h"
+
+namespace dime {
+
+// What goes into a search, and what each stage hands to the next. Plain values, checked at the door
+// (request_converter.h); the stages rely on that.
+
+// A text that images are searched for.
+struct TextQuery {
+  std::string text;  // UTF-8
+};
+
+// An image, by its region features, that captions are searched for.
+struct RegionFeaturesQuery {
+  int num_regions = 0;        // R
+  std::vector<float> values;  // (R, D) row-major, finite
+};
+
+// An image of the gallery that captions are searched for: its stored features are the query.
+struct GalleryImageQuery {
+  int64_t row = 0;
+};
+
+using Query = std::variant<TextQuery, RegionFeaturesQuery, GalleryImageQuery>;
+
+// What a query searches: a text finds images, an image finds captions.
+inline Modality TargetOf(const Query& query) {
+  return std::holds_alternative<TextQuery>(query) ? Modality::kImage : Modality::kCaption;
+}
+
+struct SearchOptions {
+  int top_k = 10;          // hits to return, at least 1
+  int rerank_depth = 100;  // candidates to rerank, at least top_k; unused with `exact`
+  bool exact = false;      // rerank every item of the gallery
+  ScoreMode mode = ScoreMode::kEnsemble;
+  bool want_paths = false;  // path weights of each hit
+  int search_effort = 0;    // of the coarse index; 0 = its own default
+};
+
+// A query in the form that recall and reranking take: fresh from an encoder, or an item of the
+// gallery seen in place (the gallery must then outlive it). Movable value.
+class EncodedQuery {
+ public:
+  EncodedQuery(EncodedItems encoded, bool text_truncated)
+      : encoded_(std::move(encoded)), text_truncated_(text_truncated) {}
+  explicit EncodedQuery(const EncodedItemsView& stored) : stored_(stored) {}
+
+  // count = 1. Valid as long as this object.
+  EncodedItemsView view() const { return encoded_ ? encoded_->view() : stored_; }
+  // What it searches.
+  Modality target() const { return OtherModality(view().modality); }
+  bool text_truncated() const { return text_truncated_; }
+
+ private:
+  std::optional<EncodedItems> encoded_;
+  EncodedItemsView stored_;
+  bool text_truncated_ = false;
+};
+
+// Candidates with their rerank scores; all arrays run in the candidates' order.
+struct RerankedCandidates {
+  std::vector<Candidate> candidates;  // (K), by coarse score
+  PairScores scores;
+  std::vector<float> combined;  // (K), by which hits are ordered
+};
+
+// An item found, and how it came by its place.
+struct Hit {
+  int64_t row = 0;  // within the gallery's items of the kind searched
+  float score = 0;  // rerank score
+  float coarse_score = 0;
+  int coarse_rank = 0;  // from 1, among the candidates
+  std::array<std::optional<float>, kNumDirections> direction_scores;  // those that the mode uses
+  // (36) each, where wanted and used; see kNumPathWeights.
+  std::array<std::vector<float>, kNumDirections> paths;
+};
+
+// Wall time of each stage.
+struct StageTimings {
+  absl::Duration encode;
+  absl::Duration recall;
+  absl::Duration rerank;
+  absl::Duration select;
+};
+
+struct SearchResult {
+  Modality target = Modality::kImage;
+  std::vector<Hit> hits;  // best first
+  int64_t reranked_count = 0;
+  bool text_truncated = false;
+  StageTimings timings;
+};
+
+}  // namespace dime
+
+#endif  // DIME_SERVER_PIPELINE_SEARCH_TYPES_H_

@@ -1,0 +1,244 @@
+#include "server/request_converter.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "index/text_lines.h"
+#include "server/error_details.h"
+#include "utf8proc.h"
+
+namespace dime {
+namespace {
+
+using Violations = std::vector<FieldViolation>;
+
+// For range checks: `value` must be `low` to `high`.
+void CheckRange(absl::string_view field, int64_t value, int64_t low, int64_t high,
+                Violations& violations) {
+  if (value >= low && value <= high) return;
+  violations.push_back({std::string(field), v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
+                        absl::StrCat("must be ", low, " to ", high, ", got ", value)});
+}
+
+bool IsSpace(utf8proc_int32_t code_point) {
+  switch (utf8proc_category(code_point)) {
+    case UTF8PROC_CATEGORY_ZS:
+    case UTF8PROC_CATEGORY_ZL:
+    case UTF8PROC_CATEGORY_ZP:
+    case UTF8PROC_CATEGORY_CC:  // tabs, line ends and other control characters
+      return true;
+    default:
+      return false;
+  }
+}
+
+struct TextFacts {
+  int64_t characters = 0;
+  bool blank = true;
+};
+
+// `text` must be valid UTF-8.
+TextFacts Examine(absl::string_view text) {
+  TextFacts facts;
+  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
+  auto left = static_cast<utf8proc_ssize_t>(text.size());
+  while (left > 0) {
+    utf8proc_int32_t code_point;
+    const utf8proc_ssize_t length = utf8proc_iterate(bytes, left, &code_point);
+    ++facts.characters;
+    facts.blank = facts.blank && IsSpace(code_point);
+    bytes += length;
+    left -= length;
+  }
+  return facts;
+}
+
+void CheckText(const std::string& text, int max_characters, Violations& violations) {
+  if (!IsValidUtf8(text)) {
+    violations.push_back({"text", v1::ERROR_REASON_TEXT_NOT_UTF8,
+                          absl::StrCat("must be valid UTF-8, got ", Quoted(text))});
+    return;
+  }
+  const TextFacts facts = Examine(text);
+  if (facts.characters > max_characters) {
+    violations.push_back({"text", v1::ERROR_REASON_TEXT_TOO_LONG,
+                          absl::StrCat("must have at most ", max_characters, " characters, got ",
+                                       facts.characters)});
+  } else if (facts.blank) {
+    violations.push_back({"text", v1::ERROR_REASON_TEXT_EMPTY,
+                          absl::StrCat("must hold more than white space, got ", Quoted(text))});
+  }
+}
+
+void CheckFeatures(const v1::RegionFeatures& features, const ModelInfo& model,
+                   Violations& violations) {
+  const auto check_size = [&violations](absl::string_view field, int64_t given, int64_t wanted,
+                                        absl::string_view why) {
+    if (given == wanted) return;
+    violations.push_back({absl::StrCat("features.", field), v1::ERROR_REASON_FEATURE_SHAPE_MISMATCH,
+                          absl::StrCat("must be ", wanted, " ", why, ", got ", given)});
+  };
+  check_size("num_regions", features.num_regions(), model.num_regions, "for this model");
+  check_size("feature_dim", features.feature_dim(), model.feature_dim, "for this model");
+  const int64_t wanted = int64_t{model.num_regions} * model.feature_dim;
+  if (features.values_size() != wanted) {
+    violations.push_back({"features.values", v1::ERROR_REASON_FEATURE_SHAPE_MISMATCH,
+                          absl::StrCat("must hold ", model.num_regions, " x ", model.feature_dim,
+                                       " = ", wanted, " values, got ", features.values_size())});
+  }
+  // The first will do: a list of thousands helps nobody.
+  const auto bad = std::find_if(features.values().begin(), features.values().end(),
+                                [](float value) { return !std::isfinite(value); });
+  if (bad != features.values().end()) {
+    violations.push_back({absl::StrCat("features.values[", bad - features.values().begin(), "]"),
+                          v1::ERROR_REASON_FEATURE_NOT_FINITE,
+                          absl::StrCat("must be finite, got ", *bad)});
+  }
+}
+
+// How the model's directions are called in messages.
+std::string ModesOf(const ModelInfo& model) {
+  if (model.Serves(ScoreMode::kEnsemble)) {
+    return "SCORE_MODE_I2T, SCORE_MODE_T2I or SCORE_MODE_ENSEMBLE";
+  }
+  return model.Has(Direction::kI2t) ? "SCORE_MODE_I2T" : "SCORE_MODE_T2I";
+}
+
+ScoreMode ConvertMode(v1::ScoreMode given, const ModelInfo& model, Violations& violations) {
+  ScoreMode mode = model.DefaultMode();
+  switch (given) {
+    case v1::SCORE_MODE_UNSPECIFIED:
+      return mode;
+    case v1::SCORE_MODE_I2T:
+      mode = ScoreMode::kI2t;
+      break;
+    case v1::SCORE_MODE_T2I:
+      mode = ScoreMode::kT2i;
+      break;
+    case v1::SCORE_MODE_ENSEMBLE:
+      mode = ScoreMode::kEnsemble;
+      break;
+    default:
+      violations.push_back({"options.score_mode", v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
+                            absl::StrCat("must be ", ModesOf(model), ", got ", given)});
+      return mode;
+  }
+  if (!model.Serves(mode)) {
+    violations.push_back(
+        {"options.score_mode", v1::ERROR_REASON_SCORE_MODE_UNAVAILABLE,
+         absl::StrCat("must be ", ModesOf(model), " with this model, which lacks a direction; got ",
+                      v1::ScoreMode_Name(given))});
+  }
+  return mode;
+}
+
+// The part that both searches share; `target` is what they search.
+void ConvertOptions(const v1::SearchOptions& given, Modality target, const SearchLimits& limits,
+                    const ModelInfo& model, const Gallery& gallery, SearchRequest& request,
+                    Violations& violations) {
+  SearchOptions& options = request.options;
+  options.top_k = given.has_top_k() ? given.top_k() : std::min(kDefaultTopK, limits.max_top_k);
+  CheckRange("options.top_k", options.top_k, 1, limits.max_top_k, violations);
+
+  options.exact = given.exact();
+  options.rerank_depth = std::max(options.top_k, limits.default_rerank_depth);
+  if (given.has_rerank_depth()) {
+    options.rerank_depth = given.rerank_depth();
+    if (given.exact()) {
+      violations.push_back({"options.rerank_depth", v1::ERROR_REASON_FIELDS_CONFLICT,
+                            absl::StrCat("must not be set together with options.exact, which "
+                                         "reranks everything; got ",
+                                         given.rerank_depth())});
+    } else {
+      // A top_k that is wrong itself must not make the depth look wrong as well.
+      const int lowest = std::clamp(options.top_k, 1, limits.max_top_k);
+      CheckRange("options.rerank_depth", options.rerank_depth, lowest, limits.max_rerank_depth,
+                 violations);
+    }
+  }
+  const int64_t size = gallery.size(target);
+  if (given.exact() && size > limits.max_exact_items) {
+    violations.push_back(
+        {"options.exact", v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
+         absl::StrCat("is allowed while the gallery holds at most ", limits.max_exact_items, " ",
+                      ModalityName(target), "s; it holds ", size)});
+  }
+  options.mode = ConvertMode(given.score_mode(), model, violations);
+
+  if (!v1::ResultView_IsValid(given.view())) {
+    violations.push_back({"options.view", v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
+                          absl::StrCat("must be RESULT_VIEW_BASIC, RESULT_VIEW_FULL or "
+                                       "RESULT_VIEW_EXPLAIN, got ",
+                                       given.view())});
+  }
+  options.want_paths = given.view() == v1::RESULT_VIEW_EXPLAIN;
+  request.want_details = options.want_paths || given.view() == v1::RESULT_VIEW_FULL;
+
+  if (given.has_search_effort()) {
+    options.search_effort = given.search_effort();
+    CheckRange("options.search_effort", options.search_effort, 1, limits.max_search_effort,
+               violations);
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<SearchRequest> RequestConverter::Convert(
+    const v1::SearchImagesRequest& request) const {
+  Violations violations;
+  SearchRequest converted;
+  CheckText(request.text(), limits_.max_text_characters, violations);
+  converted.query = TextQuery{request.text()};
+  ConvertOptions(request.options(), Modality::kImage, limits_, model_, *gallery_, converted,
+                 violations);
+  if (!violations.empty()) return InvalidRequestError(violations);
+  if (gallery_->size(Modality::kImage) == 0) {
+    return GalleryEmptyError(gallery_->info().name, Modality::kImage);
+  }
+  return converted;
+}
+
+absl::StatusOr<SearchRequest> RequestConverter::Convert(
+    const v1::SearchCaptionsRequest& request) const {
+  Violations violations;
+  SearchRequest converted;
+  if (request.has_features()) {
+    CheckFeatures(request.features(), model_, violations);
+    converted.query = RegionFeaturesQuery{
+        .num_regions = request.features().num_regions(),
+        .values = {request.features().values().begin(), request.features().values().end()}};
+  } else if (request.image_id().empty()) {
+    violations.push_back({"image_id", v1::ERROR_REASON_IMAGE_MISSING,
+                          request.has_image_id()
+                              ? "must be the id of an image of the gallery, got an empty string"
+                              : "image_id or features must be set, got neither"});
+  }
+  ConvertOptions(request.options(), Modality::kCaption, limits_, model_, *gallery_, converted,
+                 violations);
+  if (!violations.empty()) return InvalidRequestError(violations);
+  if (gallery_->size(Modality::kCaption) == 0) {
+    return GalleryEmptyError(gallery_->info().name, Modality::kCaption);
+  }
+  if (request.has_image_id()) {
+    const absl::StatusOr<int64_t> row = gallery_->FindRow(Modality::kImage, request.image_id());
+    if (!row.ok()) return ItemNotFoundError(Modality::kImage, request.image_id());
+    converted.query = GalleryImageQuery{.row = *row};
+  }
+  return converted;
+}
+
+absl::Status BlameQuery(const absl::Status& status, const Query& query) {
+  if (status.code() != absl::StatusCode::kInvalidArgument) return status;
+  if (std::holds_alternative<TextQuery>(query)) {
+    return InvalidRequestError(
+        {{"text", v1::ERROR_REASON_TEXT_NOT_UTF8, std::string(status.message())}});
+  }
+  return InvalidRequestError(
+      {{"features.values", v1::ERROR_REASON_FEATURE_NOT_FINITE, std::string(status.message())}});
+}
+
+}  // namespace dime

@@ -1,0 +1,46 @@
+#ifndef DIME_SERVER_REQUEST_CONVERTER_H_
+#define DIME_SERVER_REQUEST_CONVERTER_H_
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "dime/v1/retrieval.pb.h"
+#include "index/gallery.h"
+#include "model/model_info.h"
+#include "server/pipeline/search_types.h"
+#include "server/search_limits.h"
+
+namespace dime {
+
+// A request in native types, checked.
+struct SearchRequest {
+  Query query;
+  SearchOptions options;
+  bool want_details = false;  // views FULL and EXPLAIN
+};
+
+// The door: turns messages of the API into native types, once, and checks everything about them, so
+// that nothing behind it has to. All fields at fault are reported together, each with what is
+// allowed and what was given.
+// Immutable, hence thread-safe. The gallery must outlive it.
+class RequestConverter {
+ public:
+  RequestConverter(const SearchLimits& limits, const ModelInfo& model, const Gallery* gallery)
+      : limits_(limits), model_(model), gallery_(gallery) {}
+
+  // INVALID_ARGUMENT, NOT_FOUND or FAILED_PRECONDITION, with the details of error_details.h.
+  absl::StatusOr<SearchRequest> Convert(const v1::SearchImagesRequest& request) const;
+  absl::StatusOr<SearchRequest> Convert(const v1::SearchCaptionsRequest& request) const;
+
+ private:
+  const SearchLimits limits_;
+  const ModelInfo model_;
+  const Gallery* const gallery_;
+};
+
+// What to tell the caller if the search itself finds the query at fault (INVALID_ARGUMENT of
+// SearchPipeline): the same status, blaming the query's field. Other statuses pass unchanged.
+absl::Status BlameQuery(const absl::Status& status, const Query& query);
+
+}  // namespace dime
+
+#endif  // DIME_SERVER_REQUEST_CONVERTER_H_

@@ -1,0 +1,76 @@
+#include "server/request_parser.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/descriptor.h"
+#include "google/protobuf/unknown_field_set.h"
+#include "grpcpp/support/proto_buffer_reader.h"
+#include "grpcpp/support/slice.h"
+#include "index/text_lines.h"
+#include "server/error_details.h"
+
+namespace dime {
+namespace {
+
+using ::google::protobuf::Descriptor;
+using ::google::protobuf::FieldDescriptor;
+using ::google::protobuf::UnknownField;
+using ::google::protobuf::UnknownFieldSet;
+
+// The string fields of a message on the wire that do not hold UTF-8, found without the message's
+// own parser, which stops at the first and does not tell which it was.
+std::vector<FieldViolation> FindInvalidStrings(const Descriptor& descriptor,
+                                               const UnknownFieldSet& fields,
+                                               const std::string& prefix) {
+  std::vector<FieldViolation> violations;
+  for (int i = 0; i < fields.field_count(); ++i) {
+    const UnknownField& field = fields.field(i);
+    const FieldDescriptor* known = descriptor.FindFieldByNumber(field.number());
+    if (known == nullptr || field.type() != UnknownField::TYPE_LENGTH_DELIMITED) continue;
+    const std::string path = absl::StrCat(prefix, known->name());
+    if (known->type() == FieldDescriptor::TYPE_STRING) {
+      if (IsValidUtf8(field.length_delimited())) continue;
+      violations.push_back(
+          {path, v1::ERROR_REASON_TEXT_NOT_UTF8,
+           absl::StrCat("must be valid UTF-8, got ", Quoted(field.length_delimited()))});
+    } else if (known->type() == FieldDescriptor::TYPE_MESSAGE) {
+      UnknownFieldSet inner;
+      if (!inner.ParseFromString(field.length_delimited())) continue;
+      for (FieldViolation& violation :
+           FindInvalidStrings(*known->message_type(), inner, absl::StrCat(path, "."))) {
+        violations.push_back(std::move(violation));
+      }
+    }
+  }
+  return violations;
+}
+
+absl::Status WhyNot(const grpc::ByteBuffer& bytes, const Descriptor& descriptor) {
+  std::vector<FieldViolation> violations;
+  grpc::Slice whole;
+  UnknownFieldSet fields;
+  if (bytes.DumpToSingleSlice(&whole).ok() &&
+      fields.ParseFromArray(whole.begin(), static_cast<int>(whole.size()))) {
+    violations = FindInvalidStrings(descriptor, fields, "");
+  }
+  if (violations.empty()) {
+    violations.push_back({"", v1::ERROR_REASON_MESSAGE_MALFORMED,
+                          absl::StrCat("the ", bytes.Length(), " bytes received are no ",
+                                       descriptor.full_name(), " message")});
+  }
+  return InvalidRequestError(violations);
+}
+
+}  // namespace
+
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
+  grpc::ByteBuffer shared(bytes);  // by reference count
+  grpc::ProtoBufferReader reader(&shared);
+  if (reader.status().ok() && message.ParseFromZeroCopyStream(&reader)) return absl::OkStatus();
+  return WhyNot(bytes, *message.GetDescriptor());
+}
+
+}  // namespace dime

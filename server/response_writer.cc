@@ -1,0 +1,166 @@
+#include "server/response_writer.h"
+
+#include <string>
+
+namespace dime {
+namespace {
+
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  google::protobuf::Duration proto;
+  const absl::Duration seconds = absl::Trunc(duration, absl::Seconds(1));
+  proto.set_seconds(absl::ToInt64Seconds(seconds));
+  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration - seconds)));
+  return proto;
+}
+
+v1::ScoreMode ToProto(Direction direction) {
+  return direction == Direction::kI2t ? v1::SCORE_MODE_I2T : v1::SCORE_MODE_T2I;
+}
+
+v1::Cell CellAt(int index) { return static_cast<v1::Cell>(v1::CELL_RIC + index); }
+
+// `weights`: (36), see kNumPathWeights.
+v1::Routing WriteRouting(Direction direction, absl::Span<const float> weights) {
+  v1::Routing routing;
+  routing.set_direction(ToProto(direction));
+  constexpr int kWeightsPerLayer = kNumCells * kNumCells;
+  for (int w = 0; w < kNumPathWeights; ++w) {
+    const int layer = w / kWeightsPerLayer;
+    const int within = w % kWeightsPerLayer;
+    const bool last = layer == kNumRoutingLayers - 1;
+    v1::PathWeight& weight = *routing.add_path_weights();
+    weight.set_layer(layer);
+    weight.set_cell(CellAt(within % kNumCells));
+    weight.set_path(last ? v1::CELL_UNSPECIFIED : CellAt(within / kNumCells));
+    weight.set_weight(weights[w]);
+  }
+  return routing;
+}
+
+v1::ScoreDetails WriteDetails(const Hit& hit) {
+  v1::ScoreDetails details;
+  details.set_coarse_score(hit.coarse_score);
+  details.set_coarse_rank(hit.coarse_rank);
+  if (const auto& score = hit.direction_scores[static_cast<int>(Direction::kI2t)]) {
+    details.set_i2t_score(*score);
+  }
+  if (const auto& score = hit.direction_scores[static_cast<int>(Direction::kT2i)]) {
+    details.set_t2i_score(*score);
+  }
+  for (Direction direction : kDirections) {
+    const std::vector<float>& paths = hit.paths[static_cast<int>(direction)];
+    if (!paths.empty()) *details.add_routings() = WriteRouting(direction, paths);
+  }
+  return details;
+}
+
+v1::SearchStats WriteStats(const SearchResult& result, const CallTimings& timings) {
+  v1::SearchStats stats;
+  stats.set_reranked_count(static_cast<int32_t>(result.reranked_count));
+  stats.set_text_truncated(result.text_truncated);
+  *stats.mutable_total_time() = ToProto(timings.total);
+  *stats.mutable_queue_time() = ToProto(timings.queue);
+  *stats.mutable_encode_time() = ToProto(result.timings.encode);
+  *stats.mutable_recall_time() = ToProto(result.timings.recall);
+  *stats.mutable_rerank_time() = ToProto(result.timings.rerank);
+  *stats.mutable_select_time() = ToProto(result.timings.select);
+  return stats;
+}
+
+v1::ModelInfo WriteModel(const ModelInfo& model) {
+  v1::ModelInfo proto;
+  proto.set_name(model.name);
+  proto.set_fingerprint(model.fingerprint);
+  proto.set_device(model.device);
+  proto.set_max_words(model.max_words);
+  proto.set_num_regions(model.num_regions);
+  proto.set_feature_dim(model.feature_dim);
+  proto.set_coarse_dim(model.coarse_dim);
+  for (Direction direction : kDirections) {
+    if (!model.Has(direction)) continue;
+    const DirectionInfo& info = model.directions[static_cast<int>(direction)];
+    v1::DirectionInfo& added = *proto.add_directions();
+    added.set_direction(ToProto(direction));
+    added.set_embed_size(info.embed_size);
+    added.set_num_heads(info.num_heads);
+    added.set_raw_feature_norm(info.raw_feature_norm);
+    added.set_lambda_softmax(info.lambda_softmax);
+  }
+  return proto;
+}
+
+v1::GalleryInfo WriteGallery(const Gallery& gallery) {
+  v1::GalleryInfo proto;
+  proto.set_name(gallery.info().name);
+  proto.set_version(gallery.info().version);
+  proto.set_image_count(gallery.size(Modality::kImage));
+  proto.set_caption_count(gallery.size(Modality::kCaption));
+  proto.set_image_index(gallery.info().image_index);
+  proto.set_caption_index(gallery.info().caption_index);
+  return proto;
+}
+
+}  // namespace
+
+v1::SearchImagesResponse ResponseWriter::WriteImages(const SearchResult& result,
+                                                     const CallTimings& timings,
+                                                     bool want_details) const {
+  v1::SearchImagesResponse response;
+  for (const Hit& hit : result.hits) {
+    const ImageRecord& record = gallery_->image(hit.row);
+    v1::ImageHit& added = *response.add_hits();
+    added.set_id(record.id);
+    added.set_score(hit.score);
+    added.set_uri(record.uri);
+    added.set_width(record.width);
+    added.set_height(record.height);
+    if (want_details) *added.mutable_details() = WriteDetails(hit);
+  }
+  if (want_details) *response.mutable_stats() = WriteStats(result, timings);
+  response.set_gallery_version(gallery_->info().version);
+  response.set_model_fingerprint(model_.fingerprint);
+  return response;
+}
+
+v1::SearchCaptionsResponse ResponseWriter::WriteCaptions(const SearchResult& result,
+                                                         const CallTimings& timings,
+                                                         bool want_details) const {
+  v1::SearchCaptionsResponse response;
+  for (const Hit& hit : result.hits) {
+    const CaptionRecord& record = gallery_->caption(hit.row);
+    v1::CaptionHit& added = *response.add_hits();
+    added.set_id(record.id);
+    added.set_score(hit.score);
+    added.set_text(record.text);
+    added.set_image_id(record.image_id);
+    if (want_details) *added.mutable_details() = WriteDetails(hit);
+  }
+  if (want_details) *response.mutable_stats() = WriteStats(result, timings);
+  response.set_gallery_version(gallery_->info().version);
+  response.set_model_fingerprint(model_.fingerprint);
+  return response;
+}
+
+v1::GetInfoResponse ResponseWriter::WriteInfo(absl::string_view server_version,
+                                              absl::Time start_time,
+                                              const SearchLimits& limits) const {
+  v1::GetInfoResponse response;
+  response.set_server_version(std::string(server_version));
+  const absl::Duration since_epoch = start_time - absl::UnixEpoch();
+  const google::protobuf::Duration start = ToProto(since_epoch);
+  response.mutable_start_time()->set_seconds(start.seconds());
+  response.mutable_start_time()->set_nanos(start.nanos());
+  v1::Limits& proto = *response.mutable_limits();
+  proto.set_max_top_k(limits.max_top_k);
+  proto.set_max_rerank_depth(limits.max_rerank_depth);
+  proto.set_default_rerank_depth(limits.default_rerank_depth);
+  proto.set_max_exact_items(limits.max_exact_items);
+  proto.set_max_text_characters(limits.max_text_characters);
+  proto.set_max_search_effort(limits.max_search_effort);
+  proto.set_max_request_bytes(limits.max_request_bytes);
+  *response.mutable_model() = WriteModel(model_);
+  *response.mutable_gallery() = WriteGallery(*gallery_);
+  return response;
+}
+
+}  // namespace dime

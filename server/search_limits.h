@@ -1,0 +1,24 @@
+#ifndef DIME_SERVER_SEARCH_LIMITS_H_
+#define DIME_SERVER_SEARCH_LIMITS_H_
+
+#include <cstdint>
+
+namespace dime {
+
+// What the server accepts; published by GetInfo. See Limits in retrieval.proto.
+struct SearchLimits {
+  int max_top_k = 1000;
+  int max_rerank_depth = 2000;     // at least max_top_k
+  int default_rerank_depth = 100;  // at most max_rerank_depth
+  int64_t max_exact_items = 50000;
+  int max_text_characters = 4096;  // Unicode code points
+  int max_search_effort = 4096;
+  int64_t max_request_bytes = 16 << 20;
+};
+
+// top_k where a request gives none.
+inline constexpr int kDefaultTopK = 10;
+
+}  // namespace dime
+
+#endif  // DIME_SERVER_SEARCH_LIMITS_H_

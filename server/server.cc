@@ -1,0 +1,179 @@
+#include "server/server.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "grpcpp/ext/proto_server_reflection_plugin.h"
+#include "grpcpp/health_check_service_interface.h"
+#include "grpcpp/impl/server_builder_option.h"
+#include "grpcpp/impl/server_builder_plugin.h"
+#include "grpcpp/security/server_credentials.h"
+#include "grpcpp/server_builder.h"
+#include "index/status_macros.h"
+
+namespace dime {
+namespace {
+
+// Linking the reflection library puts it into every server of the process; this takes it out again.
+class WithoutReflection : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins, [](const std::unique_ptr<grpc::ServerBuilderPlugin>& plugin) {
+      return plugin->name() == "proto_server_reflection";
+    });
+  }
+};
+
+absl::Status CheckAtLeast(absl::string_view option, int64_t value, int64_t lowest) {
+  if (value >= lowest) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(option, " must be at least ", lowest, ", got ", value));
+}
+
+absl::Status CheckOptions(const Server::Options& options) {
+  const SearchLimits& limits = options.limits;
+  RETURN_IF_ERROR(CheckAtLeast("workers", options.workers.threads, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_queued_calls", options.workers.max_queued, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_batch_pairs", options.max_batch_pairs, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_queue_pairs", options.max_queue_pairs, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_top_k", limits.max_top_k, 1));
+  RETURN_IF_ERROR(CheckAtLeast("default_rerank_depth", limits.default_rerank_depth, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_exact_items", limits.max_exact_items, 0));
+  RETURN_IF_ERROR(CheckAtLeast("max_text_characters", limits.max_text_characters, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_search_effort", limits.max_search_effort, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_request_bytes", limits.max_request_bytes, 1024));
+  if (limits.max_request_bytes > std::numeric_limits<int>::max()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_request_bytes must be below 2 GiB, got ", limits.max_request_bytes));
+  }
+  if (limits.max_rerank_depth < limits.max_top_k ||
+      limits.max_rerank_depth < limits.default_rerank_depth) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_rerank_depth (", limits.max_rerank_depth, ") must be at least max_top_k (",
+        limits.max_top_k, ") and default_rerank_depth (", limits.default_rerank_depth, ")"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Server>> Server::Create(const Options& options,
+                                                       std::unique_ptr<const DimeModel> model,
+                                                       std::unique_ptr<const Gallery> gallery) {
+  RETURN_IF_ERROR(CheckOptions(options));
+  ASSIGN_OR_RETURN(std::unique_ptr<LoadedGallery> loaded,
+                   LoadedGallery::Create(std::move(gallery), model->info(), model->pair_scorer()));
+  return std::unique_ptr<Server>(new Server(options, std::move(model), std::move(loaded)));
+}
+
+Server::Server(const Options& options, std::unique_ptr<const DimeModel> model,
+               std::unique_ptr<LoadedGallery> gallery)
+    : options_(options),
+      model_(std::move(model)),
+      gallery_(std::move(gallery)),
+      metrics_(std::make_shared<Metrics>(options_.version, model_->info(), gallery_->gallery())),
+      scorer_(&model_->pair_scorer(), {.max_batch_pairs = options_.max_batch_pairs,
+                                       .max_queue_pairs = options_.max_queue_pairs,
+                                       .on_batch =
+                                           [this](const BatchingScorer::BatchStats& stats) {
+                                             if (warm_) metrics_->BatchLaunched(stats);
+                                           }}),
+      pipeline_(gallery_.get(), &model_->caption_encoder(), &model_->image_encoder(), &scorer_),
+      converter_(options_.limits, model_->info(), &gallery_->gallery()),
+      writer_(model_->info(), &gallery_->gallery()),
+      workers_(options_.workers) {
+  metrics_->ObserveQueue([this] {
+    return Metrics::QueueState{.requests = workers_.queued(),
+                               .pairs = scorer_.queued_pairs(),
+                               .oldest_wait = scorer_.oldest_wait()};
+  });
+}
+
+Server::~Server() { Shutdown(absl::ZeroDuration()); }
+
+absl::Status Server::Start() {
+  if (!options_.metrics_address.empty()) {
+    ASSIGN_OR_RETURN(metrics_exposer_, MetricsExposer::Start(options_.metrics_address, metrics_));
+  }
+  RETURN_IF_ERROR(WarmUp());
+  warm_ = true;
+  return Listen();
+}
+
+absl::Status Server::WarmUp() {
+  // The first runs of a size are slow (kernels are chosen, memory is allocated), and the second may
+  // still be; sizes are those of ordinary requests.
+  constexpr int kRuns = 3;
+  const CallContext context;
+  const SearchOptions options = {
+      .top_k = 1,
+      .rerank_depth = options_.limits.default_rerank_depth,
+      .mode = model_->info().DefaultMode(),
+  };
+  std::vector<Query> queries;
+  if (gallery().size(Modality::kImage) > 0) queries.push_back(TextQuery{"warming up"});
+  if (gallery().size(Modality::kCaption) > 0) {
+    const ModelInfo& model = model_->info();
+    queries.push_back(RegionFeaturesQuery{
+        .num_regions = model.num_regions,
+        .values = std::vector<float>(size_t{1} * model.num_regions * model.feature_dim, 0.5f)});
+  }
+  for (const Query& query : queries) {
+    for (int run = 0; run < kRuns; ++run) {
+      RETURN_IF_ERROR(pipeline_.Run(query, options, context).status());
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Server::Listen() {
+  service_ = std::make_unique<RetrievalService>(
+      RetrievalService::Parts{.converter = &converter_,
+                              .pipeline = &pipeline_,
+                              .writer = &writer_,
+                              .workers = &workers_,
+                              .metrics = metrics_.get()},
+      writer_.WriteInfo(options_.version, absl::Now(), options_.limits), options_.service);
+
+  grpc::EnableDefaultHealthCheckService(true);
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
+  // With port sharing a second server would start unnoticed and take half of the calls.
+  builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.SetMaxReceiveMessageSize(static_cast<int>(options_.limits.max_request_bytes));
+  int port = 0;
+  builder.AddListeningPort(options_.address, grpc::InsecureServerCredentials(), &port);
+  builder.RegisterService(service_.get());
+  server_ = builder.BuildAndStart();
+  if (server_ == nullptr || port == 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options_.address,
+                     ": the port is in use, or the address is not this machine's"));
+  }
+  bound_address_ = WithPort(options_.address, port);
+  server_->GetHealthCheckService()->SetServingStatus(v1::RetrievalService::service_full_name(),
+                                                     true);
+  return absl::OkStatus();
+}
+
+void Server::Shutdown(absl::Duration drain) {
+  if (server_ == nullptr) return;
+  // Streams of health watchers and of reflection would hold gRPC's own shutdown up to its deadline,
+  // so the calls that matter are waited for first; what is left after them gets a moment.
+  constexpr absl::Duration kGrace = absl::Milliseconds(100);
+  const absl::Time deadline = absl::Now() + drain;
+  server_->GetHealthCheckService()->SetServingStatus(false);
+  service_->StartDraining();
+  const bool drained = service_->AwaitCalls(deadline);
+  server_->Shutdown(absl::ToChronoTime(drained ? absl::Now() + kGrace : absl::Now()));
+  service_->AwaitCalls(absl::InfiniteFuture());
+  server_ = nullptr;
+}
+
+}  // namespace dime

@@ -1,0 +1,96 @@
+#ifndef DIME_SERVER_SERVER_H_
+#define DIME_SERVER_SERVER_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/server.h"
+#include "index/gallery.h"
+#include "model/batching_scorer.h"
+#include "model/dime_model.h"
+#include "server/metrics.h"
+#include "server/metrics_exposer.h"
+#include "server/pipeline/loaded_gallery.h"
+#include "server/pipeline/search_pipeline.h"
+#include "server/request_converter.h"
+#include "server/response_writer.h"
+#include "server/retrieval_service.h"
+#include "server/search_limits.h"
+#include "server/worker_pool.h"
+
+namespace dime {
+
+// A retrieval server: owns the model, the gallery and everything between them and the network, and
+// wires it up. The one place that knows the concrete classes.
+// Life: Create(), Start() once, Shutdown() once (or destruction, which drains nothing). Start() and
+// Shutdown() are for one thread; accessors for any, once Start() has returned.
+class Server {
+ public:
+  struct Options {
+    std::string address = "127.0.0.1:8980";  // gRPC; port 0 picks one
+    // HTTP; port 0 picks one; empty: metrics are not served.
+    std::string metrics_address = "127.0.0.1:8981";
+    std::string version = "unknown";  // the program's, for GetInfo
+    SearchLimits limits;
+    WorkerPool::Options workers;
+    int64_t max_batch_pairs = 512;
+    int64_t max_queue_pairs = 65536;
+    bool reflection = true;
+    RetrievalService::Options service;
+  };
+
+  // INVALID_ARGUMENT, naming the option, for options that make no sense together;
+  // FAILED_PRECONDITION or INVALID_ARGUMENT if model and gallery do not fit (see LoadedGallery).
+  static absl::StatusOr<std::unique_ptr<Server>> Create(const Options& options,
+                                                        std::unique_ptr<const DimeModel> model,
+                                                        std::unique_ptr<const Gallery> gallery);
+  ~Server();
+
+  // Listens for metrics, warms the model up by a few searches, then listens for calls and turns
+  // healthy. UNAVAILABLE, naming the address, if an address cannot be listened on.
+  absl::Status Start();
+  // Turns unhealthy, refuses new calls with UNAVAILABLE, lets those under way finish for up to
+  // `drain`, then cancels what is left and closes.
+  void Shutdown(absl::Duration drain);
+
+  // "host:port" that is really listened on.
+  const std::string& address() const { return bound_address_; }
+  // Empty if metrics are not served.
+  std::string metrics_address() const {
+    return metrics_exposer_ == nullptr ? "" : metrics_exposer_->address();
+  }
+  const ModelInfo& model_info() const { return model_->info(); }
+  const Gallery& gallery() const { return gallery_->gallery(); }
+
+ private:
+  Server(const Options& options, std::unique_ptr<const DimeModel> model,
+         std::unique_ptr<LoadedGallery> gallery);
+
+  absl::Status WarmUp();
+  absl::Status Listen();
+
+  // In order of dependence: each uses only those before it, save that the service puts work into
+  // the workers, who must have left it when it goes.
+  const Options options_;
+  const std::unique_ptr<const DimeModel> model_;
+  const std::unique_ptr<const LoadedGallery> gallery_;
+  const std::shared_ptr<Metrics> metrics_;
+  std::atomic<bool> warm_{false};  // launches are counted from then on
+  BatchingScorer scorer_;
+  const SearchPipeline pipeline_;
+  const RequestConverter converter_;
+  const ResponseWriter writer_;
+  std::unique_ptr<RetrievalService> service_;
+  WorkerPool workers_;
+  std::unique_ptr<MetricsExposer> metrics_exposer_;
+  std::unique_ptr<grpc::Server> server_;
+  std::string bound_address_;
+};
+
+}  // namespace dime
+
+#endif  // DIME_SERVER_SERVER_H_

@@ -1,0 +1,277 @@
+#include "server/request_converter.h"
+
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "server/error_details.h"
+#include "tests/fakes/error_details.h"
+#include "tests/fakes/fake_gallery.h"
+#include "tests/fakes/fake_model.h"
+
+namespace dime {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::ElementsAreArray;
+using ::testing::HasSubstr;
+
+constexpr SearchLimits kLimits = {.max_top_k = 50,
+                                  .max_rerank_depth = 200,
+                                  .default_rerank_depth = 30,
+                                  .max_exact_items = 8,
+                                  .max_text_characters = 20,
+                                  .max_search_effort = 64};
+
+class RequestConverterTest : public ::testing::Test {
+ protected:
+  template <typename Request>
+  absl::StatusOr<SearchRequest> Convert(const Request& request) const {
+    return RequestConverter(kLimits, model_.info(), &gallery_).Convert(request);
+  }
+
+  // Expects one violation, of this field and reason, whose description has these words.
+  template <typename Request>
+  void ExpectViolation(const Request& request, const std::string& field, const std::string& reason,
+                       const std::string& words) const {
+    const auto converted = Convert(request);
+    ASSERT_EQ(converted.status().code(), absl::StatusCode::kInvalidArgument);
+    const ErrorDetails details =
+        ParseErrorDetails(ToGrpcStatus(converted.status(), absl::Seconds(1)));
+    EXPECT_EQ(details.reason, reason);
+    ASSERT_THAT(details.Fields(), ElementsAre(field)) << converted.status();
+    EXPECT_THAT(details.violations[0].second, HasSubstr(words));
+  }
+
+  static v1::SearchImagesRequest Text(const std::string& text) {
+    v1::SearchImagesRequest request;
+    request.set_text(text);
+    return request;
+  }
+
+  static v1::SearchCaptionsRequest Features() {
+    v1::SearchCaptionsRequest request;
+    request.mutable_features()->set_num_regions(kFakeNumRegions);
+    request.mutable_features()->set_feature_dim(kFakeFeatureDim);
+    for (float value : FakeRegionFeatures(3)) request.mutable_features()->add_values(value);
+    return request;
+  }
+
+  FakeModel model_;
+  FakeGallery gallery_{{.num_images = 5, .captions = FakeCaptions(12)}};
+};
+
+TEST_F(RequestConverterTest, FillsInDefaults) {
+  const auto converted = Convert(Text("red star"));
+  ASSERT_TRUE(converted.ok()) << converted.status();
+  EXPECT_EQ(std::get<TextQuery>(converted->query).text, "red star");
+  const SearchOptions& options = converted->options;
+  EXPECT_EQ(options.top_k, 10);
+  EXPECT_EQ(options.rerank_depth, 30);
+  EXPECT_FALSE(options.exact);
+  EXPECT_EQ(options.mode, ScoreMode::kEnsemble);
+  EXPECT_FALSE(options.want_paths);
+  EXPECT_EQ(options.search_effort, 0);
+  EXPECT_FALSE(converted->want_details);
+}
+
+TEST_F(RequestConverterTest, TakesWhatIsGiven) {
+  v1::SearchCaptionsRequest request = Features();
+  request.mutable_options()->set_top_k(50);
+  request.mutable_options()->set_rerank_depth(200);
+  request.mutable_options()->set_score_mode(v1::SCORE_MODE_T2I);
+  request.mutable_options()->set_view(v1::RESULT_VIEW_EXPLAIN);
+  request.mutable_options()->set_search_effort(64);
+  const auto converted = Convert(request);
+  ASSERT_TRUE(converted.ok()) << converted.status();
+  const auto& query = std::get<RegionFeaturesQuery>(converted->query);
+  EXPECT_EQ(query.num_regions, kFakeNumRegions);
+  EXPECT_THAT(query.values, ElementsAreArray(FakeRegionFeatures(3)));
+  EXPECT_EQ(converted->options.top_k, 50);
+  EXPECT_EQ(converted->options.rerank_depth, 200);
+  EXPECT_EQ(converted->options.mode, ScoreMode::kT2i);
+  EXPECT_TRUE(converted->options.want_paths);
+  EXPECT_TRUE(converted->want_details);
+  EXPECT_EQ(converted->options.search_effort, 64);
+}
+
+TEST_F(RequestConverterTest, TheDefaultDepthIsAtLeastTopK) {
+  v1::SearchImagesRequest request = Text("red");
+  request.mutable_options()->set_top_k(45);
+  EXPECT_EQ(Convert(request)->options.rerank_depth, 45);
+}
+
+TEST_F(RequestConverterTest, AGalleryImageBecomesItsRow) {
+  v1::SearchCaptionsRequest request;
+  request.set_image_id("image-3");
+  request.mutable_options()->set_view(v1::RESULT_VIEW_FULL);
+  const auto converted = Convert(request);
+  ASSERT_TRUE(converted.ok()) << converted.status();
+  EXPECT_EQ(std::get<GalleryImageQuery>(converted->query).row, 3);
+  EXPECT_TRUE(converted->want_details);
+  EXPECT_FALSE(converted->options.want_paths);
+}
+
+TEST_F(RequestConverterTest, Texts) {
+  for (const char* blank : {"", "   ", "\t\n", "\xc2\xa0\xe3\x80\x80"}) {
+    ExpectViolation(Text(blank), "text", "TEXT_EMPTY", "more than white space");
+  }
+  // Characters, not bytes.
+  std::string stars;
+  for (int i = 0; i < 20; ++i) stars += "\xe2\x98\x85";
+  EXPECT_TRUE(Convert(Text(stars)).ok());
+  ExpectViolation(Text(stars + "x"), "text", "TEXT_TOO_LONG", "at most 20 characters, got 21");
+  std::string words;
+  for (int i = 0; i < 10000; ++i) words += "word ";
+  ExpectViolation(Text(words), "text", "TEXT_TOO_LONG", "got 50000");
+  ExpectViolation(Text("a\xff"), "text", "TEXT_NOT_UTF8", "valid UTF-8");
+}
+
+TEST_F(RequestConverterTest, TopK) {
+  for (int bad : {0, -1, 51, 1000000, std::numeric_limits<int>::min()}) {
+    v1::SearchImagesRequest request = Text("red");
+    request.mutable_options()->set_top_k(bad);
+    ExpectViolation(request, "options.top_k", "VALUE_OUT_OF_RANGE",
+                    "must be 1 to 50, got " + std::to_string(bad));
+  }
+}
+
+TEST_F(RequestConverterTest, RerankDepth) {
+  for (int bad : {0, -7, 19, 201, std::numeric_limits<int>::max()}) {
+    v1::SearchImagesRequest request = Text("red");
+    request.mutable_options()->set_top_k(20);
+    request.mutable_options()->set_rerank_depth(bad);
+    ExpectViolation(request, "options.rerank_depth", "VALUE_OUT_OF_RANGE", "must be 20 to 200");
+  }
+  v1::SearchImagesRequest request = Text("red");
+  request.mutable_options()->set_top_k(20);
+  request.mutable_options()->set_rerank_depth(20);
+  EXPECT_TRUE(Convert(request).ok());
+}
+
+TEST_F(RequestConverterTest, ExactAndDepthConflict) {
+  v1::SearchImagesRequest request = Text("red");
+  request.mutable_options()->set_exact(true);
+  EXPECT_TRUE(Convert(request)->options.exact);
+  request.mutable_options()->set_rerank_depth(100);
+  ExpectViolation(request, "options.rerank_depth", "FIELDS_CONFLICT", "options.exact");
+}
+
+TEST_F(RequestConverterTest, ExactHasALimitOfItems) {
+  v1::SearchCaptionsRequest request = Features();
+  request.mutable_options()->set_exact(true);
+  ExpectViolation(request, "options.exact", "VALUE_OUT_OF_RANGE",
+                  "at most 8 captions; it holds 12");
+}
+
+TEST_F(RequestConverterTest, SearchEffort) {
+  for (int bad : {0, 65, -1}) {
+    v1::SearchImagesRequest request = Text("red");
+    request.mutable_options()->set_search_effort(bad);
+    ExpectViolation(request, "options.search_effort", "VALUE_OUT_OF_RANGE", "must be 1 to 64");
+  }
+}
+
+TEST_F(RequestConverterTest, UnknownEnumerators) {
+  v1::SearchImagesRequest request = Text("red");
+  request.mutable_options()->set_score_mode(static_cast<v1::ScoreMode>(17));
+  ExpectViolation(request, "options.score_mode", "VALUE_OUT_OF_RANGE", "got 17");
+  request = Text("red");
+  request.mutable_options()->set_view(static_cast<v1::ResultView>(17));
+  ExpectViolation(request, "options.view", "VALUE_OUT_OF_RANGE", "got 17");
+}
+
+TEST_F(RequestConverterTest, ADirectionThatTheModelLacks) {
+  model_.mutable_info().directions[static_cast<int>(Direction::kT2i)].embed_size = 0;
+  EXPECT_EQ(Convert(Text("red"))->options.mode, ScoreMode::kI2t);
+  for (v1::ScoreMode mode : {v1::SCORE_MODE_T2I, v1::SCORE_MODE_ENSEMBLE}) {
+    v1::SearchImagesRequest request = Text("red");
+    request.mutable_options()->set_score_mode(mode);
+    ExpectViolation(request, "options.score_mode", "SCORE_MODE_UNAVAILABLE",
+                    "must be SCORE_MODE_I2T with this model");
+  }
+}
+
+TEST_F(RequestConverterTest, AnImageMustBeGiven) {
+  v1::SearchCaptionsRequest request;
+  ExpectViolation(request, "image_id", "IMAGE_MISSING", "got neither");
+  request.set_image_id("");
+  ExpectViolation(request, "image_id", "IMAGE_MISSING", "empty");
+}
+
+TEST_F(RequestConverterTest, FeatureShapes) {
+  v1::SearchCaptionsRequest request = Features();
+  request.mutable_features()->set_num_regions(36);
+  ExpectViolation(request, "features.num_regions", "FEATURE_SHAPE_MISMATCH",
+                  "must be 3 for this model, got 36");
+  request = Features();
+  request.mutable_features()->set_feature_dim(-2147483647);
+  ExpectViolation(request, "features.feature_dim", "FEATURE_SHAPE_MISMATCH", "must be 5");
+  request = Features();
+  request.mutable_features()->mutable_values()->RemoveLast();
+  ExpectViolation(request, "features.values", "FEATURE_SHAPE_MISMATCH",
+                  "3 x 5 = 15 values, got 14");
+}
+
+TEST_F(RequestConverterTest, FeaturesMustBeFinite) {
+  for (float bad : {std::nanf(""), std::numeric_limits<float>::infinity(),
+                    -std::numeric_limits<float>::infinity()}) {
+    v1::SearchCaptionsRequest request = Features();
+    request.mutable_features()->set_values(4, bad);
+    request.mutable_features()->set_values(9, bad);
+    ExpectViolation(request, "features.values[4]", "FEATURE_NOT_FINITE", "must be finite, got");
+  }
+}
+
+TEST_F(RequestConverterTest, ReportsAllViolationsAtOnce) {
+  v1::SearchCaptionsRequest request = Features();
+  request.mutable_features()->set_num_regions(0);
+  request.mutable_features()->clear_values();
+  request.mutable_options()->set_top_k(0);
+  request.mutable_options()->set_rerank_depth(-1);
+  request.mutable_options()->set_exact(true);
+  request.mutable_options()->set_search_effort(0);
+  const auto converted = Convert(request);
+  EXPECT_THAT(ParseErrorDetails(ToGrpcStatus(converted.status(), absl::Seconds(1))).Fields(),
+              ElementsAre("features.num_regions", "features.values", "options.top_k",
+                          "options.rerank_depth", "options.exact", "options.search_effort"));
+  EXPECT_THAT(converted.status().message(),
+              AllOf(HasSubstr("options.top_k: must be 1 to 50, got 0"),
+                    HasSubstr("options.search_effort: must be 1 to 64, got 0")));
+}
+
+TEST_F(RequestConverterTest, AnUnknownImageIsNotFound) {
+  v1::SearchCaptionsRequest request;
+  request.set_image_id("image-99");
+  const auto converted = Convert(request);
+  EXPECT_EQ(converted.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(converted.status().message(), HasSubstr("image-99"));
+  // What is wrong with the request comes first.
+  request.mutable_options()->set_top_k(0);
+  EXPECT_EQ(Convert(request).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(RequestConverterTest, NothingToSearch) {
+  const FakeGallery empty({.num_images = 5});
+  const RequestConverter converter(kLimits, model_.info(), &empty);
+  EXPECT_TRUE(converter.Convert(Text("red")).ok());
+  EXPECT_EQ(converter.Convert(Features()).status().code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(RequestConverterTest, BlamesTheQuerysField) {
+  const absl::Status fault = absl::InvalidArgumentError("too large");
+  const auto details = [](const absl::Status& status) {
+    return ParseErrorDetails(ToGrpcStatus(status, absl::Seconds(1)));
+  };
+  EXPECT_THAT(details(BlameQuery(fault, RegionFeaturesQuery())).Fields(),
+              ElementsAre("features.values"));
+  EXPECT_THAT(details(BlameQuery(fault, TextQuery())).Fields(), ElementsAre("text"));
+  EXPECT_EQ(BlameQuery(absl::InternalError("x"), TextQuery()), absl::InternalError("x"));
+}
+
+}  // namespace
+}  // namespace dime

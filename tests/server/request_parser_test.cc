@@ -1,0 +1,79 @@
+#include "server/request_parser.h"
+
+#include <string>
+
+#include "dime/v1/retrieval.pb.h"
+#include "gmock/gmock.h"
+#include "grpcpp/support/slice.h"
+#include "gtest/gtest.h"
+#include "server/error_details.h"
+#include "tests/fakes/error_details.h"
+
+namespace dime {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+grpc::ByteBuffer Bytes(const std::string& bytes) {
+  // In two slices, as they may come from the network.
+  const grpc::Slice slices[] = {grpc::Slice(bytes.substr(0, bytes.size() / 2)),
+                                grpc::Slice(bytes.substr(bytes.size() / 2))};
+  return grpc::ByteBuffer(slices, 2);
+}
+
+// A length-delimited field of less than 128 bytes.
+std::string Field(int number, const std::string& content) {
+  return std::string{static_cast<char>(number << 3 | 2), static_cast<char>(content.size())} +
+         content;
+}
+
+ErrorDetails DetailsOf(const absl::Status& status) {
+  return ParseErrorDetails(ToGrpcStatus(status, absl::Seconds(1)));
+}
+
+TEST(RequestParserTest, ReadsAMessage) {
+  v1::SearchImagesRequest request;
+  request.set_text("a blue \xe2\x98\x85");
+  request.mutable_options()->set_top_k(7);
+  const auto parsed = ParseRequest<v1::SearchImagesRequest>(Bytes(request.SerializeAsString()));
+  ASSERT_TRUE(parsed.ok()) << parsed.status();
+  EXPECT_EQ(parsed->text(), request.text());
+  EXPECT_EQ(parsed->options().top_k(), 7);
+}
+
+TEST(RequestParserTest, NoBytesAreAnEmptyMessage) {
+  EXPECT_TRUE(ParseRequest<v1::GetInfoRequest>(Bytes("")).ok());
+}
+
+TEST(RequestParserTest, NamesAStringThatIsNotUtf8) {
+  const auto parsed = ParseRequest<v1::SearchImagesRequest>(Bytes(Field(1, "red \xff\xfe star")));
+  EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
+  const ErrorDetails details = DetailsOf(parsed.status());
+  EXPECT_EQ(details.reason, "TEXT_NOT_UTF8");
+  ASSERT_THAT(details.Fields(), ElementsAre("text"));
+  EXPECT_THAT(details.violations[0].second, HasSubstr("\\xff\\xfe"));
+}
+
+TEST(RequestParserTest, NamesAnIdThatIsNotUtf8) {
+  const auto parsed = ParseRequest<v1::SearchCaptionsRequest>(Bytes(Field(1, "\xed\xa0\x80")));
+  EXPECT_THAT(DetailsOf(parsed.status()).Fields(), ElementsAre("image_id"));
+}
+
+TEST(RequestParserTest, SaysWhatIsNoMessageAtAll) {
+  for (const std::string& bytes :
+       {std::string("\x0a\x7fshort"), std::string("\xff\xff\xff\xff"), std::string("\x0b")}) {
+    const auto parsed = ParseRequest<v1::SearchImagesRequest>(Bytes(bytes));
+    EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(DetailsOf(parsed.status()).reason, "MESSAGE_MALFORMED");
+    EXPECT_THAT(parsed.status().message(), HasSubstr("no dime.v1.SearchImagesRequest message"));
+  }
+}
+
+TEST(RequestParserTest, AMalformedInnerMessageIsMalformed) {
+  const auto parsed = ParseRequest<v1::SearchImagesRequest>(Bytes(Field(2, "\x08")));
+  EXPECT_EQ(DetailsOf(parsed.status()).reason, "MESSAGE_MALFORMED");
+}
+
+}  // namespace
+}  // namespace dime

@@ -1,0 +1,127 @@
+#include "server/response_writer.h"
+
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/fakes/fake_gallery.h"
+#include "tests/fakes/fake_model.h"
+
+namespace dime {
+namespace {
+
+class ResponseWriterTest : public ::testing::Test {
+ protected:
+  static SearchResult Result(Modality target) {
+    SearchResult result{.target = target, .reranked_count = 5, .text_truncated = true};
+    result.timings = {.encode = absl::Milliseconds(1),
+                      .recall = absl::Milliseconds(2),
+                      .rerank = absl::Milliseconds(1500),
+                      .select = absl::Microseconds(4)};
+    Hit hit{.row = 2, .score = 0.5f, .coarse_score = 0.25f, .coarse_rank = 4};
+    hit.direction_scores[1] = 0.5f;
+    for (int w = 0; w < kNumPathWeights; ++w) hit.paths[1].push_back(static_cast<float>(w) / 100);
+    result.hits = {hit};
+    return result;
+  }
+
+  const FakeModel model_;
+  const FakeGallery gallery_{{.num_images = 5, .captions = FakeCaptions(12)}};
+  const ResponseWriter writer_{model_.info(), &gallery_};
+  const CallTimings timings_ = {.queue = absl::Milliseconds(3), .total = absl::Seconds(2)};
+};
+
+TEST_F(ResponseWriterTest, BasicHoldsTheRecordsAlone) {
+  const v1::SearchImagesResponse response =
+      writer_.WriteImages(Result(Modality::kImage), timings_, /*want_details=*/false);
+  ASSERT_EQ(response.hits_size(), 1);
+  EXPECT_EQ(response.hits(0).id(), "image-2");
+  EXPECT_EQ(response.hits(0).score(), 0.5f);
+  EXPECT_EQ(response.hits(0).uri(), "file:///pictures/2.png");
+  EXPECT_EQ(response.hits(0).width(), 642);
+  EXPECT_EQ(response.hits(0).height(), 480);
+  EXPECT_FALSE(response.hits(0).has_details());
+  EXPECT_FALSE(response.has_stats());
+  EXPECT_EQ(response.gallery_version(), "v1");
+  EXPECT_EQ(response.model_fingerprint(), "fake-fingerprint");
+}
+
+TEST_F(ResponseWriterTest, DetailsTellHowAHitCameByItsPlace) {
+  const v1::SearchCaptionsResponse response =
+      writer_.WriteCaptions(Result(Modality::kCaption), timings_, /*want_details=*/true);
+  ASSERT_EQ(response.hits_size(), 1);
+  EXPECT_EQ(response.hits(0).id(), "caption-2");
+  EXPECT_EQ(response.hits(0).text(), FakeCaptions(12)[2]);
+  EXPECT_EQ(response.hits(0).image_id(), "image-2");
+  const v1::ScoreDetails& details = response.hits(0).details();
+  EXPECT_EQ(details.coarse_score(), 0.25f);
+  EXPECT_EQ(details.coarse_rank(), 4);
+  EXPECT_FALSE(details.has_i2t_score());
+  EXPECT_EQ(details.t2i_score(), 0.5f);
+
+  EXPECT_EQ(response.stats().reranked_count(), 5);
+  EXPECT_TRUE(response.stats().text_truncated());
+  EXPECT_EQ(response.stats().total_time().seconds(), 2);
+  EXPECT_EQ(response.stats().queue_time().nanos(), 3000000);
+  EXPECT_EQ(response.stats().encode_time().nanos(), 1000000);
+  EXPECT_EQ(response.stats().recall_time().nanos(), 2000000);
+  EXPECT_EQ(response.stats().rerank_time().seconds(), 1);
+  EXPECT_EQ(response.stats().rerank_time().nanos(), 500000000);
+  EXPECT_EQ(response.stats().select_time().nanos(), 4000);
+}
+
+TEST_F(ResponseWriterTest, PathWeightsAreNamedByLayerPathAndCell) {
+  const v1::SearchImagesResponse response =
+      writer_.WriteImages(Result(Modality::kImage), timings_, /*want_details=*/true);
+  ASSERT_EQ(response.hits(0).details().routings_size(), 1);
+  const v1::Routing& routing = response.hits(0).details().routings(0);
+  EXPECT_EQ(routing.direction(), v1::SCORE_MODE_T2I);
+  ASSERT_EQ(routing.path_weights_size(), kNumPathWeights);
+  const auto expect = [&routing](int index, int layer, v1::Cell cell, v1::Cell path) {
+    const v1::PathWeight& weight = routing.path_weights(index);
+    EXPECT_EQ(weight.layer(), layer) << index;
+    EXPECT_EQ(weight.cell(), cell) << index;
+    EXPECT_EQ(weight.path(), path) << index;
+    EXPECT_EQ(weight.weight(), static_cast<float>(index) / 100) << index;
+  };
+  expect(0, 0, v1::CELL_RIC, v1::CELL_RIC);
+  expect(3, 0, v1::CELL_CMRC, v1::CELL_RIC);  // path 0, cell 3
+  expect(4, 0, v1::CELL_RIC, v1::CELL_GLGC);  // path 1, cell 0
+  expect(16, 1, v1::CELL_RIC, v1::CELL_RIC);
+  expect(30, 1, v1::CELL_IMRC, v1::CELL_CMRC);  // path 3, cell 2
+  expect(32, 2, v1::CELL_RIC, v1::CELL_UNSPECIFIED);
+  expect(35, 2, v1::CELL_CMRC, v1::CELL_UNSPECIFIED);
+}
+
+TEST_F(ResponseWriterTest, InfoHoldsLimitsAndFacts) {
+  const v1::GetInfoResponse info =
+      writer_.WriteInfo("1.2.3", absl::FromUnixMillis(1700000000500), {.max_top_k = 77});
+  EXPECT_EQ(info.server_version(), "1.2.3");
+  EXPECT_EQ(info.start_time().seconds(), 1700000000);
+  EXPECT_EQ(info.start_time().nanos(), 500000000);
+  EXPECT_EQ(info.limits().max_top_k(), 77);
+  EXPECT_EQ(info.limits().max_rerank_depth(), SearchLimits().max_rerank_depth);
+  EXPECT_EQ(info.limits().default_rerank_depth(), SearchLimits().default_rerank_depth);
+  EXPECT_EQ(info.limits().max_exact_items(), SearchLimits().max_exact_items);
+  EXPECT_EQ(info.limits().max_text_characters(), SearchLimits().max_text_characters);
+  EXPECT_EQ(info.limits().max_search_effort(), SearchLimits().max_search_effort);
+  EXPECT_EQ(info.limits().max_request_bytes(), SearchLimits().max_request_bytes);
+  EXPECT_EQ(info.model().name(), "fake-model");
+  EXPECT_EQ(info.model().fingerprint(), "fake-fingerprint");
+  EXPECT_EQ(info.model().device(), "cpu");
+  EXPECT_EQ(info.model().max_words(), kFakeMaxWords);
+  EXPECT_EQ(info.model().num_regions(), kFakeNumRegions);
+  EXPECT_EQ(info.model().feature_dim(), kFakeFeatureDim);
+  EXPECT_EQ(info.model().coarse_dim(), kFakeCoarseDim);
+  ASSERT_EQ(info.model().directions_size(), 2);
+  EXPECT_EQ(info.model().directions(1).direction(), v1::SCORE_MODE_T2I);
+  EXPECT_EQ(info.model().directions(1).embed_size(), kFakeEmbedSize[1]);
+  EXPECT_EQ(info.model().directions(1).lambda_softmax(), 9.0f);
+  EXPECT_EQ(info.gallery().name(), "fake-gallery");
+  EXPECT_EQ(info.gallery().image_count(), 5);
+  EXPECT_EQ(info.gallery().caption_count(), 12);
+  EXPECT_EQ(info.gallery().caption_index(), "Flat");
+}
+
+}  // namespace
+}  // namespace dime

@@ -1,0 +1,335 @@
+// Searches over real gRPC, by the fakes: answers and every kind of error.
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "grpcpp/client_context.h"
+#include "gtest/gtest.h"
+#include "tests/fakes/error_details.h"
+#include "tests/server/server_fixture.h"
+
+namespace dime {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+class ServerSearchTest : public ServerFixture {
+ protected:
+  grpc::Status SearchImages(const v1::SearchImagesRequest& request,
+                            v1::SearchImagesResponse* response,
+                            absl::Time deadline = absl::InfiniteFuture()) {
+    grpc::ClientContext context;
+    if (deadline != absl::InfiniteFuture()) context.set_deadline(absl::ToChronoTime(deadline));
+    return stub_->SearchImages(&context, request, response);
+  }
+  grpc::Status SearchCaptions(const v1::SearchCaptionsRequest& request,
+                              v1::SearchCaptionsResponse* response) {
+    grpc::ClientContext context;
+    return stub_->SearchCaptions(&context, request, response);
+  }
+
+  static v1::SearchCaptionsRequest FeaturesRequest(const std::vector<float>& values) {
+    v1::SearchCaptionsRequest request;
+    request.mutable_features()->set_num_regions(kFakeNumRegions);
+    request.mutable_features()->set_feature_dim(kFakeFeatureDim);
+    request.mutable_features()->mutable_values()->Add(values.begin(), values.end());
+    return request;
+  }
+};
+
+TEST_F(ServerSearchTest, TextFindsTheBestOfAllImages) {
+  Start();
+  v1::SearchImagesRequest request = TextRequest("two big star");
+  request.mutable_options()->set_exact(true);
+  request.mutable_options()->set_top_k(kServedImages);
+  request.mutable_options()->set_score_mode(v1::SCORE_MODE_T2I);
+  v1::SearchImagesResponse response;
+  const grpc::Status status = SearchImages(request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+
+  const EncodedItems query = *FakeCaptionEncoder().EncodeCaptions({"two big star"});
+  const EncodedItemsView images = server_->gallery().features(Modality::kImage);
+  std::vector<std::pair<float, std::string>> expected;
+  for (int64_t row = 0; row < kServedImages; ++row) {
+    expected.emplace_back(-FakeScore(images, row, query.view(), 0, Direction::kT2i),
+                          server_->gallery().image(row).id);
+  }
+  std::sort(expected.begin(), expected.end());
+  ASSERT_EQ(response.hits_size(), kServedImages);
+  for (int k = 0; k < kServedImages; ++k) {
+    EXPECT_EQ(response.hits(k).id(), expected[k].second);
+    EXPECT_EQ(response.hits(k).score(), -expected[k].first);
+    EXPECT_FALSE(response.hits(k).has_details());
+  }
+  EXPECT_EQ(response.gallery_version(), "v1");
+  EXPECT_EQ(response.model_fingerprint(), "fake-fingerprint");
+}
+
+TEST_F(ServerSearchTest, ExplainTellsEverything) {
+  Start();
+  v1::SearchImagesRequest request = TextRequest("one two three four five six seven");
+  request.mutable_options()->set_top_k(3);
+  request.mutable_options()->set_rerank_depth(7);
+  request.mutable_options()->set_view(v1::RESULT_VIEW_EXPLAIN);
+  v1::SearchImagesResponse response;
+  const grpc::Status status = SearchImages(request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(response.hits_size(), 3);
+  EXPECT_EQ(response.stats().reranked_count(), 7);
+  EXPECT_TRUE(response.stats().text_truncated());
+  for (const v1::ImageHit& hit : response.hits()) {
+    const v1::ScoreDetails& details = hit.details();
+    EXPECT_FLOAT_EQ(hit.score(), (details.i2t_score() + details.t2i_score()) / 2);
+    EXPECT_GE(details.coarse_rank(), 1);
+    EXPECT_LE(details.coarse_rank(), 7);
+    ASSERT_EQ(details.routings_size(), 2);
+    EXPECT_EQ(details.routings(0).path_weights_size(), kNumPathWeights);
+    EXPECT_EQ(details.routings(1).path_weights(35).weight(),
+              FakePathWeight(details.t2i_score(), 35, Direction::kT2i));
+  }
+  // The stages are parts of the whole.
+  const auto nanos = [](const google::protobuf::Duration& duration) {
+    return duration.seconds() * 1000000000 + duration.nanos();
+  };
+  const v1::SearchStats& stats = response.stats();
+  EXPECT_GT(nanos(stats.rerank_time()), 0);
+  EXPECT_LE(nanos(stats.queue_time()) + nanos(stats.encode_time()) + nanos(stats.recall_time()) +
+                nanos(stats.rerank_time()) + nanos(stats.select_time()),
+            nanos(stats.total_time()));
+}
+
+TEST_F(ServerSearchTest, AnImageFindsTheSameCaptionsByIdAndByFeatures) {
+  Start();
+  v1::SearchCaptionsRequest by_id;
+  by_id.set_image_id("image-7");
+  v1::SearchCaptionsResponse id_response, features_response;
+  ASSERT_TRUE(SearchCaptions(by_id, &id_response).ok());
+  ASSERT_TRUE(SearchCaptions(FeaturesRequest(FakeRegionFeatures(7)), &features_response).ok());
+  ASSERT_EQ(id_response.hits_size(), 10);
+  EXPECT_EQ(id_response.DebugString(), features_response.DebugString());
+  EXPECT_THAT(id_response.hits(0).text(), Not(testing::IsEmpty()));
+}
+
+TEST_F(ServerSearchTest, ConcurrentSearchesGetTheirOwnAnswers) {
+  Start();
+  const std::vector<std::string> texts = FakeCaptions(14);
+  std::vector<std::string> alone;
+  for (const std::string& text : texts) {
+    v1::SearchImagesResponse response;
+    ASSERT_TRUE(SearchImages(TextRequest(text), &response).ok());
+    alone.push_back(response.DebugString());
+  }
+  std::atomic<int> same = 0;
+  std::vector<std::thread> threads;
+  for (size_t t = 0; t < texts.size(); ++t) {
+    threads.emplace_back([&, t] {
+      for (int n = 0; n < 10; ++n) {
+        v1::SearchImagesResponse response;
+        if (SearchImages(TextRequest(texts[t]), &response).ok() &&
+            response.DebugString() == alone[t]) {
+          ++same;
+        }
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(same, 10 * static_cast<int>(texts.size()));
+}
+
+TEST_F(ServerSearchTest, InfoHoldsTheLimitsInForce) {
+  options_.limits.max_top_k = 33;
+  Start();
+  grpc::ClientContext context;
+  v1::GetInfoResponse info;
+  ASSERT_TRUE(stub_->GetInfo(&context, {}, &info).ok());
+  EXPECT_EQ(info.server_version(), "1.2.3");
+  EXPECT_EQ(info.limits().max_top_k(), 33);
+  EXPECT_EQ(info.model().name(), "fake-model");
+  EXPECT_EQ(info.gallery().image_count(), kServedImages);
+  EXPECT_GT(info.start_time().seconds(), 1600000000);
+}
+
+TEST_F(ServerSearchTest, AWrongRequestNamesItsFields) {
+  Start();
+  v1::SearchImagesRequest request = TextRequest(" ");
+  request.mutable_options()->set_top_k(1000000);
+  v1::SearchImagesResponse response;
+  const grpc::Status status = SearchImages(request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(status.error_message(), HasSubstr("options.top_k: must be 1 to 1000, got 1000000"));
+  const ErrorDetails details = ParseErrorDetails(status);
+  EXPECT_EQ(details.domain, "dime.v1");
+  EXPECT_EQ(details.reason, "TEXT_EMPTY");
+  EXPECT_THAT(details.Fields(), ElementsAre("text", "options.top_k"));
+}
+
+TEST_F(ServerSearchTest, HugeFeaturesAreTheCallersFault) {
+  Start();
+  v1::SearchCaptionsResponse response;
+  const grpc::Status status = SearchCaptions(
+      FeaturesRequest(std::vector<float>(kFakeNumRegions * kFakeFeatureDim, 3e38f)), &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(ParseErrorDetails(status).Fields(), ElementsAre("features.values"));
+}
+
+TEST_F(ServerSearchTest, AnUnknownImageIsNotFound) {
+  Start();
+  v1::SearchCaptionsRequest request;
+  request.set_image_id(std::string(1000000, 'x'));  // nor does its length overflow the headers
+  v1::SearchCaptionsResponse response;
+  const grpc::Status status = SearchCaptions(request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(ParseErrorDetails(status).reason, "ITEM_NOT_FOUND");
+  EXPECT_EQ(ParseErrorDetails(status).resource_type, "image");
+}
+
+TEST_F(ServerSearchTest, AGalleryWithoutCaptionsCannotBeSearchedForThem) {
+  contents_.captions.clear();
+  Start();
+  v1::SearchCaptionsRequest request;
+  request.set_image_id("image-0");
+  v1::SearchCaptionsResponse response;
+  const grpc::Status status = SearchCaptions(request, &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(ParseErrorDetails(status).reason, "GALLERY_EMPTY");
+}
+
+TEST_F(ServerSearchTest, BytesThatAreNoUtf8NameTheirField) {
+  Start();
+  const grpc::Status status =
+      RawCall("/dime.v1.RetrievalService/SearchImages", "\x0a\x03\xff\xfe!");
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ParseErrorDetails(status).reason, "TEXT_NOT_UTF8");
+  EXPECT_THAT(ParseErrorDetails(status).Fields(), ElementsAre("text"));
+}
+
+TEST_F(ServerSearchTest, BytesThatAreNoMessageAreToldSo) {
+  Start();
+  for (const char* method : {"SearchImages", "SearchCaptions", "GetInfo"}) {
+    const grpc::Status status =
+        RawCall(std::string("/dime.v1.RetrievalService/") + method, "\xff\xff\xff");
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+    EXPECT_EQ(ParseErrorDetails(status).reason, "MESSAGE_MALFORMED");
+  }
+}
+
+TEST_F(ServerSearchTest, AnOversizedMessageIsRefusedAndTheServerLives) {
+  options_.limits.max_request_bytes = 10000;
+  Start();
+  v1::SearchImagesResponse response;
+  const grpc::Status status = SearchImages(TextRequest(std::string(20000, 'x')), &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(status.error_message(), AllOf(HasSubstr("larger than max"), HasSubstr("10000")));
+  EXPECT_TRUE(SearchImages(TextRequest("red"), &response).ok());
+}
+
+TEST_F(ServerSearchTest, AScoreThatIsNoNumberIsInternal) {
+  std::atomic<bool> spoil = false;
+  model_->fake_scorer().replace_score = [&spoil](int64_t, float score) {
+    return spoil ? std::nanf("") : score;
+  };
+  Start();
+  spoil = true;
+  v1::SearchImagesResponse response;
+  const grpc::Status status = SearchImages(TextRequest("red"), &response);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INTERNAL);
+  EXPECT_EQ(ParseErrorDetails(status).reason, "INTERNAL");
+  spoil = false;
+  EXPECT_TRUE(SearchImages(TextRequest("red"), &response).ok());
+  server_ = nullptr;  // before `spoil`
+}
+
+TEST_F(ServerSearchTest, AFullQueueSaysWhenToComeBack) {
+  options_.metrics_address = "127.0.0.1:0";
+  options_.workers = {.threads = 1, .max_queued = 1};
+  Start();
+  hold_launches_ = true;
+  v1::SearchImagesResponse running_response, queued_response, refused_response;
+  grpc::Status running, queued;
+  std::thread running_caller(
+      [&] { running = SearchImages(TextRequest("red"), &running_response); });
+  gate_.AwaitArrivals(1);
+  std::thread queued_caller([&] { queued = SearchImages(TextRequest("blue"), &queued_response); });
+  AwaitMetric("dime_queue_requests 1\n");
+
+  grpc::ClientContext context;
+  const grpc::Status refused =
+      stub_->SearchImages(&context, TextRequest("star"), &refused_response);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ParseErrorDetails(refused).reason, "QUEUE_FULL");
+  EXPECT_EQ(ParseErrorDetails(refused).retry_delay_ms, 120);
+  const auto pushback = context.GetServerTrailingMetadata().find("grpc-retry-pushback-ms");
+  ASSERT_NE(pushback, context.GetServerTrailingMetadata().end());
+  EXPECT_EQ(std::string(pushback->second.data(), pushback->second.size()), "120");
+
+  gate_.Open();
+  running_caller.join();
+  queued_caller.join();
+  EXPECT_TRUE(running.ok()) << running.error_message();
+  EXPECT_TRUE(queued.ok()) << queued.error_message();
+  EXPECT_THAT(Scrape(), HasSubstr("dime_queue_rejected_total{reason=\"full\"} 1\n"));
+}
+
+TEST_F(ServerSearchTest, AFullRerankingQueueSaysSoToo) {
+  options_.max_queue_pairs = 1;
+  options_.max_batch_pairs = 8;
+  Start();
+  hold_launches_ = true;
+  v1::SearchImagesResponse first_response, second_response;
+  std::thread first_caller([&] { SearchImages(TextRequest("red"), &first_response); });
+  gate_.AwaitArrivals(1);  // with rows of the first search still in the queue
+  const grpc::Status second = SearchImages(TextRequest("blue"), &second_response);
+  EXPECT_EQ(second.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ParseErrorDetails(second).reason, "QUEUE_FULL");
+  gate_.Open();
+  first_caller.join();
+}
+
+TEST_F(ServerSearchTest, APassedDeadlineIsToldAndCounted) {
+  options_.metrics_address = "127.0.0.1:0";
+  Start();
+  hold_launches_ = true;
+  v1::SearchImagesResponse response;
+  const grpc::Status status =
+      SearchImages(TextRequest("red"), &response, absl::Now() + absl::Milliseconds(200));
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::DEADLINE_EXCEEDED);
+  gate_.Open();
+  // On a slow machine the client's own end of the call may come so early that it counts as the
+  // client's wish.
+  std::string metrics;
+  do {
+    metrics = Scrape();
+  } while (metrics.find("{reason=\"deadline\"} 1\n") == std::string::npos &&
+           metrics.find("{reason=\"cancelled\"} 1\n") == std::string::npos);
+  EXPECT_THAT(metrics, HasSubstr("dime_requests_inflight{method=\"SearchImages\"} 0\n"));
+}
+
+TEST_F(ServerSearchTest, ACancelledCallIsGivenUpAndCounted) {
+  options_.metrics_address = "127.0.0.1:0";
+  Start();
+  hold_launches_ = true;
+  v1::SearchImagesRequest request = TextRequest("red");
+  request.mutable_options()->set_exact(true);
+  v1::SearchImagesResponse response;
+  grpc::ClientContext context;
+  grpc::Status status;
+  std::thread caller([&] { status = stub_->SearchImages(&context, request, &response); });
+  gate_.AwaitArrivals(1);
+  context.TryCancel();
+  caller.join();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::CANCELLED);
+  // A health check over the same connection comes after the cancellation.
+  EXPECT_EQ(Health(""), 1);
+  gate_.Open();
+  AwaitMetric("dime_requests_total{code=\"CANCELLED\",method=\"SearchImages\"} 1\n");
+  EXPECT_THAT(Scrape(), HasSubstr("dime_requests_inflight{method=\"SearchImages\"} 0\n"));
+}
+
+}  // namespace
+}  // namespace dime
