@@ -1,0 +1,402 @@
+#include "client/cli.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "client/client_error.h"
+#include "client/exit_code.h"
+#include "client/region_features_file.h"
+#include "client/result_printer.h"
+#include "client/retrieval_client.h"
+#include "dime/v1/retrieval.pb.h"
+#include "google/protobuf/util/json_util.h"
+#include "index/status_macros.h"
+#include "nlohmann/json.hpp"
+
+namespace dime {
+namespace {
+
+constexpr char kFooter[] = R"(Exit codes:
+  0  success
+  1  a fault of the server or of this program
+  2  the command line is wrong
+  3  the request is wrong; the error says which field, or which file
+  4  not found, or the gallery cannot answer
+  5  no server answers, or it is starting or draining
+  6  the deadline passed
+  7  the server is full, or a message is too large
+
+JSON is proto3's mapping of the messages in retrieval.proto, under their field names.)";
+
+constexpr char kImagesFooter[] = R"(Examples:
+  dime search-images "a striped red cross and a blue heart"
+  dime search-images "two dogs on a beach" --top-k 5 --view full
+
+For --address, --deadline, --json and exit codes see dime --help.)";
+
+constexpr char kCaptionsFooter[] = R"(Examples:
+  dime search-captions --image-id scene-17
+  dime search-captions --features test_ims.npy --row 3 --json
+
+For --address, --deadline, --json and exit codes see dime --help.)";
+
+constexpr char kInfoFooter[] = R"(Examples:
+  dime info --address gallery.example:8980
+  dime info --wait 60s
+
+For --address, --deadline, --json and exit codes see dime --help.)";
+
+struct Flags {
+  // Global.
+  std::string address = RetrievalClient::Options().address;
+  std::string deadline = "10s";
+  bool json = false;
+  bool no_color = false;
+  // Of both searches.
+  std::optional<int32_t> top_k;
+  std::optional<int32_t> rerank_depth;
+  bool exact = false;
+  std::string mode;
+  std::string view;
+  std::optional<int32_t> effort;
+  // search-images.
+  std::string text;
+  // search-captions.
+  std::optional<std::string> image_id;
+  std::string features;
+  std::optional<int64_t> row;
+  // info.
+  std::string wait;
+};
+
+// "1.5s", "200ms", "2m"; a plain number is seconds. Nothing if it is no time longer than zero.
+std::optional<absl::Duration> ParsePositiveDuration(const std::string& text) {
+  absl::Duration duration;
+  double seconds;
+  if (absl::SimpleAtod(text, &seconds)) {
+    if (std::isnan(seconds)) return std::nullopt;
+    duration = absl::Seconds(seconds);
+  } else if (!absl::ParseDuration(text, &duration)) {
+    return std::nullopt;
+  }
+  if (!(duration > absl::ZeroDuration())) return std::nullopt;
+  return duration;
+}
+
+// As CLI11 wants it: the complaint, or nothing.
+std::string CheckDuration(const std::string& text) {
+  if (ParsePositiveDuration(text).has_value()) return "";
+  return absl::StrCat("'", text, "' is no time longer than zero; write 500ms, 10s, 2m or seconds");
+}
+
+void AddSearchFlags(CLI::App* command, Flags* flags) {
+  command->add_option("-k,--top-k", flags->top_k, "Hits to show (default: 10)")->type_name("N");
+  command
+      ->add_option("--rerank-depth", flags->rerank_depth,
+                   "Recalled candidates that DIME scores (default: see dime info)")
+      ->type_name("N");
+  command->add_flag("--exact", flags->exact,
+                    "Score the whole gallery instead of recalled candidates");
+  command
+      ->add_option("--mode", flags->mode,
+                   "Which model orders the hits (default: all that there are)")
+      ->type_name("MODE")
+      ->check(CLI::IsMember({"i2t", "t2i", "ensemble"}));
+  command
+      ->add_option("--view", flags->view,
+                   "full: scores and timings behind the hits; explain: path weights too")
+      ->type_name("VIEW")
+      ->check(CLI::IsMember({"basic", "full", "explain"}));
+  command
+      ->add_option("--effort", flags->effort,
+                   "Effort of an approximate index: nprobe of IVF, efSearch of HNSW")
+      ->type_name("N");
+}
+
+v1::SearchOptions ToSearchOptions(const Flags& flags) {
+  v1::SearchOptions options;
+  if (flags.top_k.has_value()) options.set_top_k(*flags.top_k);
+  if (flags.rerank_depth.has_value()) options.set_rerank_depth(*flags.rerank_depth);
+  options.set_exact(flags.exact);
+  if (flags.mode == "i2t") options.set_score_mode(v1::SCORE_MODE_I2T);
+  if (flags.mode == "t2i") options.set_score_mode(v1::SCORE_MODE_T2I);
+  if (flags.mode == "ensemble") options.set_score_mode(v1::SCORE_MODE_ENSEMBLE);
+  if (flags.view == "basic") options.set_view(v1::RESULT_VIEW_BASIC);
+  if (flags.view == "full") options.set_view(v1::RESULT_VIEW_FULL);
+  if (flags.view == "explain") options.set_view(v1::RESULT_VIEW_EXPLAIN);
+  if (flags.effort.has_value()) options.set_search_effort(*flags.effort);
+  return options;
+}
+
+// Proto3's JSON mapping under the field names of retrieval.proto, fields without a value included,
+// so that what a program reads is always there.
+absl::StatusOr<std::string> ToJson(const google::protobuf::Message& message) {
+  google::protobuf::util::JsonPrintOptions options;
+  options.add_whitespace = true;
+  options.preserve_proto_field_names = true;
+  options.always_print_primitive_fields = true;
+  std::string json;
+  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
+  if (!status.ok()) {
+    return absl::InternalError(absl::StrCat("cannot write JSON: ", std::string(status.message())));
+  }
+  return json;
+}
+
+// What a command writes to `out`.
+absl::StatusOr<std::string> SearchImages(const RetrievalClient& client, const Flags& flags,
+                                         const Terminal& terminal) {
+  v1::SearchImagesRequest request;
+  request.set_text(flags.text);
+  *request.mutable_options() = ToSearchOptions(flags);
+  ASSIGN_OR_RETURN(const v1::SearchImagesResponse response, client.SearchImages(request));
+  return flags.json ? ToJson(response) : FormatImages(response, terminal);
+}
+
+absl::StatusOr<std::string> SearchCaptions(const RetrievalClient& client, const Flags& flags,
+                                           const Terminal& terminal) {
+  v1::SearchCaptionsRequest request;
+  if (flags.image_id.has_value()) {
+    request.set_image_id(*flags.image_id);
+  } else {
+    ASSIGN_OR_RETURN(*request.mutable_features(), ReadRegionFeatures(flags.features, flags.row));
+  }
+  *request.mutable_options() = ToSearchOptions(flags);
+  ASSIGN_OR_RETURN(const v1::SearchCaptionsResponse response, client.SearchCaptions(request));
+  return flags.json ? ToJson(response) : FormatCaptions(response, terminal);
+}
+
+absl::StatusOr<std::string> Info(const RetrievalClient& client, const Flags& flags,
+                                 const Terminal& terminal) {
+  if (!flags.wait.empty()) {
+    RETURN_IF_ERROR(client.WaitReady(*ParsePositiveDuration(flags.wait)));
+  }
+  ASSIGN_OR_RETURN(const v1::GetInfoResponse response, client.GetInfo());
+  return flags.json ? ToJson(response) : FormatInfo(response, client.address(), terminal);
+}
+
+// gRPC's messages go from the general to the particular: "failed to connect to all addresses; last
+// error: UNKNOWN: ipv4:127.0.0.1:8980: Failed to connect to remote host: Connection refused".
+absl::string_view Cause(absl::string_view message) {
+  const size_t colon = message.rfind(": ");
+  return colon == absl::string_view::npos ? message : message.substr(colon + 2);
+}
+
+// The error's one line, with what to do where that is known.
+std::string Explanation(const ClientError& error, absl::string_view address) {
+  if (error.has_reason()) return error.message;
+  switch (error.code) {
+    case absl::StatusCode::kUnavailable:
+      return absl::StrCat("no server answers at ", address, " (", Cause(error.message),
+                          "); start one with dime_server --model DIR --gallery DIR, or pass "
+                          "--address HOST:PORT");
+    case absl::StatusCode::kDeadlineExceeded:
+      return absl::StrCat(error.message, "; --deadline allows more time");
+    case absl::StatusCode::kUnimplemented:
+      return absl::StrCat("the server at ", address, " does not serve dime.v1.RetrievalService (",
+                          error.message, ")");
+    default:
+      return error.message;
+  }
+}
+
+ExitCode ReportError(const absl::Status& status, absl::string_view address, bool json,
+                     std::ostream& err) {
+  const ClientError error = ClientError::FromStatus(status);
+  const ExitCode exit_code = ExitCodeFor(error.code);
+  const std::string explanation = Explanation(error, address);
+  if (json) {
+    nlohmann::ordered_json fields = {{"code", absl::StatusCodeToString(error.code)},
+                                     {"exit_code", static_cast<int>(exit_code)},
+                                     {"message", explanation},
+                                     {"reason", error.reason},
+                                     {"metadata", error.metadata},
+                                     {"field_violations", nlohmann::ordered_json::array()}};
+    for (const ClientError::FieldViolation& violation : error.field_violations) {
+      fields["field_violations"].push_back(
+          {{"field", violation.field}, {"description", violation.description}});
+    }
+    if (error.retry_delay.has_value()) {
+      fields["retry_delay_seconds"] = absl::ToDoubleSeconds(*error.retry_delay);
+    }
+    if (!error.resource_name.empty()) {
+      fields["resource"] = {{"type", error.resource_type}, {"name", error.resource_name}};
+    }
+    err << nlohmann::ordered_json{{"error", std::move(fields)}}.dump(
+               2, ' ', false, nlohmann::json::error_handler_t::replace)
+        << "\n";
+    return exit_code;
+  }
+  err << "error: " << Printable(explanation);
+  if (error.retry_delay.has_value()) {
+    err << "; try again in " << absl::FormatDuration(*error.retry_delay);
+  }
+  err << " [" << absl::StatusCodeToString(error.code);
+  if (error.has_reason()) err << ", " << Printable(error.reason);
+  err << "]\n";
+  for (const ClientError::FieldViolation& violation : error.field_violations) {
+    err << "  " << Printable(violation.field) << ": " << Printable(violation.description) << "\n";
+  }
+  return exit_code;
+}
+
+ExitCode ReportUsageError(absl::string_view message, absl::string_view command, bool json,
+                          std::ostream& err) {
+  if (json) {
+    const nlohmann::ordered_json error = {{"error",
+                                           {{"code", "USAGE"},
+                                            {"exit_code", static_cast<int>(ExitCode::kUsage)},
+                                            {"message", message}}}};
+    err << error.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) << "\n";
+  } else {
+    err << "error: " << Printable(message) << "; see " << command << " --help\n";
+  }
+  return ExitCode::kUsage;
+}
+
+// The parts of the command line that are asked about after parsing; the App owns them.
+struct Commands {
+  CLI::App* images;
+  CLI::App* captions;
+  CLI::App* info;
+  CLI::Option* image_id;
+  CLI::Option* features;
+};
+
+// `flags` are set by parsing and must outlive `app`.
+Commands AddCommands(CLI::App* app, Flags* flags) {
+  app->set_version_flag("--version", absl::StrCat("dime ", ClientVersion()));
+  app->footer(kFooter);
+  app->require_subcommand(1);
+  app->fallthrough();  // global options may follow the subcommand
+  app->get_formatter()->column_width(32);
+  app->add_option("--address", flags->address, "The server: HOST:PORT, or a gRPC target")
+      ->type_name("ADDRESS")
+      ->envname("DIME_ADDRESS")
+      ->capture_default_str();
+  app->add_option("--deadline", flags->deadline,
+                  "How long to wait for the answer, retries included")
+      ->type_name("TIME")
+      ->check(CheckDuration)
+      ->capture_default_str();
+  app->add_flag("--json", flags->json,
+                "Write results, and errors on standard error, as JSON for programs");
+  app->add_flag("--no-color", flags->no_color, "Write no colours, even to a terminal");
+
+  Commands commands;
+  commands.images = app->add_subcommand("search-images", "Find images by a text");
+  commands.images->footer(kImagesFooter);
+  commands.images->add_option("text", flags->text, "What the image should show, in quotes")
+      ->type_name("TEXT")
+      ->required();
+  AddSearchFlags(commands.images, flags);
+
+  commands.captions = app->add_subcommand("search-captions", "Find captions by an image");
+  commands.captions->footer(kCaptionsFooter);
+  commands.image_id =
+      commands.captions->add_option("--image-id", flags->image_id, "An image of the gallery")
+          ->type_name("ID");
+  commands.features = commands.captions
+                          ->add_option("--features", flags->features,
+                                       "Region features of any image: .npy, (R, D) or (N, R, D)")
+                          ->type_name("FILE")
+                          ->excludes(commands.image_id);
+  commands.captions->add_option("--row", flags->row, "Which image of a file of (N, R, D), from 0")
+      ->type_name("N")
+      ->needs(commands.features);
+  AddSearchFlags(commands.captions, flags);
+
+  commands.info = app->add_subcommand("info", "Show the server's model, gallery and limits");
+  commands.info->footer(kInfoFooter);
+  commands.info
+      ->add_option("--wait", flags->wait, "First wait for a server to answer, so long at most")
+      ->type_name("TIME")
+      ->check(CheckDuration);
+  return commands;
+}
+
+// What is wrong with the command line. CLI11's own words but for leftover words, which it names
+// backwards, and a command that there is not, which it takes for none at all.
+std::string UsageMessage(const CLI::ParseError& error, const CLI::App& app,
+                         const Commands& commands) {
+  const bool any_command = !app.get_subcommands().empty();
+  const std::vector<std::string> unexpected = app.remaining(/*recurse=*/true);
+  if (unexpected.empty() ||
+      (any_command && dynamic_cast<const CLI::ExtrasError*>(&error) == nullptr)) {
+    return error.what();
+  }
+  absl::string_view advice;
+  if (!any_command) {
+    advice = "; the commands are search-images, search-captions and info";
+  } else if (commands.images->parsed() && !absl::StartsWith(unexpected[0], "-")) {
+    advice = "; a text of several words must stand in quotes";
+  }
+  return absl::StrCat("unexpected: ", absl::StrJoin(unexpected, " "), advice);
+}
+
+ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream& out,
+             std::ostream& err) {
+  Flags flags;
+  CLI::App app("Searches a gallery of images and captions served by dime_server.", "dime");
+  const Commands commands = AddCommands(&app, &flags);
+  if (arguments.empty()) {
+    err << app.help();
+    return ExitCode::kUsage;
+  }
+  // Where parsing fails, flags.json may not have been reached.
+  const bool json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
+  try {
+    app.parse(std::move(arguments));
+  } catch (const CLI::Success& request) {  // --help, --version
+    app.exit(request, out, err);
+    return ExitCode::kOk;
+  } catch (const CLI::ParseError& error) {
+    const std::vector<CLI::App*> parsed = app.get_subcommands();
+    return ReportUsageError(UsageMessage(error, app, commands),
+                            parsed.empty() ? "dime" : absl::StrCat("dime ", parsed[0]->get_name()),
+                            json, err);
+  }
+  if (commands.captions->parsed() && commands.image_id->empty() && commands.features->empty()) {
+    return ReportUsageError("one of --image-id ID and --features FILE is needed",
+                            "dime search-captions", flags.json, err);
+  }
+
+  if (flags.no_color) terminal.color = false;
+  RetrievalClient::Options options;
+  options.address = flags.address;
+  options.deadline = *ParsePositiveDuration(flags.deadline);
+  const absl::StatusOr<std::unique_ptr<RetrievalClient>> client = RetrievalClient::Create(options);
+  if (!client.ok()) return ReportUsageError(client.status().message(), "dime", flags.json, err);
+
+  const absl::StatusOr<std::string> result =
+      commands.images->parsed()     ? SearchImages(**client, flags, terminal)
+      : commands.captions->parsed() ? SearchCaptions(**client, flags, terminal)
+                                    : Info(**client, flags, terminal);
+  if (!result.ok()) {
+    return ReportError(result.status(), (*client)->address(), flags.json, err);
+  }
+  out << *result;
+  return ExitCode::kOk;
+}
+
+}  // namespace
+
+int RunCli(std::vector<std::string> arguments, const Terminal& terminal, std::ostream& out,
+           std::ostream& err) {
+  return static_cast<int>(Run(std::move(arguments), terminal, out, err));
+}
+
+}  // namespace dime
