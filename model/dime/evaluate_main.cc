@@ -76,6 +76,7 @@ void Print(const Flags& flags, ScoreMode mode, int64_t images, int64_t captions,
 }
 
 absl::Status Evaluate(const Flags& flags) {
+  c10::InferenceMode inference;
   ASSIGN_OR_RETURN(const torch::Device device, ParseDevice(flags.device));
   ASSIGN_OR_RETURN(const auto network, Network::Load(flags.model, device));
   ASSIGN_OR_RETURN(const auto dataset, PrecomputedDataset::Open(flags.data, flags.split));

@@ -1,0 +1,206 @@
+// dime_gpu_check: holds a CUDA device against the CPU on the same model and prints rates; run by
+// scripts/gpu_check.sh. Exit code 0: everything agrees, or there is no device (it says so).
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "model/dime/device.h"
+#include "model/dime_model.h"
+
+namespace dime {
+namespace {
+
+constexpr double kTolerance = 1e-4;  // float32 against float32, other order of summation
+constexpr int kRuns = 5;
+
+double MaxDifference(const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double largest = 0;
+  for (size_t i = 0; i < a.size(); ++i) {
+    const double difference = std::abs(double{a[i]} - b[i]);
+    if (!(difference <= largest)) largest = difference;  // keeps a NaN
+  }
+  return largest;
+}
+
+// Median seconds of kRuns calls after one to warm up.
+double MedianSeconds(const std::function<void()>& call) {
+  call();
+  std::vector<double> seconds;
+  for (int i = 0; i < kRuns; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    call();
+    seconds.push_back(
+        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  }
+  std::sort(seconds.begin(), seconds.end());
+  return seconds[kRuns / 2];
+}
+
+// TFLOP/s of a plain matrix product in the same run: the ceiling beside which rates are read.
+double MatmulTeraflops(torch::Device device, torch::ScalarType type) {
+  const int64_t n = device.is_cpu() ? 2048 : 8192;
+  const torch::Tensor a = torch::randn({n, n}, torch::TensorOptions(device)).to(type);
+  const torch::Tensor b = torch::randn({n, n}, torch::TensorOptions(device)).to(type);
+  const double seconds = MedianSeconds([&] {
+    torch::Tensor c = torch::matmul(a, b);
+    c[0][0].item<float>();  // waits for the device
+  });
+  return 2.0 * n * n * n / seconds / 1e12;
+}
+
+struct Workload {
+  std::vector<std::string> captions;
+  std::vector<float> features;
+  int64_t images = 0;
+};
+
+Workload MakeWorkload(const ModelInfo& info, int64_t images) {
+  Workload work{.images = images};
+  std::mt19937 random(1);
+  std::uniform_real_distribution<float> uniform(0, 1);
+  work.features.resize(images * info.num_regions * info.feature_dim);
+  for (float& value : work.features) value = uniform(random);
+  const char* words[] = {"a", "red", "blue", "cat", "dog", "on", "the", "left", "of", "two"};
+  for (int i = 0; i < 16; ++i) {
+    std::string caption;
+    for (int k = 0; k < 3 + i; ++k) caption += std::string(words[random() % 10]) + " ";
+    work.captions.push_back(caption);
+  }
+  return work;
+}
+
+struct Answers {
+  EncodedItems captions, images;
+  std::vector<PairScores> scores;  // of caption 0 to 3 against all images, with paths
+  double pairs_per_second[kNumDirections] = {0, 0};
+};
+
+absl::StatusOr<Answers> Run(const DimeModel& model, const Workload& work, int64_t depth) {
+  Answers answers;
+  auto captions = model.caption_encoder().EncodeCaptions(work.captions);
+  if (!captions.ok()) return captions.status();
+  auto images = model.image_encoder().EncodeImages(work.images, model.info().num_regions,
+                                                   work.features);
+  if (!images.ok()) return images.status();
+  answers.captions = *std::move(captions);
+  answers.images = *std::move(images);
+  auto bank = model.pair_scorer().MakeBank(answers.images.view());
+  if (!bank.ok()) return bank.status();
+  std::vector<int64_t> rows(work.images);
+  std::iota(rows.begin(), rows.end(), 0);
+  std::vector<ScoringRequest> requests;
+  for (int q = 0; q < 4; ++q) {
+    requests.push_back({.query = answers.captions.view().Slice(q, 1),
+                        .bank = bank->get(),
+                        .rows = rows,
+                        .mode = model.info().DefaultMode(),
+                        .want_paths = true});
+  }
+  auto scores = model.pair_scorer().Score(requests);
+  if (!scores.ok()) return scores.status();
+  answers.scores = *std::move(scores);
+
+  std::vector<int64_t> deep(depth);
+  for (int64_t i = 0; i < depth; ++i) deep[i] = i % work.images;
+  for (Direction direction : kDirections) {
+    if (!model.info().Has(direction)) continue;
+    const ScoringRequest request{
+        .query = answers.captions.view().Slice(0, 1),
+        .bank = bank->get(),
+        .rows = deep,
+        .mode = direction == Direction::kI2t ? ScoreMode::kI2t : ScoreMode::kT2i};
+    const double seconds =
+        MedianSeconds([&] { (void)model.pair_scorer().Score({&request, 1}); });
+    answers.pairs_per_second[static_cast<int>(direction)] = static_cast<double>(depth) / seconds;
+  }
+  return answers;
+}
+
+int Check(const std::string& directory, const std::string& device_name) {
+  const auto device = ParseDevice(device_name);
+  if (!device.ok() && absl::IsFailedPrecondition(device.status())) {
+    std::printf("skipped: %s\n", std::string(device.status().message()).c_str());
+    return 0;
+  }
+  auto reference = DimeModel::Load(directory, {.device = "cpu"});
+  auto model = DimeModel::Load(directory, {.device = device_name});
+  for (const auto* loaded : {&reference, &model}) {
+    if (!loaded->ok()) {
+      std::fprintf(stderr, "%s\n", std::string(loaded->status().message()).c_str());
+      return 1;
+    }
+  }
+  const Workload work = MakeWorkload((*model)->info(), 64);
+  const auto expected = Run(**reference, work, 512);
+  const auto actual = Run(**model, work, (*model)->info().device == "cpu" ? 512 : 16384);
+  for (const auto* answers : {&expected, &actual}) {
+    if (!answers->ok()) {
+      std::fprintf(stderr, "%s\n", std::string(answers->status().message()).c_str());
+      return 1;
+    }
+  }
+  int failures = 0;
+  const auto compare = [&](const std::string& what, const std::vector<float>& a,
+                           const std::vector<float>& b) {
+    if (a.empty() && b.empty()) return;
+    const double difference = MaxDifference(a, b);
+    const bool agrees = difference <= kTolerance;
+    failures += !agrees;
+    std::printf("%-24s largest difference %.2e  %s\n", what.c_str(), difference,
+                agrees ? "agrees" : "DIFFERS");
+  };
+  std::printf("model %s, %s against cpu\n", directory.c_str(), (*model)->info().device.c_str());
+  for (Direction direction : kDirections) {
+    const int d = static_cast<int>(direction);
+    const std::string name(DirectionName(direction));
+    compare(name + " words", actual->captions.directions[d].local,
+            expected->captions.directions[d].local);
+    compare(name + " sentence", actual->captions.directions[d].global,
+            expected->captions.directions[d].global);
+    compare(name + " regions", actual->images.directions[d].local,
+            expected->images.directions[d].local);
+    compare(name + " image", actual->images.directions[d].global,
+            expected->images.directions[d].global);
+    for (int q = 0; q < 4; ++q) {
+      compare(name + " scores, query " + std::to_string(q), actual->scores[q].scores[d],
+              expected->scores[q].scores[d]);
+      compare(name + " paths, query " + std::to_string(q), actual->scores[q].paths[d],
+              expected->scores[q].paths[d]);
+    }
+  }
+  std::printf("\n%-28s %14s %14s\n", "median of 5", "cpu", (*model)->info().device.c_str());
+  for (Direction direction : kDirections) {
+    const int d = static_cast<int>(direction);
+    std::printf("%-28s %14.0f %14.0f\n",
+                (std::string(DirectionName(direction)) + ", pairs/s (modules)").c_str(),
+                expected->pairs_per_second[d], actual->pairs_per_second[d]);
+  }
+  std::printf("%-28s %14.2f %14.2f\n", "matmul float32, TFLOP/s",
+              MatmulTeraflops(torch::kCPU, torch::kFloat32),
+              MatmulTeraflops(*device, torch::kFloat32));
+  std::printf("%-28s %14.2f %14.2f\n", "matmul bfloat16, TFLOP/s",
+              MatmulTeraflops(torch::kCPU, torch::kBFloat16),
+              MatmulTeraflops(*device, torch::kBFloat16));
+  return failures == 0 ? 0 : 1;
+}
+
+}  // namespace
+}  // namespace dime
+
+int main(int argc, char** argv) {
+  if (argc < 2 || argc > 3) {
+    std::fprintf(stderr, "usage: dime_gpu_check MODEL_DIR [DEVICE, default cuda]\n");
+    return 2;
+  }
+  return dime::Check(argv[1], argc == 3 ? argv[2] : "cuda");
+}
