@@ -156,7 +156,9 @@ absl::StatusOr<std::unique_ptr<GalleryBuilder>> GalleryBuilder::Create(const std
     return absl::InvalidArgumentError("the model's fingerprint is no UTF-8");
   }
   std::error_code error;
-  std::filesystem::path path = std::filesystem::weakly_canonical(directory, error);
+  // Absolute first: a relative path of which nothing exists would stay one, without a parent.
+  std::filesystem::path path =
+      std::filesystem::weakly_canonical(std::filesystem::absolute(directory), error);
   if (error) return FileError(error.value(), "cannot resolve", directory);
   if (!path.has_filename()) path = path.parent_path();  // it ended with a slash
   const std::string canonical = path.string();

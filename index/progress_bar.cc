@@ -16,11 +16,12 @@ namespace {
 constexpr int kBarWidth = 24;  // characters between the brackets
 constexpr absl::Duration kRedrawInterval = absl::Milliseconds(100);
 
-// Whole seconds are enough above ten of them.
+// Such as "0.4s", "17s", "2h3m4s": whole seconds are enough above ten of them.
 std::string ShortDuration(absl::Duration duration) {
-  const absl::Duration unit =
-      duration < absl::Seconds(10) ? absl::Milliseconds(100) : absl::Seconds(1);
-  return absl::FormatDuration(absl::Trunc(duration, unit));
+  if (duration < absl::Seconds(10)) {
+    return absl::StrFormat("%.1fs", absl::ToDoubleSeconds(duration));
+  }
+  return absl::FormatDuration(absl::Trunc(duration, absl::Seconds(1)));
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 #include "server/retrieval_service.h"
 
+#include <atomic>
 #include <string>
 #include <utility>
 
@@ -32,8 +33,8 @@ absl::Status Serialize(const Response& message, grpc::ByteBuffer& bytes) {
 }  // namespace
 
 // Deletes itself when gRPC has done with it. Between Start() and the end, one thread at a time
-// works on it: the reaction, then a worker; OnCancel() may come at any time and touches the context
-// alone.
+// works on it: the reaction, then a worker; OnCancel() may come at any time and touches what is
+// atomic alone.
 class RetrievalService::Call final : public grpc::ServerUnaryReactor {
  public:
   Call(RetrievalService* service, RpcMethod method, grpc::CallbackServerContext* context,
@@ -66,9 +67,10 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
 
   void OnCancel() override {
     // A call is also cancelled at its deadline, and by a client at its own idea of that, which is
-    // earlier by the way of the network. The context knows the deadline by itself.
+    // earlier by the way of the network.
     constexpr absl::Duration kTolerance = absl::Milliseconds(50);
-    if (context_.deadline() - absl::Now() > kTolerance) context_.Cancel();
+    if (context_.deadline() - absl::Now() < kTolerance) at_deadline_ = true;
+    context_.Cancel();
   }
 
   void OnDone() override {
@@ -88,6 +90,9 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
     const absl::Duration queue_time = stopwatch_.Elapsed();
     absl::StatusOr<SearchResult> result =
         service_.parts_.pipeline->Run(request_.query, request_.options, context_);
+    if (absl::IsCancelled(result.status()) && at_deadline_) {
+      return End(absl::DeadlineExceededError("the call's deadline has passed"));
+    }
     if (!result.ok()) return End(BlameQuery(result.status(), request_.query));
     metrics().SearchAnswered(method_, *result, request_.options, queue_time);
     End(Write(*result, {.queue = queue_time, .total = stopwatch_.Elapsed()}));
@@ -120,6 +125,7 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
   grpc::CallbackServerContext& server_context_;
   grpc::ByteBuffer& response_;
   CallContext context_;
+  std::atomic<bool> at_deadline_{false};  // it was cancelled because its deadline came
   const Stopwatch stopwatch_;
   bool refused_ = false;
   SearchRequest request_;

@@ -29,7 +29,9 @@ constexpr int64_t kStateBatch = 64;  // captions that BERT takes at a time
 absl::Status CopyOrLinkBert(const std::string& from, const std::string& to, bool link) {
   std::error_code error;
   if (link) {
-    fs::create_directory_symlink(fs::absolute(from), to, error);
+    fs::create_directory_symlink(fs::canonical(from, error), to, error);
+    // A run for the other direction may have made it a moment ago.
+    if (error == std::errc::file_exists) error.clear();
   } else {
     fs::create_directories(to, error);
     for (const char* name : {"config.json", "bert_config.json", "model.safetensors", "vocab.txt"}) {

@@ -23,7 +23,7 @@ namespace dime {
 ServerFixture::ServerFixture()
     : owned_model_(std::make_unique<FakeModel>()), model_(owned_model_.get()) {
   options_.address = "127.0.0.1:0";
-  options_.metrics_address = "";  // its HTTP server takes two seconds to stop
+  options_.metrics_address = "";  // not served, but for the tests that want it
   options_.version = "1.2.3";
   options_.workers.threads = 4;
   options_.service.retry_delay = absl::Milliseconds(120);
@@ -97,7 +97,12 @@ std::string ServerFixture::Scrape() const {
 }
 
 void ServerFixture::AwaitMetric(const std::string& series) const {
-  while (Scrape().find(series) == std::string::npos) std::this_thread::yield();
+  // A bound, so that what never comes fails a test rather than hang it.
+  const absl::Time give_up = absl::Now() + absl::Seconds(60);
+  while (Scrape().find(series) == std::string::npos) {
+    ASSERT_LT(absl::Now(), give_up) << series << " never came";
+    std::this_thread::yield();
+  }
 }
 
 v1::SearchImagesRequest ServerFixture::TextRequest(const std::string& text) {

@@ -152,7 +152,7 @@ TEST_F(ServerTest, AnAddressThatIsNoneIsRefused) {
   EXPECT_EQ(TryStart(options_).status().code(), absl::StatusCode::kUnavailable);
   options_.address = "127.0.0.1:0";
   options_.metrics_address = "nowhere:x";
-  EXPECT_EQ(TryStart(options_).status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(TryStart(options_).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(ServerTest, OptionsMustMakeSense) {
