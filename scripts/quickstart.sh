@@ -51,7 +51,7 @@ fi
 
 if [ "$serve" = 1 ]; then
   say "serving on $server_address (metrics: http://$metrics_address/metrics); Ctrl-C stops it"
-  say "in another terminal: build/release/bin/dime search-images \"two yellow stars left of a circle\""
+  say "in another terminal: build/release/bin/dime search-images \"two yellow stars and a green circle\""
   wait "$server_pid"
 else
   stop_server

@@ -66,7 +66,16 @@ absl::Status WhyNot(const grpc::ByteBuffer& bytes, const Descriptor& descriptor)
 
 }  // namespace
 
-absl::Status ParseMessage(const grpc::ByteBuffer& bytes, google::protobuf::Message& message) {
+absl::Status ParseMessage(const grpc::ByteBuffer& bytes, int64_t max_bytes,
+                          google::protobuf::Message& message) {
+  if (static_cast<int64_t>(bytes.Length()) > max_bytes) {
+    return InvalidRequestError(std::vector<FieldViolation>{
+        {"", v1::ERROR_REASON_MESSAGE_TOO_LARGE,
+         absl::StrCat("the message has ", bytes.Length(), " bytes, the server takes at most ",
+                      max_bytes,
+                      " (limits.max_request_bytes of GetInfo; the server's flag "
+                      "--max-request-bytes)")}});
+  }
   grpc::ByteBuffer shared(bytes);  // by reference count
   grpc::ProtoBufferReader reader(&shared);
   if (reader.status().ok() && message.ParseFromZeroCopyStream(&reader)) return absl::OkStatus();

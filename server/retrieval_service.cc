@@ -139,7 +139,7 @@ grpc::ServerUnaryReactor* RetrievalService::SearchImages(grpc::CallbackServerCon
                                                          const grpc::ByteBuffer* request,
                                                          grpc::ByteBuffer* response) {
   auto* call = new Call(this, RpcMethod::kSearchImages, context, response);
-  const auto parsed = ParseRequest<v1::SearchImagesRequest>(*request);
+  const auto parsed = ParseRequest<v1::SearchImagesRequest>(*request, max_request_bytes());
   call->StartSearch(parsed.ok() ? parts_.converter->Convert(*parsed) : parsed.status());
   return call;
 }
@@ -148,7 +148,7 @@ grpc::ServerUnaryReactor* RetrievalService::SearchCaptions(grpc::CallbackServerC
                                                            const grpc::ByteBuffer* request,
                                                            grpc::ByteBuffer* response) {
   auto* call = new Call(this, RpcMethod::kSearchCaptions, context, response);
-  const auto parsed = ParseRequest<v1::SearchCaptionsRequest>(*request);
+  const auto parsed = ParseRequest<v1::SearchCaptionsRequest>(*request, max_request_bytes());
   call->StartSearch(parsed.ok() ? parts_.converter->Convert(*parsed) : parsed.status());
   return call;
 }
@@ -157,7 +157,7 @@ grpc::ServerUnaryReactor* RetrievalService::GetInfo(grpc::CallbackServerContext*
                                                     const grpc::ByteBuffer* request,
                                                     grpc::ByteBuffer* response) {
   auto* call = new Call(this, RpcMethod::kGetInfo, context, response);
-  call->AnswerInfo(ParseRequest<v1::GetInfoRequest>(*request));
+  call->AnswerInfo(ParseRequest<v1::GetInfoRequest>(*request, max_request_bytes()));
   return call;
 }
 

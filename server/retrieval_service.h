@@ -61,6 +61,8 @@ class RetrievalService final
  private:
   class Call;  // one call, from admission until gRPC has done with it
 
+  int64_t max_request_bytes() const { return info_.limits().max_request_bytes(); }
+
   const Parts parts_;
   const v1::GetInfoResponse info_;
   const Options options_;

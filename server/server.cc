@@ -146,7 +146,9 @@ absl::Status Server::Listen() {
   if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   // With port sharing a second server would start unnoticed and take half of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-  builder.SetMaxReceiveMessageSize(static_cast<int>(options_.limits.max_request_bytes));
+  // Larger than the limit, so that the service refuses a message in its own words.
+  builder.SetMaxReceiveMessageSize(static_cast<int>(
+      std::min<int64_t>(4 * options_.limits.max_request_bytes, std::numeric_limits<int>::max())));
   int port = 0;
   builder.AddListeningPort(options_.address, grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(service_.get());

@@ -12,6 +12,8 @@
 namespace dime {
 namespace {
 
+constexpr int64_t kMaxBytes = 1000;
+
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
@@ -36,18 +38,20 @@ TEST(RequestParserTest, ReadsAMessage) {
   v1::SearchImagesRequest request;
   request.set_text("a blue \xe2\x98\x85");
   request.mutable_options()->set_top_k(7);
-  const auto parsed = ParseRequest<v1::SearchImagesRequest>(Bytes(request.SerializeAsString()));
+  const auto parsed =
+      ParseRequest<v1::SearchImagesRequest>(Bytes(request.SerializeAsString()), kMaxBytes);
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_EQ(parsed->text(), request.text());
   EXPECT_EQ(parsed->options().top_k(), 7);
 }
 
 TEST(RequestParserTest, NoBytesAreAnEmptyMessage) {
-  EXPECT_TRUE(ParseRequest<v1::GetInfoRequest>(Bytes("")).ok());
+  EXPECT_TRUE(ParseRequest<v1::GetInfoRequest>(Bytes(""), kMaxBytes).ok());
 }
 
 TEST(RequestParserTest, NamesAStringThatIsNotUtf8) {
-  const auto parsed = ParseRequest<v1::SearchImagesRequest>(Bytes(Field(1, "red \xff\xfe star")));
+  const auto parsed =
+      ParseRequest<v1::SearchImagesRequest>(Bytes(Field(1, "red \xff\xfe star")), kMaxBytes);
   EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
   const ErrorDetails details = DetailsOf(parsed.status());
   EXPECT_EQ(details.reason, "TEXT_NOT_UTF8");
@@ -56,14 +60,15 @@ TEST(RequestParserTest, NamesAStringThatIsNotUtf8) {
 }
 
 TEST(RequestParserTest, NamesAnIdThatIsNotUtf8) {
-  const auto parsed = ParseRequest<v1::SearchCaptionsRequest>(Bytes(Field(1, "\xed\xa0\x80")));
+  const auto parsed =
+      ParseRequest<v1::SearchCaptionsRequest>(Bytes(Field(1, "\xed\xa0\x80")), kMaxBytes);
   EXPECT_THAT(DetailsOf(parsed.status()).Fields(), ElementsAre("image_id"));
 }
 
 TEST(RequestParserTest, SaysWhatIsNoMessageAtAll) {
   for (const std::string& bytes :
        {std::string("\x0a\x7fshort"), std::string("\xff\xff\xff\xff"), std::string("\x0b")}) {
-    const auto parsed = ParseRequest<v1::SearchImagesRequest>(Bytes(bytes));
+    const auto parsed = ParseRequest<v1::SearchImagesRequest>(Bytes(bytes), kMaxBytes);
     EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
     EXPECT_EQ(DetailsOf(parsed.status()).reason, "MESSAGE_MALFORMED");
     EXPECT_THAT(parsed.status().message(), HasSubstr("no dime.v1.SearchImagesRequest message"));
@@ -71,8 +76,15 @@ TEST(RequestParserTest, SaysWhatIsNoMessageAtAll) {
 }
 
 TEST(RequestParserTest, AMalformedInnerMessageIsMalformed) {
-  const auto parsed = ParseRequest<v1::SearchImagesRequest>(Bytes(Field(2, "\x08")));
+  const auto parsed = ParseRequest<v1::SearchImagesRequest>(Bytes(Field(2, "\x08")), kMaxBytes);
   EXPECT_EQ(DetailsOf(parsed.status()).reason, "MESSAGE_MALFORMED");
+}
+
+TEST(RequestParserTest, TooManyBytesAreRefusedUnparsed) {
+  const auto parsed = ParseRequest<v1::SearchImagesRequest>(
+      Bytes(Field(1, std::string(kMaxBytes, 'x'))), kMaxBytes);
+  EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(DetailsOf(parsed.status()).reason, "MESSAGE_TOO_LARGE");
 }
 
 }  // namespace
