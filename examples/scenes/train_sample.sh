@@ -13,7 +13,7 @@ build_preset release dime_train scenes_generate
 [ -f "$out/world/world.json" ] ||
   build/release/bin/scenes_generate --out "$out/world" --seed 7 --train 10000 --dev 500 --test 1000
 
-train() {
+train() {  # DIRECTION STEPS
   local resume=()
   [ ! -f "$out/model/training/$1/state.pt" ] || resume=(--resume)
   OMP_NUM_THREADS=1 build/release/bin/dime_train \
@@ -21,10 +21,10 @@ train() {
     --embed-size 64 --heads 4 --feed-forward-size 128 --router-size 32 --max-words 24 \
     --batch-size 24 --group-size 2 --positives "$out/world/train_truth.json" \
     --no-bert-dropout --contrastive-steps 800 --global-weight 0.5 \
-    --learning-rate 1e-3 --warmup-steps 100 --lr-update 1.44 --max-steps 4000 \
+    --learning-rate 1e-3 --warmup-steps 100 --lr-update 1.44 --max-steps "$2" \
     --val-step 500 --val-images 100 --device cpu --seed 1 "${resume[@]}"
 }
-train i2t &
-train t2i &
+train i2t 4000 &
+train t2i 3500 &
 wait %1
 wait %2
