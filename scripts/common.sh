@@ -62,12 +62,13 @@ sample_inputs() {
   cat "$1"/model/*.safetensors "$1/model/config.json" "$1/data/world.json" | sha256sum
 }
 
-# start_server MODEL GALLERY ADDRESS METRICS_ADDRESS LOG: sets server_pid and server_address; the
+# start_server MODEL GALLERY ADDRESS METRICS_ADDRESS LOG [FLAG...]: sets server_pid and server_address; the
 # server is stopped when the script ends.
 start_server() {
-  local log=$5
-  build/release/bin/dime_server --model "$1" --gallery "$2" --address "$3" \
-    --metrics-address "$4" >"$log" 2>&1 &
+  local model=$1 gallery=$2 address=$3 metrics_address=$4 log=$5
+  shift 5
+  build/release/bin/dime_server --model "$model" --gallery "$gallery" --address "$address" \
+    --metrics-address "$metrics_address" "$@" >"$log" 2>&1 &
   server_pid=$!
   trap stop_server EXIT
   local waited

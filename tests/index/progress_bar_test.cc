@@ -79,9 +79,9 @@ TEST_F(ProgressBarTest, NothingToDoIsDone) {
 
 TEST(ProgressBarTerminalTest, RedrawsOneLine) {
   const int terminal = posix_openpt(O_RDWR | O_NOCTTY);
-  ASSERT_GE(terminal, 0);
-  ASSERT_EQ(grantpt(terminal), 0);
-  ASSERT_EQ(unlockpt(terminal), 0);
+  if (terminal < 0 || grantpt(terminal) != 0 || unlockpt(terminal) != 0) {
+    GTEST_SKIP() << "this machine has no pseudo-terminals";
+  }
   std::FILE* const out = fopen(ptsname(terminal), "w");
   ASSERT_NE(out, nullptr);
   {
