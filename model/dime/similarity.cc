@@ -1,8 +1,11 @@
 #include "model/dime/similarity.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/strings/string_view.h"
 #include "index/status_macros.h"
 
 namespace dime {
@@ -28,8 +31,7 @@ absl::StatusOr<EncodedSplit> EncodeSplit(DirectionModelImpl& model, const TextBa
                                          const ProgressCallback& progress) {
   c10::InferenceMode inference;
   const int64_t images = std::min(max_images.value_or(dataset.num_images()), dataset.num_images());
-  const int64_t captions =
-      std::min(images * dataset.captions_per_image(), dataset.num_captions());
+  const int64_t captions = std::min(images * dataset.captions_per_image(), dataset.num_captions());
   EncodedSplit split;
   std::vector<torch::Tensor> regions, image, words, sentence, mask;
   for (int64_t first = 0; first < images; first += kEncodeBatch) {
@@ -48,22 +50,26 @@ absl::StatusOr<EncodedSplit> EncodeSplit(DirectionModelImpl& model, const TextBa
     ASSIGN_OR_RETURN(
         const TokenBatch tokens,
         TokenBatch::Make(*backbone.tokenizer,
-                         absl::MakeConstSpan(dataset.captions()).subspan(first, count),
-                         max_words));
+                         absl::MakeConstSpan(dataset.captions()).subspan(first, count), max_words));
     const torch::Tensor lengths = tokens.lengths.to(device);
     const TextHeadsImpl::Output output =
         model.text->forward(Bert(backbone.bert)->forward(tokens.ids.to(device), lengths));
     words.push_back(output.words);
     sentence.push_back(output.sentence);
-    mask.push_back(torch::arange(max_words, lengths.options()).unsqueeze(0) <
-                   lengths.unsqueeze(1));
+    mask.push_back(torch::arange(max_words, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1));
     progress(count);
+  }
+  std::vector<int64_t> first_equal(captions);
+  absl::flat_hash_map<absl::string_view, int64_t> first_of_text;
+  for (int64_t c = 0; c < captions; ++c) {
+    first_equal[c] = first_of_text.try_emplace(dataset.captions()[c], c).first->second;
   }
   return EncodedSplit{.regions = torch::cat(regions),
                       .image = torch::cat(image),
                       .words = torch::cat(words),
                       .sentence = torch::cat(sentence),
-                      .word_mask = torch::cat(mask)};
+                      .word_mask = torch::cat(mask),
+                      .first_equal = std::move(first_equal)};
 }
 
 torch::Tensor Similarity(DirectionModelImpl& model, const EncodedSplit& split, int64_t first_image,
@@ -83,7 +89,8 @@ torch::Tensor Similarity(DirectionModelImpl& model, const EncodedSplit& split, i
       const auto caption_side = [&](const torch::Tensor& x) {
         return x.narrow(0, first_caption + c, columns).unsqueeze(0);
       };
-      similarity.narrow(0, i, rows).narrow(1, c, columns)
+      similarity.narrow(0, i, rows)
+          .narrow(1, c, columns)
           .copy_(model
                      .Score(image_side(split.regions), image_side(split.image),
                             caption_side(split.words), caption_side(split.sentence),
@@ -91,6 +98,12 @@ torch::Tensor Similarity(DirectionModelImpl& model, const EncodedSplit& split, i
                      .scores);
       progress(rows * columns);
     }
+  }
+  absl::flat_hash_map<int64_t, int64_t> column_of_text;
+  for (int64_t c = 0; c < captions; ++c) {
+    const auto [first, is_new] =
+        column_of_text.try_emplace(split.first_equal[first_caption + c], c);
+    if (!is_new) similarity.select(1, c).copy_(similarity.select(1, first->second));
   }
   return similarity;
 }

@@ -7,6 +7,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "index/precomputed_dataset.h"
@@ -22,6 +23,7 @@ struct EncodedSplit {
   torch::Tensor words;      // (T, L, E)
   torch::Tensor sentence;   // (T, E)
   torch::Tensor word_mask;  // (T, L) bool, true where valid
+  std::vector<int64_t> first_equal;  // (T): the first caption of the same text, often itself
 };
 
 // Called with the number of further items or pairs done.
@@ -37,7 +39,8 @@ absl::StatusOr<EncodedSplit> EncodeSplit(DirectionModelImpl& model, const TextBa
 
 // Scores of images [first_image, +images) against captions [first_caption, +captions): (images,
 // captions) float32 on the CPU, computed block by block so that memory beyond the result stays
-// small. Advances by the pairs of each block.
+// small. Captions of equal text get equal scores to the bit, so that ties are ties and not settled by
+// rounding. Advances by the pairs of each block.
 torch::Tensor Similarity(DirectionModelImpl& model, const EncodedSplit& split, int64_t first_image,
                          int64_t images, int64_t first_caption, int64_t captions,
                          const ProgressCallback& progress);

@@ -35,10 +35,10 @@ class FixtureParityTest : public testing::TestWithParam<Direction> {
   static void SetUpTestSuite() {
     if (!std::filesystem::exists(kFixture)) return;
     const std::string out = testing::TempDir() + "/dime_toy_model";
-    const std::string command = std::string("python3 " DIME_SOURCE_DIR
-                                            "/scripts/convert_checkpoint.py ") +
-                                kFixture + "/i2t.pth.tar " + kFixture + "/t2i.pth.tar --bert " +
-                                kFixture + "/bert --out " + out + " --force 2>/dev/null";
+    const std::string command =
+        std::string("python3 " DIME_SOURCE_DIR "/scripts/convert_checkpoint.py ") + kFixture +
+        "/i2t.pth.tar " + kFixture + "/t2i.pth.tar --bert " + kFixture + "/bert --out " + out +
+        " --force 2>/dev/null";
     ASSERT_EQ(std::system(command.c_str()), 0) << command;
     auto network = Network::Load(out, torch::kCPU);
     ASSERT_TRUE(network.ok()) << network.status();
@@ -52,9 +52,9 @@ class FixtureParityTest : public testing::TestWithParam<Direction> {
                                [](int64_t) {});
       ASSERT_TRUE(split.ok()) << split.status();
       splits_[direction] = *split;
-      similarity_[direction] = Similarity(network_->direction(direction), *split, 0,
-                                          dataset_->num_images(), 0, dataset_->num_captions(),
-                                          [](int64_t) {});
+      similarity_[direction] =
+          Similarity(network_->direction(direction), *split, 0, dataset_->num_images(), 0,
+                     dataset_->num_captions(), [](int64_t) {});
     }
   }
   static void TearDownTestSuite() {
@@ -99,10 +99,27 @@ TEST_P(FixtureParityTest, SimilarityAgrees) {
 TEST_P(FixtureParityTest, PathWeightsAgree) {
   c10::InferenceMode inference;
   const EncodedSplit& split = splits_.at(GetParam());
-  const InteractionImpl::Output output = network_->direction(GetParam()).Score(
-      split.regions.unsqueeze(1), split.image.unsqueeze(1), split.words.unsqueeze(0),
-      split.sentence.unsqueeze(0), split.word_mask.unsqueeze(0));
+  const InteractionImpl::Output output =
+      network_->direction(GetParam())
+          .Score(split.regions.unsqueeze(1), split.image.unsqueeze(1), split.words.unsqueeze(0),
+                 split.sentence.unsqueeze(0), split.word_mask.unsqueeze(0));
   EXPECT_LT(MaxDifference(output.path_weights, expected_.at("paths")), kTolerance);
+}
+
+// Two images share a caption: a tie that rounding must not settle, or ranks would depend on the
+// machine.
+TEST_P(FixtureParityTest, EqualCaptionsScoreEqually) {
+  const std::vector<std::string>& captions = dataset_->captions();
+  int found = 0;
+  for (size_t a = 0; a < captions.size(); ++a) {
+    for (size_t b = a + 1; b < captions.size(); ++b) {
+      if (captions[a] != captions[b]) continue;
+      ++found;
+      const torch::Tensor& scores = similarity_.at(GetParam());
+      EXPECT_TRUE(scores.select(1, a).equal(scores.select(1, b))) << captions[a];
+    }
+  }
+  EXPECT_GT(found, 0);
 }
 
 // One pair at a time gives what all pairs at once give.
