@@ -28,6 +28,9 @@ absl::string_view DirectionName(Direction direction);  // "i2t", "t2i"
 
 // Which score orders the hits: that of one model, or the mean of both.
 enum class ScoreMode { kI2t, kT2i, kEnsemble };
+inline constexpr int kNumScoreModes = 3;
+inline constexpr std::array<ScoreMode, kNumScoreModes> kScoreModes = {
+    ScoreMode::kI2t, ScoreMode::kT2i, ScoreMode::kEnsemble};
 absl::string_view ScoreModeName(ScoreMode mode);  // "i2t", "t2i", "ensemble"
 inline bool Uses(ScoreMode mode, Direction direction) {
   return mode == ScoreMode::kEnsemble ||

@@ -2,28 +2,11 @@
 
 #include <algorithm>
 #include <numeric>
-#include <random>
+
+#include "model/random_stream.h"
 
 namespace dime {
 namespace {
-
-// A stream of its own for each use. std::mt19937_64 is the same everywhere, the standard's
-// distributions are not.
-std::mt19937_64 MakeStream(uint64_t seed, uint64_t purpose, uint64_t number) {
-  std::seed_seq sequence{seed & 0xffffffff, seed >> 32, purpose, number & 0xffffffff, number >> 32};
-  return std::mt19937_64(sequence);
-}
-
-int64_t Below(std::mt19937_64& stream, int64_t bound) {
-  // The bias of the remainder is under 2^-40 for any number of items here.
-  return static_cast<int64_t>(stream() % static_cast<uint64_t>(bound));
-}
-
-void Shuffle(std::vector<int64_t>& values, std::mt19937_64& stream) {
-  for (int64_t i = static_cast<int64_t>(values.size()) - 1; i > 0; --i) {
-    std::swap(values[i], values[Below(stream, i + 1)]);
-  }
-}
 
 enum Purpose : uint64_t { kOrder = 1, kCaptionOrder = 2, kExtra = 3 };
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "index/features.h"
+#include "model/ranking_settings.h"
 
 namespace dime {
 
@@ -32,7 +33,9 @@ struct ModelInfo {
   int num_regions = 0;      // R
   int feature_dim = 0;      // D
   int coarse_dim = 0;       // C, width of the coarse embedding
+  bool coarse_heads = false;  // it comes from trained heads, else from the global vectors
   std::array<DirectionInfo, kNumDirections> directions;  // by Direction
+  RankingSettings ranking;
 
   bool Has(Direction direction) const {
     return directions[static_cast<int>(direction)].embed_size > 0;
@@ -44,10 +47,15 @@ struct ModelInfo {
     }
     return true;
   }
-  // The ensemble where both directions are there, else the one that is.
+  // The ensemble where both directions are there, else the one that is; but, if another is left,
+  // none whose reranking loses to the coarse order (see RankingSettings).
   ScoreMode DefaultMode() const {
-    if (Serves(ScoreMode::kEnsemble)) return ScoreMode::kEnsemble;
-    return Has(Direction::kI2t) ? ScoreMode::kI2t : ScoreMode::kT2i;
+    for (bool any : {false, true}) {
+      for (ScoreMode mode : {ScoreMode::kEnsemble, ScoreMode::kI2t, ScoreMode::kT2i}) {
+        if (Serves(mode) && (any || !ranking.RerankLoses(mode))) return mode;
+      }
+    }
+    return ScoreMode::kEnsemble;  // not reached: a model has a direction
   }
 };
 

@@ -46,6 +46,21 @@ torch::Tensor ContrastiveLoss(const torch::Tensor& scores, double temperature,
          2;
 }
 
+torch::Tensor GroupContrastiveLoss(const torch::Tensor& scores, double temperature,
+                                   const torch::Tensor& not_negative) {
+  torch::Tensor logits = scores / temperature;
+  if (not_negative.defined()) {
+    const torch::Tensor diagonal =
+        torch::eye(scores.size(1), scores.options().dtype(torch::kBool)).unsqueeze(0);
+    logits = logits.masked_fill(not_negative.logical_and(diagonal.logical_not()),
+                                -std::numeric_limits<float>::infinity());
+  }
+  const auto own = [](const torch::Tensor& log_shares) {
+    return log_shares.diagonal(0, 1, 2).mean();
+  };
+  return -(own(logits.log_softmax(2)) + own(logits.log_softmax(1))) / 2;
+}
+
 torch::Tensor PathRegularization(const torch::Tensor& path_embeddings,
                                  const torch::Tensor& caption_embeddings) {
   const torch::Tensor paths = torch::matmul(path_embeddings, path_embeddings.t());

@@ -20,6 +20,11 @@ torch::Tensor RankingLoss(const torch::Tensor& scores, double margin, bool harde
 torch::Tensor ContrastiveLoss(const torch::Tensor& scores, double temperature,
                               const torch::Tensor& not_negative = {});
 
+// The same within each block of `scores` (groups, images, texts), square, where a partner is found
+// among its own group alone; mean over groups. `not_negative` has the shape of `scores`.
+torch::Tensor GroupContrastiveLoss(const torch::Tensor& scores, double temperature,
+                                   const torch::Tensor& not_negative = {});
+
 // sum_ij (K_ij - b_i . b_j)^2 / B, with K the Gram matrix of `path_embeddings` (B, 128) and b of
 // `caption_embeddings` (B, H), both with unit rows.
 torch::Tensor PathRegularization(const torch::Tensor& path_embeddings,

@@ -120,14 +120,17 @@ absl::StatusOr<std::unique_ptr<DimeModel>> DimeModel::Load(const std::string& di
     const std::filesystem::path path = std::filesystem::absolute(directory).lexically_normal();
     const std::string name =
         path.has_filename() ? path.filename() : path.parent_path().filename();
-    return std::make_unique<ModulesModel>(std::move(network), name);
+    ASSIGN_OR_RETURN(RankingSettings ranking, RankingSettings::Load(directory));
+    return std::make_unique<ModulesModel>(std::move(network), name, std::move(ranking));
   });
 }
 
-ModulesModel::ModulesModel(std::unique_ptr<Network> network, std::string name)
+ModulesModel::ModulesModel(std::unique_ptr<Network> network, std::string name,
+                           RankingSettings ranking)
     : network_(std::move(network)) {
   const ModelConfig& config = network_->config();
   info_.name = std::move(name);
+  info_.ranking = std::move(ranking);
   info_.fingerprint = network_->fingerprint();
   info_.device = network_->device().str();
   info_.max_words = config.max_words;

@@ -19,7 +19,7 @@ class ModulesModel : public DimeModel,
                      private PairScorer {
  public:
   // `name`: what ModelInfo says of it.
-  ModulesModel(std::unique_ptr<Network> network, std::string name);
+  ModulesModel(std::unique_ptr<Network> network, std::string name, RankingSettings ranking);
 
   const ModelInfo& info() const override { return info_; }
   const CaptionEncoder& caption_encoder() const override { return *this; }

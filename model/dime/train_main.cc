@@ -41,6 +41,11 @@ int main(int argc, char** argv) {
   app.add_option("--train-split", options.train_split)->capture_default_str();
   app.add_option("--validation-split", options.validation_split)->capture_default_str();
   app.add_flag("--link-bert", options.link_bert, "Link to the BERT folder rather than copy it");
+  app.add_option("--init", options.initial_model,
+                 "Model folder of the same sizes whose weights are the start");
+  app.add_option("--state-cache", options.state_cache,
+                 "With --no-bert-dropout: file name to keep BERT's states under, which the other "
+                 "direction's run can use");
   app.add_flag("--resume", options.resume,
                "Go on exactly where an earlier run with the same options stopped");
 
@@ -108,6 +113,13 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   loss->add_option("--group-size", options.batches.group_size,
                    "Draw so many neighbouring images together, as hard negatives")
+      ->capture_default_str();
+  loss->add_option("--group-steps", options.group_steps,
+                   "After each step so many further steps that score captions against the images "
+                   "of their own group alone")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  loss->add_option("--group-batch-size", options.group_batch_size, "Images of such a step")
       ->capture_default_str();
   loss->add_option("--positives", options.positives,
                    "JSON file: for each training caption the rows of the images it is true of, "

@@ -5,12 +5,14 @@
 #include <filesystem>
 #include <limits>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "index/progress_bar.h"
+#include "index/safetensors_file.h"
 #include "index/status_macros.h"
 #include "model/dime/device.h"
 #include "model/dime/similarity.h"
@@ -114,16 +116,18 @@ absl::Status Trainer::Prepare() {
                      " images, fewer than a batch of ", sampler.batch_size));
   }
   sampler_ = std::make_unique<BatchSampler>(sampler);
-  total_steps_ = options_.epochs * sampler_->steps_per_epoch();
+  total_steps_ = options_.epochs * sampler_->steps_per_epoch() * (options_.group_steps + 1);
   if (options_.max_steps > 0) total_steps_ = std::min(total_steps_, options_.max_steps);
 
   ASSIGN_OR_RETURN(backbone_, TextBackbone::Load(options_.bert, {}, device_));
   RETURN_IF_ERROR(PrepareOutput());
   RETURN_IF_ERROR(LoadPositives());
+  RETURN_IF_ERROR(PrepareGroups());
 
   torch::manual_seed(static_cast<int64_t>(sampler.seed));
   const DirectionConfig& model = *config_.of(options_.direction);
   model_ = std::make_shared<DirectionModelImpl>(options_.direction, model, backbone_.hidden_size);
+  RETURN_IF_ERROR(LoadInitialModel());
   model_->to(device_);
   optimizer_ = std::make_unique<torch::optim::Adam>(
       model_->parameters(), torch::optim::AdamOptions(options_.learning_rate));
@@ -137,7 +141,8 @@ absl::Status Trainer::Prepare() {
   RETURN_IF_ERROR(CacheStates());
 
   OpenCsv(directory_ + "/steps.csv",
-          "step,epoch,learning_rate,loss,rank_loss,path_loss,global_loss,gradient_norm,seconds",
+          "step,within_groups,epoch,learning_rate,loss,rank_loss,path_loss,global_loss,found,gradient_norm,"
+          "seconds",
           step_, steps_csv_);
   OpenCsv(directory_ + "/validation.csv",
           "step,i2t_r1,i2t_r5,i2t_r10,t2i_r1,t2i_r5,t2i_r10,rsum,best", step_, validation_csv_);
@@ -217,13 +222,86 @@ absl::Status Trainer::LoadPositives() {
   return absl::OkStatus();
 }
 
+absl::Status Trainer::PrepareGroups() {
+  if (options_.group_steps == 0) return absl::OkStatus();
+  const BatchSampler::Options& batches = options_.batches;
+  if (batches.group_size < 2 || options_.group_batch_size < batches.group_size ||
+      options_.group_batch_size % batches.group_size != 0) {
+    return absl::InvalidArgumentError(
+        "steps within groups need groups of at least 2 images and a group batch size that is a "
+        "multiple of the group size");
+  }
+  group_sampler_ = std::make_unique<GroupSampler>(
+      GroupSampler::Options{
+          .num_images = train_->num_images(),
+          .captions_per_image = train_->captions_per_image(),
+          .group_size = batches.group_size,
+          .num_groups = static_cast<int>(options_.group_batch_size / batches.group_size),
+          .seed = batches.seed},
+      positives_);
+  if (group_sampler_->num_groups() * batches.group_size < options_.group_batch_size) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "split ", options_.train_split, " has ", group_sampler_->num_groups(),
+        " groups whose captions tell their images apart, fewer than a batch takes"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::LoadInitialModel() {
+  const std::string& from = options_.initial_model;
+  if (from.empty()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const ModelConfig config, ModelConfig::Load(from + "/config.json"));
+  const std::optional<DirectionConfig>& part = config.of(options_.direction);
+  if (!part.has_value()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(from, " has no ", DirectionName(options_.direction), " model to start from"));
+  }
+  ASSIGN_OR_RETURN(const auto file, SafetensorsFile::Open(absl::StrCat(from, "/", part->weights)));
+  return LoadWeights(*file, *model_, [](absl::string_view name) {
+    return absl::EndsWith(name, "num_batches_tracked");
+  });
+}
+
 absl::Status Trainer::CacheStates() {
   const int64_t captions = token_ids_.size(0);
-  const int64_t bytes = captions * options_.max_words * backbone_.hidden_size * 2;
-  if (options_.bert_dropout || bytes > options_.state_cache_bytes) return absl::OkStatus();
+  const int64_t values = captions * options_.max_words * backbone_.hidden_size;
+  if (options_.bert_dropout || values * 2 > options_.state_cache_bytes) {
+    if (options_.state_cache.empty()) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat("a state cache needs BERT's dropout off and room for ", values * 2, " bytes"));
+  }
+  const std::vector<int64_t> shape = {captions, options_.max_words, backbone_.hidden_size};
+  if (options_.state_cache.empty()) {
+    cached_states_ = torch::empty(shape, torch::kHalf);
+    return FillStateCache();
+  }
+  // The name tells what the states are of, so that a cache of other captions is never taken.
+  ASSIGN_OR_RETURN(const std::string bert, BertFingerprint(options_.bert));
+  ASSIGN_OR_RETURN(const std::string text,
+                   FingerprintFiles(options_.data, {options_.train_split + "_caps.txt"}));
+  const std::string path = absl::StrCat(options_.state_cache, ".", bert.substr(0, 8), "-",
+                                        text.substr(0, 8), "-", options_.max_words, ".f16");
+  std::error_code error;
+  if (!fs::exists(path)) {
+    const std::string part = absl::StrCat(path, ".part-", DirectionName(options_.direction));
+    cached_states_ = torch::from_file(part, /*shared=*/true, values, torch::kHalf).view(shape);
+    RETURN_IF_ERROR(FillStateCache());
+    fs::rename(part, path, error);
+    if (error) return absl::UnavailableError(absl::StrCat("cannot write ", path));
+    return absl::OkStatus();
+  }
+  if (fs::file_size(path, error) != static_cast<uint64_t>(values) * 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " has not the size of a state cache of ", captions,
+                     " captions; remove it"));
+  }
+  cached_states_ = torch::from_file(path, /*shared=*/false, values, torch::kHalf).view(shape);
+  return absl::OkStatus();
+}
+
+absl::Status Trainer::FillStateCache() {
+  const int64_t captions = token_ids_.size(0);
   c10::InferenceMode inference;
-  cached_states_ =
-      torch::empty({captions, options_.max_words, backbone_.hidden_size}, torch::kHalf);
   ProgressBar bar("encoding captions", captions);
   for (int64_t first = 0; first < captions; first += kStateBatch) {
     if (stop_ != nullptr && *stop_) return absl::CancelledError("stopped");
@@ -257,18 +335,21 @@ torch::Tensor Trainer::NotNegative(const BatchSampler::Batch& batch) const {
   auto marks = mask.accessor<bool, 2>();
   for (int64_t c = 0; c < captions; ++c) {
     const int64_t caption = batch.captions[c];
-    const int64_t owner = train_->ImageOfCaption(caption);
     for (int64_t i = 0; i < images; ++i) {
-      const int64_t image = batch.images[i];
-      marks[i][c] = image == owner ||
-                    (!positives_.empty() && std::binary_search(positives_[caption].begin(),
-                                                               positives_[caption].end(), image));
+      marks[i][c] = IsTrueOf(caption, batch.images[i]);
     }
   }
   return mask.to(device_);
 }
 
-absl::StatusOr<TrainingBatch> Trainer::MakeBatch(const BatchSampler::Batch& batch) {
+bool Trainer::IsTrueOf(int64_t caption, int64_t image) const {
+  return image == train_->ImageOfCaption(caption) ||
+         (!positives_.empty() && std::binary_search(positives_[caption].begin(),
+                                                    positives_[caption].end(), image));
+}
+
+absl::StatusOr<TrainingBatch> Trainer::MakeBatch(const BatchSampler::Batch& batch,
+                                                 int64_t group_size) {
   TrainingBatch made;
   const auto images = static_cast<int64_t>(batch.images.size());
   const int64_t row_size = int64_t{train_->num_regions()} * train_->feature_dim();
@@ -281,14 +362,34 @@ absl::StatusOr<TrainingBatch> Trainer::MakeBatch(const BatchSampler::Batch& batc
   }
   made.features = features.to(device_);
   ASSIGN_OR_RETURN(made.states, States(batch.captions, &made.lengths));
-  made.not_negative = NotNegative(batch);
-  made.pairs = options_.batches.batch_size;
+  made.group_size = group_size;
+  if (group_size == 0) {
+    made.not_negative = NotNegative(batch);
+    made.pairs = options_.batches.batch_size;
+    return made;
+  }
+  made.pairs = images;
+  made.not_negative = torch::zeros({images / group_size, group_size, group_size}, torch::kBool);
+  auto marks = made.not_negative.accessor<bool, 3>();
+  for (int64_t g = 0; g < images / group_size; ++g) {
+    for (int64_t i = 0; i < group_size; ++i) {
+      for (int64_t c = 0; c < group_size; ++c) {
+        marks[g][i][c] =
+            IsTrueOf(batch.captions[g * group_size + c], batch.images[g * group_size + i]);
+      }
+    }
+  }
+  made.not_negative = made.not_negative.to(device_);
   return made;
 }
 
+double Trainer::Epoch(int64_t step) const {
+  return static_cast<double>(step) /
+         static_cast<double>(sampler_->steps_per_epoch() * (options_.group_steps + 1));
+}
+
 double Trainer::LearningRate(int64_t step) const {
-  const double epoch =
-      static_cast<double>(step) / static_cast<double>(sampler_->steps_per_epoch());
+  const double epoch = Epoch(step);
   const double rate =
       options_.learning_rate * std::pow(0.1, std::floor(epoch / options_.learning_rate_epochs));
   if (step >= options_.warmup_steps) return rate;
@@ -301,10 +402,15 @@ absl::Status Trainer::Step() {
   for (auto& group : optimizer_->param_groups()) {
     static_cast<torch::optim::AdamOptions&>(group.options()).lr(rate);
   }
-  ASSIGN_OR_RETURN(const TrainingBatch batch, MakeBatch(sampler_->Sample(step_)));
+  const int64_t ordinary = step_ / (options_.group_steps + 1);
+  const bool grouped = IsGroupStep(step_);
+  ASSIGN_OR_RETURN(const TrainingBatch batch,
+                   grouped ? MakeBatch(group_sampler_->Sample(step_ - ordinary - 1),
+                                       options_.batches.group_size)
+                           : MakeBatch(sampler_->Sample(ordinary), /*group_size=*/0));
   LossOptions loss_options = options_.loss;
-  loss_options.contrastive = step_ < options_.contrastive_steps;
-  model_->train();
+  loss_options.contrastive = ordinary < options_.contrastive_steps;
+  model_->train(!grouped);
   optimizer_->zero_grad();
   const StepLoss loss = ComputeStepLoss(*model_, batch, loss_options);
   const double value = loss.total.item<double>();
@@ -321,11 +427,18 @@ absl::Status Trainer::Step() {
   const auto number = [](const torch::Tensor& x) {
     return x.defined() ? absl::StrFormat("%.6g", x.item<double>()) : std::string();
   };
-  steps_csv_ << absl::StrFormat("%d,%.4f,%.3g,%.6g,%s,%s,%s,%.4g,%.3f\n", step_ + 1,
-                                static_cast<double>(step_) / sampler_->steps_per_epoch(), rate,
-                                value, number(loss.rank), number(loss.path), number(loss.global),
-                                norm, absl::ToDoubleSeconds(absl::Now() - start));
-  running_loss_ = step_ == 0 ? value : 0.98 * running_loss_ + 0.02 * value;
+  steps_csv_ << absl::StrFormat("%d,%d,%.4f,%.3g,%.6g,%s,%s,%s,%s,%.4g,%.3f\n", step_ + 1,
+                                grouped, Epoch(step_), rate, value, number(loss.rank),
+                                number(loss.path), number(loss.global), number(loss.found), norm,
+                                absl::ToDoubleSeconds(absl::Now() - start));
+  const auto smooth = [](double before, double now) {
+    return before == 0 ? now : 0.98 * before + 0.02 * now;
+  };
+  if (grouped) {
+    running_found_ = smooth(running_found_, loss.found.item<double>());
+  } else {
+    running_loss_ = smooth(running_loss_, value);
+  }
   ++step_;
   return absl::OkStatus();
 }
@@ -386,7 +499,8 @@ std::string Trainer::OptionsKey() const {
                       options_.learning_rate_epochs, " ", options_.warmup_steps, " clip ",
                       options_.gradient_clip, " loss ", l.margin, " ", l.hardest_negatives, " ",
                       l.path_weight, " ", l.temperature, " ", l.global_weight, " ",
-                      options_.contrastive_steps, " dropout ", options_.bert_dropout);
+                      options_.contrastive_steps, " dropout ", options_.bert_dropout, " groups ",
+                      options_.group_steps, " ", options_.group_batch_size);
 }
 
 absl::Status Trainer::SaveState() {
@@ -462,6 +576,9 @@ absl::Status Trainer::Run() {
         RETURN_IF_ERROR(Validate());
       }
       std::string note = absl::StrFormat("loss %.3f", running_loss_);
+      if (group_sampler_ != nullptr) {
+        absl::StrAppendFormat(&note, ", told apart %.1f%%", 100 * running_found_);
+      }
       if (best_ >= 0) {
         absl::StrAppendFormat(&note, ", R@1 i2t %.1f t2i %.1f", last_validation_.image_to_text.r1,
                               last_validation_.text_to_image.r1);

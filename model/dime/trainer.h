@@ -14,6 +14,7 @@
 #include "absl/status/statusor.h"
 #include "index/precomputed_dataset.h"
 #include "model/batch_sampler.h"
+#include "model/group_sampler.h"
 #include "model/dime/direction_model.h"
 #include "model/dime/network.h"
 #include "model/dime/training_step.h"
@@ -34,6 +35,7 @@ class Trainer {
     std::string train_split = "train";
     std::string validation_split = "dev";
     std::string bert;                // HuggingFace directory
+    std::string initial_model;       // model directory whose weights are the start; empty: none
     bool link_bert = false;          // a symbolic link in `out` in place of a copy
     std::string device = "auto";
     bool resume = false;             // go on from state.pt
@@ -48,10 +50,17 @@ class Trainer {
     int64_t warmup_steps = 0;           // learning rate grows linearly over these
     double gradient_clip = 2;           // largest norm; 0 = off
     LossOptions loss;
-    int64_t contrastive_steps = 0;   // the first steps use the contrastive loss
+    int64_t contrastive_steps = 0;   // the first ordinary steps use the contrastive loss
     bool bert_dropout = true;        // BERT's dropout stays active, as published
     int64_t state_cache_bytes = int64_t{4} << 30;  // without dropout, BERT's states of all captions
                                                    // are kept (float16) if they fit
+    std::string state_cache;         // file for those states, for other runs too; empty: in memory
+    // After each ordinary step so many steps within groups (see GroupSampler; a group is
+    // batches.group_size): a caption against the images of its group alone, so that a pass takes
+    // many more of them. Batch normalisation keeps its running statistics there, which are of
+    // ordinary batches, where most pairs are false.
+    int64_t group_steps = 0;
+    int64_t group_batch_size = 192;  // images of such a step
     std::string positives;           // JSON: for each caption, the images that it is true of
     int64_t validation_steps = 2000;
     int64_t validation_images = 0;   // the first so many; 0 = all
@@ -71,11 +80,19 @@ class Trainer {
   absl::Status Prepare();
   absl::Status PrepareOutput();
   absl::Status LoadPositives();
+  absl::Status PrepareGroups();
+  absl::Status LoadInitialModel();
   absl::Status CacheStates();
-  absl::StatusOr<TrainingBatch> MakeBatch(const BatchSampler::Batch& batch);
+  absl::Status FillStateCache();
+  // `group_size` 0: an ordinary step's batch.
+  absl::StatusOr<TrainingBatch> MakeBatch(const BatchSampler::Batch& batch, int64_t group_size);
   absl::StatusOr<torch::Tensor> States(const std::vector<int64_t>& captions,
                                        torch::Tensor* lengths);
   torch::Tensor NotNegative(const BatchSampler::Batch& batch) const;
+  bool IsTrueOf(int64_t caption, int64_t image) const;
+  // Whether step `step` is one within groups.
+  bool IsGroupStep(int64_t step) const { return step % (options_.group_steps + 1) != 0; }
+  double Epoch(int64_t step) const;
   double LearningRate(int64_t step) const;
   absl::Status Step();
   absl::Status Validate();
@@ -95,13 +112,15 @@ class Trainer {
   std::shared_ptr<DirectionModelImpl> model_;
   std::unique_ptr<torch::optim::Adam> optimizer_;
   std::unique_ptr<BatchSampler> sampler_;
+  std::unique_ptr<GroupSampler> group_sampler_;  // null without steps within groups
   std::vector<std::vector<int64_t>> positives_;  // by caption: sorted image rows; may be empty
   torch::Tensor token_ids_, token_lengths_;      // (T, L), (T) of all training captions, int64
   torch::Tensor cached_states_;                  // (T, L, H) float16; undefined if not cached
   std::ofstream steps_csv_, validation_csv_;
   int64_t step_ = 0, total_steps_ = 0;
   double best_ = -1;          // selection score of the model in `out`
-  double running_loss_ = 0;   // smoothed, for the progress bar
+  double running_loss_ = 0;   // of ordinary steps, smoothed, for the progress bar
+  double running_found_ = 0;  // share of captions told from their group, smoothed
   RetrievalMetrics last_validation_;
 };
 

@@ -1,9 +1,30 @@
 #include "model/dime/training_step.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "model/dime/losses.h"
 #include "model/dime/tensor_ops.h"
 
 namespace dime {
+
+namespace {
+
+// (n, ...) -> (n / size, size, 1, ...) or (n / size, 1, size, ...): groups of neighbours, all
+// images of a group against all its texts.
+torch::Tensor InGroups(const torch::Tensor& x, int64_t size, int64_t broadcast_dim) {
+  std::vector<int64_t> shape = x.sizes().vec();
+  shape[0] = size;
+  shape.insert(shape.begin(), x.size(0) / size);
+  return x.view(shape).unsqueeze(broadcast_dim);
+}
+
+torch::Tensor ShareFound(const torch::Tensor& scores) {  // (..., images, texts), square at least
+  const torch::Tensor best = scores.argmax(-2).narrow(-1, 0, std::min(scores.size(-1), scores.size(-2)));
+  return best.eq(torch::arange(best.size(-1), best.options())).to(torch::kFloat32).mean();
+}
+
+}  // namespace
 
 StepLoss ComputeStepLoss(DirectionModelImpl& model, const TrainingBatch& batch,
                          const LossOptions& options) {
@@ -12,11 +33,27 @@ StepLoss ComputeStepLoss(DirectionModelImpl& model, const TrainingBatch& batch,
   const torch::Tensor mask =
       torch::arange(batch.states.size(1), batch.lengths.options()).unsqueeze(0) <
       batch.lengths.unsqueeze(1);
+  const bool grouped = batch.group_size != 0;
+  const auto image_side = [&](const torch::Tensor& x) {
+    return grouped ? InGroups(x, batch.group_size, 2) : x.unsqueeze(1);
+  };
+  const auto text_side = [&](const torch::Tensor& x) {
+    return grouped ? InGroups(x, batch.group_size, 1) : x.unsqueeze(0);
+  };
   const InteractionImpl::Output output =
-      model.Score(images.regions.unsqueeze(1), images.image.unsqueeze(1),
-                  texts.words.unsqueeze(0), texts.sentence.unsqueeze(0), mask.unsqueeze(0));
+      model.Score(image_side(images.regions), image_side(images.image), text_side(texts.words),
+                  text_side(texts.sentence), text_side(mask));
 
   StepLoss loss;
+  {
+    torch::NoGradGuard no_grad;
+    loss.found = ShareFound(output.scores);
+  }
+  if (grouped) {
+    loss.rank = GroupContrastiveLoss(output.scores, options.temperature, batch.not_negative);
+    loss.total = loss.rank;
+    return loss;
+  }
   loss.rank = options.contrastive
                   ? ContrastiveLoss(output.scores, options.temperature, batch.not_negative)
                   : RankingLoss(output.scores, options.margin, options.hardest_negatives,

@@ -14,6 +14,9 @@ struct TrainingBatch {
   torch::Tensor lengths;       // (B + extra captions) int64
   torch::Tensor not_negative;  // (images, captions) bool, see losses.h; may be undefined
   int64_t pairs = 0;           // B
+  // If not 0: neighbours of so many pairs form a group, and pairs are scored within groups alone.
+  // not_negative is then (groups, group_size, group_size).
+  int64_t group_size = 0;
 };
 
 struct LossOptions {
@@ -31,10 +34,12 @@ struct StepLoss {
   torch::Tensor rank;    // ranking or contrastive term
   torch::Tensor path;    // path regularisation, before its weight; undefined if off
   torch::Tensor global;  // term on the global vectors, before its weight; undefined if off
+  torch::Tensor found;   // share of captions that score their own image highest
 };
 
 // The whole loss of one step, differentiable by the model's parameters (dime-model.md, 6). All
 // pairs of the batch are scored in one pass.
+// A step within groups has the contrastive term alone, at options.temperature.
 StepLoss ComputeStepLoss(DirectionModelImpl& model, const TrainingBatch& batch,
                          const LossOptions& options);
 
