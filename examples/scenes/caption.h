@@ -1,6 +1,7 @@
 #ifndef DIME_EXAMPLES_SCENES_CAPTION_H_
 #define DIME_EXAMPLES_SCENES_CAPTION_H_
 
+#include <array>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -14,6 +15,9 @@ namespace dime::scenes {
 // What a caption turns on. Every scene has one caption of each kind.
 enum class CaptionKind : uint8_t { kAttributes, kBinding, kRelation, kCount, kMixed };
 inline constexpr int kCaptionKinds = 5;
+inline constexpr std::array<CaptionKind, kCaptionKinds> kOneOfEachKind = {
+    CaptionKind::kAttributes, CaptionKind::kBinding, CaptionKind::kRelation, CaptionKind::kCount,
+    CaptionKind::kMixed};
 std::string_view NameOf(CaptionKind kind);
 template <>
 std::optional<CaptionKind> FromName(std::string_view name);

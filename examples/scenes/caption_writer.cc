@@ -322,13 +322,13 @@ bool CaptionWriter::IsVague(const Caption& caption) const {
 }
 
 std::vector<Caption> CaptionWriter::Write(const Scene& scene, const Scene& twin,
+                                          const std::array<CaptionKind, kCaptionKinds>& kinds,
                                           RandomStream& random) const {
   const SceneFacts facts(scene);
   const SceneFacts twin_facts(twin);
   Proposer proposer(scene, facts, random);
   std::vector<Caption> captions;
-  for (int k = 0; k < kCaptionKinds; ++k) {
-    const CaptionKind kind = static_cast<CaptionKind>(k);
+  for (CaptionKind kind : kinds) {
     std::optional<Caption> chosen;
     int best_merit = -1;
     for (int attempt = 0; attempt < kAttempts && best_merit < 3; ++attempt) {

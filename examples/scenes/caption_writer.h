@@ -1,6 +1,7 @@
 #ifndef DIME_EXAMPLES_SCENES_CAPTION_WRITER_H_
 #define DIME_EXAMPLES_SCENES_CAPTION_WRITER_H_
 
+#include <array>
 #include <vector>
 
 #include "examples/scenes/caption.h"
@@ -9,8 +10,8 @@
 
 namespace dime::scenes {
 
-// Writes a scene's five captions, one of each kind, all true of it and all naming two objects or
-// more. A caption is first chosen as a statement (which objects, which of their attributes, what
+// Writes a scene's five captions, ordinarily one of each kind, all true of it and all naming two
+// objects or more. A caption is first chosen as a statement (which objects, which of their attributes, what
 // relation or number), then put into words by a small grammar with some free variation:
 //   attributes  two objects, described at length
 //   binding     two objects that would be others if their attributes were exchanged
@@ -26,8 +27,10 @@ class CaptionWriter {
  public:
   CaptionWriter();
 
-  // In the order of CaptionKind. A function of the scenes and the stream.
-  std::vector<Caption> Write(const Scene& scene, const Scene& twin, RandomStream& random) const;
+  // One caption of each of `kinds`, in that order. A function of the scenes and the stream.
+  std::vector<Caption> Write(const Scene& scene, const Scene& twin,
+                             const std::array<CaptionKind, kCaptionKinds>& kinds,
+                             RandomStream& random) const;
 
  private:
   bool IsVague(const Caption& caption) const;

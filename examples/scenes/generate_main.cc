@@ -30,6 +30,8 @@ struct Options {
   int test = 1000;
   std::string png_split = "test";  // or "all", "none"
   std::string contact_sheet;       // a file; empty = none
+  bool relations = false;
+  int max_objects = kMaxObjects;
   bool progress = false;
 };
 
@@ -68,7 +70,14 @@ absl::Status WriteContactSheet(const std::vector<WorldEntry>& entries, const std
 }
 
 absl::Status Run(const Options& options) {
-  World world(options.seed);
+  World::Options world_options;
+  world_options.scenes.max_objects = options.max_objects;
+  if (options.relations) {
+    world_options.scenes.twins = TwinKind::kMirrored;
+    world_options.captions.fill(CaptionKind::kRelation);
+    world_options.one_caption = true;
+  }
+  World world(options.seed, world_options);
   ASSIGN_OR_RETURN(WorldWriter writer, WorldWriter::Create(options.out));
   std::vector<SplitSummary> summaries;
   // The test split first, so that it depends on the seed alone; see World.
@@ -119,6 +128,11 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"train", "dev", "test", "all", "none"}));
   app.add_option("--contact-sheet", options.contact_sheet,
                  "A PNG file for twins of each kind with their captions");
+  app.add_flag("--relations", options.relations,
+               "A lesson in relations: mirrored twins alone, one caption a scene, of kind relation");
+  app.add_option("--max-objects", options.max_objects, "Of a scene")
+      ->capture_default_str()
+      ->check(CLI::Range(dime::scenes::kMinObjects, dime::scenes::kMaxObjects));
   app.add_flag("--progress", options.progress, "Show a progress bar");
   CLI11_PARSE(app, argc, argv);
   if (const absl::Status status = dime::scenes::Run(options); !status.ok()) {

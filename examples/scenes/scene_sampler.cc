@@ -47,8 +47,11 @@ void PutIntoCell(int cell, SceneObject& object) {
 }
 
 // A scene graph: attributes and cells, nothing of how it is drawn.
-Scene RandomGraph(RandomStream& random) {
-  const int count = kMinObjects + random.Weighted({0.15, 0.30, 0.30, 0.25});
+Scene RandomGraph(int max_objects, RandomStream& random) {
+  int count = 0;
+  do {
+    count = kMinObjects + random.Weighted({0.15, 0.30, 0.30, 0.25});
+  } while (count > max_objects);
   Scene scene;
   for (int i = 0; i < count; ++i) scene.objects.push_back(RandomObject(random));
   if (count >= 3 && random.Chance(0.6)) {
@@ -182,11 +185,13 @@ void Draw(RandomStream& random, Scene& scene) {
 }  // namespace
 
 TwinScenes SceneSampler::SampleTwins(RandomStream& random) const {
-  const TwinKind kind = static_cast<TwinKind>(random.Below(kTwinKinds));
+  const TwinKind kind = options_.twins.has_value()
+                            ? *options_.twins
+                            : static_cast<TwinKind>(random.Below(kTwinKinds));
   while (true) {
     TwinScenes twins;
     twins.kind = kind;
-    twins.first = RandomGraph(random);
+    twins.first = RandomGraph(options_.max_objects, random);
     std::optional<Scene> other;
     switch (kind) {
       case TwinKind::kAttributes:

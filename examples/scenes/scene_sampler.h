@@ -1,6 +1,8 @@
 #ifndef DIME_EXAMPLES_SCENES_SCENE_SAMPLER_H_
 #define DIME_EXAMPLES_SCENES_SCENE_SAMPLER_H_
 
+#include <optional>
+
 #include "examples/scenes/random_stream.h"
 #include "examples/scenes/scene.h"
 
@@ -18,13 +20,23 @@ struct TwinScenes {
   TwinKind kind = TwinKind::kAttributes;
 };
 
-// Draws scenes of two to five objects. Six in ten scenes of three or more hold a group that shares
-// its shape or its colour. Objects never overlap, and no two of a scene look alike. Stateless,
-// hence thread-safe.
+// Draws scenes of two to `max_objects` objects. Six in ten scenes of three or more hold a group that shares
+// its shape or its colour. Objects never overlap, and no two of a scene look alike.
+// Immutable, hence thread-safe.
 class SceneSampler {
  public:
+  struct Options {
+    std::optional<TwinKind> twins;  // one kind only; unset: all, in equal parts
+    int max_objects = kMaxObjects;  // at least kMinObjects
+  };
+  SceneSampler() : SceneSampler(Options{}) {}
+  explicit SceneSampler(const Options& options) : options_(options) {}
+
   // A function of the stream alone.
   TwinScenes SampleTwins(RandomStream& random) const;
+
+ private:
+  const Options options_;
 };
 
 }  // namespace dime::scenes

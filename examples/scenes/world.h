@@ -13,6 +13,7 @@
 #include "examples/scenes/caption_writer.h"
 #include "examples/scenes/random_stream.h"
 #include "examples/scenes/scene.h"
+#include "examples/scenes/scene_sampler.h"
 
 namespace dime::scenes {
 
@@ -26,8 +27,8 @@ struct WorldEntry {
   std::string twin_id;  // "scene-test-00013"
   TwinKind twin_kind = TwinKind::kAttributes;
   Scene scene;
-  std::vector<Caption> captions;  // kCaptionKinds, by kind
-  std::array<bool, kCaptionKinds> true_of_twin = {};
+  std::vector<Caption> captions;  // kCaptionKinds, ordinarily by kind; or one
+  std::vector<bool> true_of_twin;  // of each caption
 };
 
 // Makes the scenes and captions of one world, a function of its seed and of the order and sizes of
@@ -36,7 +37,16 @@ struct WorldEntry {
 // the seed alone). Not thread-safe.
 class World {
  public:
-  explicit World(uint64_t seed) : seed_(seed) {}
+  // What the scenes are drawn from and what is said of them.
+  struct Options {
+    SceneSampler::Options scenes;
+    std::array<CaptionKind, kCaptionKinds> captions = kOneOfEachKind;
+    // Of these captions only one is kept for each scene, one that is false of its twin; twins
+    // without are drawn again. For lessons, where many scenes teach more than many captions.
+    bool one_caption = false;
+  };
+  explicit World(uint64_t seed) : World(seed, Options{}) {}
+  World(uint64_t seed, const Options& options) : seed_(seed), options_(options) {}
 
   // `scenes`: how many; even, because scenes come as twins. INVALID_ARGUMENT if it is odd or
   // negative.
@@ -45,8 +55,11 @@ class World {
  private:
   WorldEntry MakeEntry(Split split, int row, TwinKind kind, const Scene& scene, const Scene& twin,
                        RandomStream& random) const;
+  // Leaves one caption that is false of the twin; false if there is none.
+  static bool KeepOneCaption(int row, WorldEntry& entry);
 
   const uint64_t seed_;
+  const Options options_;
   const CaptionWriter writer_;
   std::unordered_set<std::string> signatures_;  // of all scenes made
 };

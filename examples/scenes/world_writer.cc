@@ -58,9 +58,9 @@ std::string MetaLine(const WorldEntry& entry, const std::string& file) {
   json["twin"] = entry.twin_id;
   json["twin_kind"] = Name(NameOf(entry.twin_kind));
   ordered_json captions = ordered_json::array();
-  for (int k = 0; k < kCaptionKinds; ++k) {
-    captions.push_back(
-        {{"kind", Name(NameOf(entry.captions[k].kind))}, {"true_of_twin", entry.true_of_twin[k]}});
+  for (size_t k = 0; k < entry.captions.size(); ++k) {
+    captions.push_back({{"kind", Name(NameOf(entry.captions[k].kind))},
+                        {"true_of_twin", static_cast<bool>(entry.true_of_twin[k])}});
   }
   json["captions"] = std::move(captions);
   json["scene"] = SceneToJson(entry.scene);
@@ -76,10 +76,12 @@ SplitSummary Summarise(Split split, absl::Span<const WorldEntry> entries,
   double words = 0;
   for (const WorldEntry& entry : entries) {
     ++summary.scenes_of_twin_kind[static_cast<size_t>(entry.twin_kind)];
-    for (int k = 0; k < kCaptionKinds; ++k) {
+    for (size_t k = 0; k < entry.captions.size(); ++k) {
       const std::string& text = entry.captions[k].text;
       words += 1 + static_cast<double>(std::count(text.begin(), text.end(), ' '));
-      if (!entry.true_of_twin[k]) ++summary.captions_false_of_twin[k];
+      if (!entry.true_of_twin[k]) {
+        ++summary.captions_false_of_twin[static_cast<size_t>(entry.captions[k].kind)];
+      }
     }
   }
   double true_scenes = 0;
@@ -90,7 +92,8 @@ SplitSummary Summarise(Split split, absl::Span<const WorldEntry> entries,
     summary.mean_words = words / summary.captions;
     summary.mean_true_scenes = true_scenes / summary.captions;
   }
-  summary.ceiling = ComputeCeiling(rows_where_true, summary.scenes, kCaptionKinds);
+  const int captions_per_scene = entries.empty() ? 1 : static_cast<int>(entries[0].captions.size());
+  summary.ceiling = ComputeCeiling(rows_where_true, summary.scenes, captions_per_scene);
   return summary;
 }
 

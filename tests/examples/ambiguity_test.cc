@@ -41,7 +41,7 @@ TEST(AmbiguityTest, IndexAgreesWithTheTruthTest) {
     const TwinScenes twins = sampler.SampleTwins(random);
     scenes.push_back(twins.first);
     scenes.push_back(twins.second);
-    for (Caption& caption : writer.Write(twins.first, twins.second, random)) {
+    for (Caption& caption : writer.Write(twins.first, twins.second, kOneOfEachKind, random)) {
       captions.push_back(std::move(caption));
     }
   }

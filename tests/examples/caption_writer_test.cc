@@ -37,9 +37,9 @@ class CaptionWriterTest : public ::testing::Test {
       RandomStream random({21, i});
       const TwinScenes twins = sampler.SampleTwins(random);
       check(twins.first, twins.second, twins.kind,
-            writer_.Write(twins.first, twins.second, random));
+            writer_.Write(twins.first, twins.second, kOneOfEachKind, random));
       check(twins.second, twins.first, twins.kind,
-            writer_.Write(twins.second, twins.first, random));
+            writer_.Write(twins.second, twins.first, kOneOfEachKind, random));
     }
   }
 

@@ -71,6 +71,26 @@ TEST(WorldTest, TheSampleModelsWorldStaysAsItIs) {
   EXPECT_EQ(entries[3].captions[2].text, "a purple star is left of a solid red heart");
 }
 
+TEST(WorldTest, ALessonInRelationsIsMirroredTwinsWithOneTellingCaptionEach) {
+  World::Options options;
+  options.scenes = {.twins = TwinKind::kMirrored, .max_objects = 2};
+  options.captions.fill(CaptionKind::kRelation);
+  options.one_caption = true;
+  World world(7, options);
+  const std::vector<WorldEntry> entries = Make(world, Split::kTrain, 200);
+  ASSERT_EQ(entries.size(), 200u);
+  for (size_t row = 0; row < entries.size(); ++row) {
+    EXPECT_EQ(entries[row].twin_kind, TwinKind::kMirrored);
+    EXPECT_EQ(entries[row].scene.objects.size(), 2u);
+    ASSERT_EQ(entries[row].captions.size(), 1u);
+    const Caption& caption = entries[row].captions[0];
+    EXPECT_EQ(caption.kind, CaptionKind::kRelation);
+    EXPECT_TRUE(IsTrue(caption, SceneFacts(entries[row].scene))) << caption.text;
+    EXPECT_FALSE(IsTrue(caption, SceneFacts(entries[row ^ 1].scene))) << caption.text;
+    EXPECT_EQ(entries[row].true_of_twin, std::vector<bool>{false});
+  }
+}
+
 TEST(WorldTest, RefusesAnOddNumberOfScenes) {
   World world(7);
   const auto entries = world.MakeSplit(Split::kDev, 3);
