@@ -2,8 +2,10 @@
 
 #include <faiss/IVFlib.h>
 #include <faiss/Index.h>
+#include <faiss/IndexFlat.h>
 #include <faiss/IndexHNSW.h>
 #include <faiss/IndexIVF.h>
+#include <faiss/IndexIVFFlat.h>
 #include <faiss/IndexPreTransform.h>
 #include <faiss/impl/io.h>
 #include <faiss/index_factory.h>
@@ -22,6 +24,7 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
@@ -36,11 +39,17 @@ namespace {
 constexpr absl::string_view kAuto = "auto";
 constexpr absl::string_view kFlat = "Flat";
 constexpr int64_t kMaxAutoFlat = 50'000;
+constexpr int64_t kMaxAutoLists = 8192;  // k-means takes as the square of it
 constexpr size_t kMinProbes = 8;
-constexpr size_t kListsPerProbe = 16;
-constexpr int kDefaultEfSearch = 64;
-// FAISS's default is 256; k-means over half of it is twice as quick and the lists hardly differ.
-constexpr int kMaxTrainingPointsPerList = 128;
+constexpr size_t kListsPerProbe = 8;
+constexpr int kDefaultEfSearch = 256;
+// Lists and scalar quantisers are trained on so many vectors at most, evenly spread, which bounds
+// the time of k-means whatever the size.
+constexpr int64_t kMaxTrainingVectors = 262'144;
+constexpr int kMaxTrainingPointsPerList =
+    128;  // FAISS's 256 takes twice as long for the same lists
+// Vectors added between two reports of progress.
+constexpr int64_t kAddChunk = 8192;
 // How many more than `k` are asked for at first, so that ties at the k-th place are seen.
 constexpr int64_t kTieMargin = 16;
 
@@ -138,8 +147,9 @@ class SpanReader : public faiss::IOReader {
 
 std::string AutoFactory(int64_t count) {
   if (count <= kMaxAutoFlat) return std::string(kFlat);
-  const double lists = 4 * std::sqrt(static_cast<double>(count));
-  return absl::StrCat("IVF", int64_t{1} << std::lround(std::log2(lists)), ",", kFlat);
+  const double wanted = 4 * std::sqrt(static_cast<double>(count));
+  const int64_t lists = int64_t{1} << std::lround(std::log2(wanted));
+  return absl::StrCat("IVF", std::min(lists, kMaxAutoLists), ",SQfp16");
 }
 
 bool BuildsGraph(absl::string_view factory) {
@@ -155,6 +165,21 @@ IndexPointer BehindTransform(IndexPointer index) {
   return index;
 }
 
+// Trains on all vectors, or on an evenly spread sample of them.
+void Train(absl::Span<const float> vectors, int dim, faiss::Index* index) {
+  const int64_t count = static_cast<int64_t>(vectors.size()) / dim;
+  if (count <= kMaxTrainingVectors) {
+    index->train(count, vectors.data());
+    return;
+  }
+  std::vector<float> sample(static_cast<size_t>(kMaxTrainingVectors * dim));
+  for (int64_t i = 0; i < kMaxTrainingVectors; ++i) {
+    const int64_t row = i * count / kMaxTrainingVectors;
+    std::copy_n(vectors.data() + row * dim, dim, sample.data() + i * dim);
+  }
+  index->train(kMaxTrainingVectors, sample.data());
+}
+
 void SetDefaults(faiss::Index* index) {
   faiss::Index* const core = BehindTransform(index);
   if (auto* ivf = dynamic_cast<faiss::IndexIVF*>(core)) {
@@ -166,14 +191,49 @@ void SetDefaults(faiss::Index* index) {
 
 }  // namespace
 
+std::vector<int> SearchEfforts(const std::string& factory) {
+  constexpr int kLeastEfSearch = 16;
+  constexpr int kMostEfSearch = 1024;
+  constexpr int kMostProbes = 1 << 20;
+  int low = 0;
+  int high = 0;
+  // IVF first: its coarse quantiser may be a graph, whose own effort is not what is set.
+  if (const size_t ivf = factory.find("IVF"); ivf != std::string::npos) {
+    low = 1;
+    for (size_t i = ivf + 3; i < factory.size() && absl::ascii_isdigit(factory[i]); ++i) {
+      high = std::min(10 * high + (factory[i] - '0'), kMostProbes);
+    }
+  } else if (absl::StrContains(factory, "HNSW")) {
+    low = kLeastEfSearch;
+    high = kMostEfSearch;
+  }
+  if (high == 0) return {0};
+  std::vector<int> efforts;
+  for (int effort = low; effort < high; effort *= 2) efforts.push_back(effort);
+  efforts.push_back(high);
+  return efforts;
+}
+
 struct CoarseIndex::Impl {
   std::unique_ptr<faiss::Index> index;
   std::string factory;
 
-  // The `k` best as FAISS gives them, without the places that it could not fill.
+  // The `k` best as FAISS gives them, without the places that it could not fill. `effort` 0 = the
+  // default.
   absl::StatusOr<std::vector<Candidate>> SearchFaiss(absl::Span<const float> query, int64_t k,
                                                      int effort) const;
+  // Twice the effort, or 0 if more effort finds no more: every list is probed, or the form has
+  // none.
+  int MoreEffort(int effort) const;
 };
+
+int CoarseIndex::Impl::MoreEffort(int effort) const {
+  const auto* ivf =
+      dynamic_cast<const faiss::IndexIVF*>(BehindTransform<const faiss::Index*>(index.get()));
+  if (ivf == nullptr) return 0;
+  const size_t probes = effort > 0 ? static_cast<size_t>(effort) : ivf->nprobe;
+  return probes < ivf->nlist ? static_cast<int>(std::min(2 * probes, ivf->nlist)) : 0;
+}
 
 absl::StatusOr<std::vector<Candidate>> CoarseIndex::Impl::SearchFaiss(absl::Span<const float> query,
                                                                       int64_t k, int effort) const {
@@ -181,12 +241,13 @@ absl::StatusOr<std::vector<Candidate>> CoarseIndex::Impl::SearchFaiss(absl::Span
   faiss::SearchParametersHNSW hnsw;
   faiss::SearchParametersPreTransform transform;
   const faiss::SearchParameters* parameters = nullptr;
+  const faiss::Index* const core = BehindTransform<const faiss::Index*>(index.get());
+  const bool is_hnsw = dynamic_cast<const faiss::IndexHNSW*>(core) != nullptr;
   if (effort > 0) {
-    const faiss::Index* const core = BehindTransform<const faiss::Index*>(index.get());
     if (dynamic_cast<const faiss::IndexIVF*>(core) != nullptr) {
       ivf.nprobe = static_cast<size_t>(effort);
       parameters = &ivf;
-    } else if (dynamic_cast<const faiss::IndexHNSW*>(core) != nullptr) {
+    } else if (is_hnsw) {
       hnsw.efSearch = effort;
       parameters = &hnsw;
     }
@@ -195,17 +256,20 @@ absl::StatusOr<std::vector<Candidate>> CoarseIndex::Impl::SearchFaiss(absl::Span
       parameters = &transform;
     }
   }
+  // HNSW keeps in mind the nodes of the index's own efSearch or of the results asked for, if these
+  // are more, whatever the parameters say. So more results are asked for, and dropped again.
+  const int64_t fetched = is_hnsw ? std::clamp<int64_t>(effort, k, index->ntotal) : k;
   std::vector<float> scores;
   std::vector<faiss::Index::idx_t> rows;
   RETURN_IF_ERROR(Guarded(absl::StrCat("searching the ", factory, " index"), [&] {
-    scores.resize(static_cast<size_t>(k));
-    rows.resize(static_cast<size_t>(k));
+    scores.resize(static_cast<size_t>(fetched));
+    rows.resize(static_cast<size_t>(fetched));
     const SingleThreaded single_threaded;
-    index->search(1, query.data(), k, scores.data(), rows.data(), parameters);
+    index->search(1, query.data(), fetched, scores.data(), rows.data(), parameters);
   }));
   std::vector<Candidate> candidates;
-  candidates.reserve(rows.size());
-  for (size_t i = 0; i < rows.size(); ++i) {
+  candidates.reserve(static_cast<size_t>(k));
+  for (size_t i = 0; i < rows.size() && candidates.size() < static_cast<size_t>(k); ++i) {
     if (rows[i] >= 0 && rows[i] < index->ntotal) {
       candidates.push_back({.row = rows[i], .score = scores[i]});
     }
@@ -219,6 +283,13 @@ CoarseIndex::~CoarseIndex() = default;
 int64_t CoarseIndex::size() const { return impl_->index->ntotal; }
 int CoarseIndex::dim() const { return impl_->index->d; }
 const std::string& CoarseIndex::factory() const { return impl_->factory; }
+
+bool CoarseIndex::keeps_vectors() const {
+  const faiss::Index* const index = impl_->index.get();
+  return dynamic_cast<const faiss::IndexFlat*>(index) != nullptr ||
+         dynamic_cast<const faiss::IndexIVFFlat*>(index) != nullptr ||
+         dynamic_cast<const faiss::IndexHNSWFlat*>(index) != nullptr;
+}
 
 absl::StatusOr<std::unique_ptr<CoarseIndex>> CoarseIndex::Build(absl::Span<const float> vectors,
                                                                 int dim, const Options& options) {
@@ -254,9 +325,14 @@ absl::StatusOr<std::unique_ptr<CoarseIndex>> CoarseIndex::Build(absl::Span<const
         BuildsGraph(factory) ? std::make_unique<SingleThreaded>() : nullptr;
     if (auto* ivf = faiss::ivflib::try_extract_index_ivf(&index)) {
       ivf->cp.max_points_per_centroid = kMaxTrainingPointsPerList;
+      ivf->cp.min_points_per_centroid = 1;  // below it FAISS only writes a warning
     }
-    if (!index.is_trained) index.train(count, vectors.data());
-    if (count > 0) index.add(count, vectors.data());
+    if (!index.is_trained) Train(vectors, dim, &index);
+    for (int64_t first = 0; first < count; first += kAddChunk) {
+      const int64_t added = std::min(kAddChunk, count - first);
+      index.add(added, vectors.data() + first * dim);
+      if (options.on_added) options.on_added(added);
+    }
     SetDefaults(&index);
   }));
   return std::unique_ptr<CoarseIndex>(new CoarseIndex(std::move(impl)));
@@ -328,6 +404,7 @@ absl::StatusOr<std::unique_ptr<CoarseIndex>> CoarseIndex::Load(const std::string
       !impl->index->is_trained || impl->index->d < 1 || impl->index->ntotal < 0) {
     return error("holds no trained inner-product index");
   }
+  SetDefaults(impl->index.get());  // this program's, whichever built the file
   return std::unique_ptr<CoarseIndex>(new CoarseIndex(std::move(impl)));
 }
 
@@ -350,16 +427,24 @@ absl::StatusOr<std::vector<Candidate>> CoarseIndex::Search(absl::Span<const floa
   // FAISS keeps any of the items that tie for the k-th place. All of them are among the `asked`
   // best once the last of these is worse than the k-th.
   std::vector<Candidate> candidates;
-  for (int64_t asked = std::min(k + kTieMargin, size());; asked = std::min(2 * asked, size())) {
-    ASSIGN_OR_RETURN(candidates, impl_->SearchFaiss(query, asked, options.effort));
+  int effort = options.effort;
+  for (int64_t asked = std::min(k + kTieMargin, size());;) {
+    ASSIGN_OR_RETURN(candidates, impl_->SearchFaiss(query, asked, effort));
     std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
       return a.score != b.score ? a.score > b.score : a.row < b.row;
     });
     const int64_t found = static_cast<int64_t>(candidates.size());
+    if (found < k) {
+      // The probed lists hold too few; the nearest lists are the same ones and some more.
+      effort = impl_->MoreEffort(effort);
+      if (effort == 0) break;
+      continue;
+    }
     if (found < asked || asked == size() ||
         candidates.back().score < candidates[static_cast<size_t>(k - 1)].score) {
       break;
     }
+    asked = std::min(2 * asked, size());
   }
   if (candidates.size() > static_cast<size_t>(k)) candidates.resize(static_cast<size_t>(k));
   return candidates;

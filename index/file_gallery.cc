@@ -1,10 +1,12 @@
 #include "index/file_gallery.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <limits>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <optional>
 #include <system_error>
 #include <utility>
@@ -24,6 +26,7 @@ using nlohmann::json;
 
 constexpr size_t kShownFingerprint = 12;  // digits, in messages
 constexpr int64_t kBoxNumbers = 4;
+constexpr int64_t kMoreForQuantised = 4;  // a quarter more candidates are looked at
 
 std::string PathOf(const std::string& directory, absl::string_view name) {
   return absl::StrCat(directory, "/", name);
@@ -380,7 +383,24 @@ absl::StatusOr<std::vector<Candidate>> FileGallery::Recall(
     const CoarseIndex::SearchOptions& options) const {
   const Side& searched = side(modality);
   if (searched.index == nullptr) return std::vector<Candidate>();
-  return searched.index->Search(coarse_query, k, options);
+  if (searched.index->keeps_vectors()) return searched.index->Search(coarse_query, k, options);
+
+  // The index saw the vectors through a quantiser; here they are as they were. A few more
+  // candidates bring back what its rounding pushed below the k-th place.
+  k = std::min(k, searched.features.count);
+  ASSIGN_OR_RETURN(std::vector<Candidate> candidates,
+                   searched.index->Search(coarse_query, k + k / kMoreForQuantised, options));
+  const size_t dim = coarse_query.size();
+  for (Candidate& candidate : candidates) {
+    const absl::Span<const float> item =
+        searched.features.coarse.subspan(static_cast<size_t>(candidate.row) * dim, dim);
+    candidate.score = std::inner_product(item.begin(), item.end(), coarse_query.begin(), 0.0f);
+  }
+  std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
+    return a.score != b.score ? a.score > b.score : a.row < b.row;
+  });
+  if (candidates.size() > static_cast<size_t>(k)) candidates.resize(static_cast<size_t>(k));
+  return candidates;
 }
 
 }  // namespace dime

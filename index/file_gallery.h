@@ -24,6 +24,7 @@ namespace dime {
 //   images.jsonl            an ImageRecord a line, without its boxes
 //   captions.jsonl          a CaptionRecord a line
 //   images.faiss, captions.faiss   derived: rebuilt (with a warning) if missing or damaged
+//   search_settings.json    not looked at here: how to search it best, see search_settings.h
 // A modality without items has no files. Features are used in place through the memory map.
 // Thread-safe: immutable after Open().
 class FileGallery : public Gallery {

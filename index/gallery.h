@@ -41,7 +41,8 @@ class Gallery {
   virtual const CaptionRecord& caption(int64_t row) const = 0;
   // All items' features, row by row.
   virtual EncodedItemsView features(Modality modality) const = 0;
-  // The first stage: the `k` candidates nearest to a coarse embedding of features().coarse_dim.
+  // The first stage: the `k` candidates nearest to a coarse embedding of features().coarse_dim, as
+  // far as the coarse index finds them, best first, ties by row; scores are exact.
   virtual absl::StatusOr<std::vector<Candidate>> Recall(
       Modality modality, absl::Span<const float> coarse_query, int64_t k,
       const CoarseIndex::SearchOptions& options) const = 0;

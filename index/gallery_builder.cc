@@ -383,15 +383,18 @@ absl::Status GalleryBuilder::Add(Side& side, const EncodedItemsView& features, c
   return status_;
 }
 
-absl::Status GalleryBuilder::FinishSide(Side& side) {
+absl::Status GalleryBuilder::FinishSide(Side& side,
+                                        const std::function<void(int64_t)>& on_indexed) {
   GalleryManifest::Side& facts = manifest_.sides[static_cast<size_t>(side.modality)];
   facts.count = side.added;
   if (side.added == 0) return absl::OkStatus();
   RETURN_IF_ERROR(side.features->Finish());
   const std::string records_name = GalleryRecordsName(side.modality);
   if (fsync(side.records) != 0) return FileError(errno, "cannot sync", records_name);
+  CoarseIndex::Options index_options = options_.index;
+  index_options.on_added = on_indexed;
   ASSIGN_OR_RETURN(const std::unique_ptr<CoarseIndex> index,
-                   CoarseIndex::Build(side.coarse, side.coarse_dim, options_.index));
+                   CoarseIndex::Build(side.coarse, side.coarse_dim, index_options));
   facts.index = index->factory();
   const std::string part = PartPath(directory_);
   const std::string index_name = GalleryIndexName(side.modality);
@@ -402,7 +405,7 @@ absl::Status GalleryBuilder::FinishSide(Side& side) {
   return absl::OkStatus();
 }
 
-absl::Status GalleryBuilder::Finish() {
+absl::Status GalleryBuilder::Finish(const std::function<void(int64_t)>& on_indexed) {
   if (finished_) return absl::FailedPreconditionError("the gallery is finished");
   RETURN_IF_ERROR(status_);
   for (const std::unique_ptr<Side>& side : sides_) {
@@ -414,7 +417,7 @@ absl::Status GalleryBuilder::Finish() {
   }
   // A second try after an error in here would find half of it done.
   status_ = absl::FailedPreconditionError("finishing the gallery failed before");
-  for (std::unique_ptr<Side>& side : sides_) RETURN_IF_ERROR(FinishSide(*side));
+  for (std::unique_ptr<Side>& side : sides_) RETURN_IF_ERROR(FinishSide(*side, on_indexed));
   const std::string part = PartPath(directory_);
   RETURN_IF_ERROR(manifest_.Write(part));
   RETURN_IF_ERROR(ReplaceDirectory(part, directory_));

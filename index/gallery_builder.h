@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -46,7 +47,8 @@ class GalleryBuilder {
                            const EncodedItemsView& features);
   // Builds the coarse indexes, writes the manifest, renames. FAILED_PRECONDITION if fewer items
   // came than announced.
-  absl::Status Finish();
+  // `on_indexed` is called as CoarseIndex::Options::on_added, for one index, then the other.
+  absl::Status Finish(const std::function<void(int64_t)>& on_indexed = nullptr);
 
  private:
   struct Side;
@@ -62,7 +64,7 @@ class GalleryBuilder {
   absl::Status OpenFiles(Side& side, const EncodedItemsView& features, bool has_boxes);
   absl::Status WriteBatch(Side& side, const EncodedItemsView& features, const Batch& batch);
   absl::Status Add(Side& side, const EncodedItemsView& features, const Batch& batch);
-  absl::Status FinishSide(Side& side);
+  absl::Status FinishSide(Side& side, const std::function<void(int64_t)>& on_indexed);
   Side& side(Modality modality) { return *sides_[static_cast<size_t>(modality)]; }
   const Side& side(Modality modality) const { return *sides_[static_cast<size_t>(modality)]; }
 

@@ -15,6 +15,7 @@
 #include "absl/strings/string_view.h"
 #include "index/durable_file.h"
 #include "index/mapped_file.h"
+#include "index/search_settings.h"
 #include "index/status_macros.h"
 
 namespace dime {
@@ -127,7 +128,7 @@ std::string GlobalTensorName(Direction direction) {
 }
 
 std::vector<std::string> GalleryFileNames() {
-  std::vector<std::string> names = {kGalleryManifestName};
+  std::vector<std::string> names = {kGalleryManifestName, kSearchSettingsName};
   for (const Modality modality : kModalities) {
     names.push_back(GalleryFeaturesName(modality));
     names.push_back(GalleryRecordsName(modality));

@@ -112,8 +112,25 @@ absl::StatusOr<ImageRecord> ParseMetaEntry(const json& entry, const std::string&
   return record;
 }
 
-absl::StatusOr<std::vector<ImageRecord>> ReadMeta(const std::string& path,
-                                                  const std::string& directory) {
+// Appends the kind of each of an entry's captions; false where the entry does not tell them.
+bool AppendCaptionKinds(const json& entry, std::vector<std::string>& kinds) {
+  const auto captions = entry.find("captions");
+  if (captions == entry.end() || !captions->is_array()) return false;
+  for (const json& caption : *captions) {
+    if (!caption.is_object()) return false;
+    const auto kind = caption.find("kind");
+    if (kind == caption.end() || !kind->is_string()) return false;
+    kinds.push_back(kind->get<std::string>());
+  }
+  return true;
+}
+
+struct Meta {
+  std::vector<ImageRecord> images;
+  std::vector<std::string> caption_kinds;  // of all images' captions; empty where one is not told
+};
+
+absl::StatusOr<Meta> ReadMeta(const std::string& path, const std::string& directory) {
   ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> file, MappedFile::Open(path));
   // The parser and the destructor of this library keep nesting on the heap.
   const absl::string_view text = TextOf(*file);
@@ -122,8 +139,10 @@ absl::StatusOr<std::vector<ImageRecord>> ReadMeta(const std::string& path,
     return absl::InvalidArgumentError(
         absl::StrCat(path, ": needed is a JSON array with an object for each image"));
   }
-  std::vector<ImageRecord> records;
+  Meta meta;
+  std::vector<ImageRecord>& records = meta.images;
   records.reserve(document.size());
+  bool kinds_told = true;
   for (const json& entry : document) {
     absl::StatusOr<ImageRecord> record = ParseMetaEntry(entry, directory);
     if (!record.ok()) {
@@ -131,8 +150,10 @@ absl::StatusOr<std::vector<ImageRecord>> ReadMeta(const std::string& path,
           absl::StrCat(path, ": entry ", records.size(), " ", record.status().message()));
     }
     records.push_back(*std::move(record));
+    kinds_told = kinds_told && AppendCaptionKinds(entry, meta.caption_kinds);
   }
-  return records;
+  if (!kinds_told) meta.caption_kinds.clear();
+  return meta;
 }
 
 absl::Status CheckCount(const std::string& path, size_t found, int64_t images,
@@ -185,10 +206,11 @@ absl::StatusOr<std::unique_ptr<PrecomputedDataset>> PrecomputedDataset::Open(
   }
 
   const std::string meta_path = path_of("_meta.json");
-  absl::StatusOr<std::vector<ImageRecord>> meta = ReadMeta(meta_path, directory);
+  absl::StatusOr<Meta> meta = ReadMeta(meta_path, directory);
   if (meta.ok()) {
-    RETURN_IF_ERROR(CheckCount(meta_path, meta->size(), images, "entries"));
-    dataset->images_ = *std::move(meta);
+    RETURN_IF_ERROR(CheckCount(meta_path, meta->images.size(), images, "entries"));
+    dataset->images_ = std::move(meta->images);
+    dataset->caption_kinds_ = std::move(meta->caption_kinds);
   } else if (absl::IsNotFound(meta.status())) {
     dataset->images_.resize(static_cast<size_t>(images));
   } else {
@@ -211,9 +233,14 @@ absl::StatusOr<std::unique_ptr<PrecomputedDataset>> PrecomputedDataset::Open(
 
   const std::string captions_path = path_of("_caps.txt");
   absl::StatusOr<std::vector<std::string>> captions = ReadLines(captions_path);
-  if (absl::IsNotFound(captions.status())) return dataset;
-  if (!captions.ok()) return captions.status();
-  dataset->captions_ = *std::move(captions);
+  if (captions.ok()) {
+    dataset->captions_ = *std::move(captions);
+  } else if (!absl::IsNotFound(captions.status())) {
+    return captions.status();
+  }
+  // Kinds of other captions than these say nothing.
+  if (dataset->caption_kinds_.size() != dataset->captions_.size()) dataset->caption_kinds_.clear();
+  if (!captions.ok()) return dataset;
   const int64_t num_captions = static_cast<int64_t>(dataset->captions_.size());
   if (num_captions != images && num_captions != images * kCaptionsPerImage) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -223,6 +250,7 @@ absl::StatusOr<std::unique_ptr<PrecomputedDataset>> PrecomputedDataset::Open(
   dataset->captions_per_image_ = static_cast<int>(num_captions / images);
   if (split == kDevSplit && dataset->captions_.size() > kDevCaptions) {
     dataset->captions_.resize(kDevCaptions);
+    if (!dataset->caption_kinds_.empty()) dataset->caption_kinds_.resize(kDevCaptions);
     dataset->images_.resize(kDevCaptions / static_cast<size_t>(dataset->captions_per_image_));
   }
   return dataset;

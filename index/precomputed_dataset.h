@@ -36,7 +36,8 @@ struct CaptionRecord {
 //   SPLIT_ids.txt     an image id a line, optional
 //   SPLIT_meta.json   an array with an object an image, optional: "id" or "image_id" or
 //                     "coco_image_id" (used if there is no SPLIT_ids.txt), "width", "height",
-//                     "file": where the picture is, beside this file or in images/
+//                     "file": where the picture is, beside this file or in images/; "captions": an
+//                     object for each caption whose "kind" says what kind of caption it is
 // Without either, ids are SPLIT-<row>. Caption k belongs to image k / captions_per_image() and has
 // the id <image id>#<k % captions_per_image()>. In some releases an image row is repeated for each
 // of its captions (N = captions); then captions_per_image() is 1. `dev` has its captions cut to the
@@ -55,6 +56,8 @@ class PrecomputedDataset {
   int feature_dim() const { return static_cast<int>(features_->shape()[2]); }
 
   const std::vector<std::string>& captions() const { return captions_; }
+  // (T): what kind of caption each is, in words of the data set's own; empty if it does not say.
+  const std::vector<std::string>& caption_kinds() const { return caption_kinds_; }
   int64_t ImageOfCaption(int64_t caption) const { return caption / captions_per_image_; }
   // Region features of images [first, first + count) into `out`, (count, R, D).
   // INVALID_ARGUMENT, naming file and row, for a NaN or an infinity; OUT_OF_RANGE if there are no
@@ -71,6 +74,7 @@ class PrecomputedDataset {
   std::unique_ptr<NpyFile> features_;  // may have more rows than images are used
   std::unique_ptr<NpyFile> boxes_;     // as many rows as features_; may be null
   std::vector<std::string> captions_;
+  std::vector<std::string> caption_kinds_;
   std::vector<ImageRecord> images_;  // without boxes
   int captions_per_image_ = 1;
 };

@@ -154,10 +154,89 @@ TEST(CoarseIndexTest, ApproximateFormsFindMoreWithMoreEffort) {
   EXPECT_GT(Recall(*quantized, vectors, 10, 0), 0.9);
 }
 
+TEST(CoarseIndexTest, EveryRecommendedFormBuildsSavesLoadsAndFinds) {
+  const std::string path = FreshDirectory() + "/a.faiss";
+  const std::vector<float> vectors = UnitVectors(3000, kDim, 16);
+  const std::pair<const char*, bool> kForms[] = {
+      {"Flat", true},        {"SQfp16", false},          {"SQ8", false},
+      {"IVF32,Flat", true},  {"IVF32,SQfp16", false},    {"IVF32,SQ8", false},
+      {"HNSW32", true},      {"HNSW32,Flat", true},      {"HNSW32,SQfp16", false},
+      {"HNSW32,SQ8", false}, {"IVF32_HNSW16,Flat", true}};
+  for (const auto& [factory, keeps_vectors] : kForms) {
+    ASSERT_THAT(Build(vectors, factory)->Save(path), IsOk());
+    ASSERT_OK_AND_ASSIGN(const auto index, CoarseIndex::Load(path));
+    EXPECT_EQ(index->factory(), factory);
+    EXPECT_EQ(index->keeps_vectors(), keeps_vectors) << factory;
+    EXPECT_GT(Recall(*index, vectors, 10, SearchEfforts(factory).back()), 0.9) << factory;
+    const absl::Span<const float> first(vectors.data(), kDim);
+    ASSERT_OK_AND_ASSIGN(const auto found, index->Search(first, 1, {}));
+    EXPECT_EQ(Rows(found), std::vector<int64_t>{0}) << factory;
+    EXPECT_NEAR(found[0].score, 1, 0.02) << factory;
+  }
+}
+
+TEST(CoarseIndexTest, FewListsAreWidenedUntilThereAreEnough) {
+  const std::vector<float> vectors = UnitVectors(2000, kDim, 17);
+  const std::vector<float> query = UnitVectors(1, kDim, 18);
+  for (const char* factory : {"IVF64,Flat", "IVF64,SQfp16", "PCA12,IVF64,Flat"}) {
+    const auto index = Build(vectors, factory);
+    // A list holds about 31.
+    for (const int64_t k : {1, 100, 500, 1999, 2000}) {
+      ASSERT_OK_AND_ASSIGN(const auto candidates, index->Search(query, k, {.effort = 1}));
+      ASSERT_EQ(candidates.size(), static_cast<size_t>(k)) << factory;
+      for (size_t i = 1; i < candidates.size(); ++i) {
+        EXPECT_LE(candidates[i].score, candidates[i - 1].score);
+      }
+    }
+  }
+  const auto index = Build(vectors, "IVF64,Flat");
+  // Wide enough is not widened: what one list gives is not what all lists give.
+  ASSERT_OK_AND_ASSIGN(const auto narrow, index->Search(query, 10, {.effort = 1}));
+  ASSERT_OK_AND_ASSIGN(const auto wide, index->Search(query, 10, {.effort = 64}));
+  EXPECT_NE(Rows(narrow), Rows(wide));
+  EXPECT_EQ(Rows(wide), ExactRows(vectors, query.data(), 10));
+  // All lists in the end: the exact order of everything.
+  ASSERT_OK_AND_ASSIGN(const auto everything, index->Search(query, 2000, {.effort = 1}));
+  EXPECT_EQ(Rows(everything), ExactRows(vectors, query.data(), 2000));
+}
+
+TEST(CoarseIndexTest, EffortOfAGraphCountsBeyondTheResultsAskedFor) {
+  const std::vector<float> vectors = UnitVectors(6000, kDim, 19);
+  const auto index = Build(vectors, "HNSW4");  // so thin that it needs the effort
+  const double low = Recall(*index, vectors, 10, 32);
+  const double high = Recall(*index, vectors, 10, 512);
+  EXPECT_LT(low, 0.95);
+  EXPECT_GT(high, low + 0.03);
+}
+
+TEST(CoarseIndexTest, TellsTheEffortsWorthTrying) {
+  using testing::ElementsAre;
+  EXPECT_THAT(SearchEfforts("Flat"), ElementsAre(0));
+  EXPECT_THAT(SearchEfforts("SQ8"), ElementsAre(0));
+  EXPECT_THAT(SearchEfforts("IVF8,Flat"), ElementsAre(1, 2, 4, 8));
+  EXPECT_THAT(SearchEfforts("IVF10,SQ8"), ElementsAre(1, 2, 4, 8, 10));
+  EXPECT_THAT(SearchEfforts("PCA64,IVF4_HNSW32,Flat"), ElementsAre(1, 2, 4));
+  EXPECT_THAT(SearchEfforts("HNSW32,SQ8"), ElementsAre(16, 32, 64, 128, 256, 512, 1024));
+  EXPECT_THAT(SearchEfforts("IVF"), ElementsAre(0));
+  EXPECT_THAT(SearchEfforts("IVF1"), ElementsAre(1));
+}
+
+TEST(CoarseIndexTest, ReportsWhatItHasAdded) {
+  for (const char* factory : {"Flat", "IVF16,Flat", "HNSW4"}) {
+    int64_t sum = 0;
+    ASSERT_THAT(CoarseIndex::Build(
+                    UnitVectors(20'000, 4, 20), 4,
+                    {.factory = factory, .on_added = [&sum](int64_t added) { sum += added; }}),
+                IsOk());
+    EXPECT_EQ(sum, 20'000) << factory;
+  }
+}
+
 TEST(CoarseIndexTest, AutoTakesListsForManyVectors) {
   constexpr int kSmallDim = 4;
   EXPECT_EQ(Build(UnitVectors(50'000, kSmallDim, 8), "auto", kSmallDim)->factory(), "Flat");
-  EXPECT_EQ(Build(UnitVectors(50'001, kSmallDim, 8), "auto", kSmallDim)->factory(), "IVF1024,Flat");
+  EXPECT_EQ(Build(UnitVectors(50'001, kSmallDim, 8), "auto", kSmallDim)->factory(),
+            "IVF1024,SQfp16");
 }
 
 TEST(CoarseIndexTest, RefusesBadInput) {

@@ -82,6 +82,33 @@ TEST_F(FileGalleryTest, GivesBackWhatWasAdded) {
   }
 }
 
+TEST_F(FileGalleryTest, RecallGivesExactScoresWhateverTheIndexKeeps) {
+  ASSERT_THAT(
+      BuildTestGallery(directory_, 200, 0, {.index = {.factory = "Flat"}, .overwrite = true}),
+      IsOk());
+  ASSERT_OK_AND_ASSIGN(const auto flat, FileGallery::Open(directory_, {}));
+  for (const char* factory : {"SQ4", "SQ8", "IVF4,SQfp16", "PCA6,Flat"}) {
+    ASSERT_THAT(BuildTestGallery(directory_, 200, 0,
+                                 {.index = {.factory = factory}, .overwrite = true}),
+                IsOk());
+    ASSERT_OK_AND_ASSIGN(const auto gallery, FileGallery::Open(directory_, {}));
+    EXPECT_EQ(gallery->info().image_index, factory);
+    const absl::Span<const float> query =
+        gallery->features(Modality::kImage).Slice(7, 1).coarse;
+    // All of them, so that the order is that of the exact index.
+    ASSERT_OK_AND_ASSIGN(const auto expected, flat->Recall(Modality::kImage, query, 1000, {}));
+    ASSERT_OK_AND_ASSIGN(const auto found, gallery->Recall(Modality::kImage, query, 1000, {}));
+    ASSERT_EQ(found.size(), 200u) << factory;
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_NEAR(found[i].score, expected[i].score, 1e-6) << factory;
+    }
+    ASSERT_OK_AND_ASSIGN(const auto best, gallery->Recall(Modality::kImage, query, 1, {}));
+    ASSERT_EQ(best.size(), 1u);
+    EXPECT_EQ(best[0].row, 7);
+    EXPECT_NEAR(best[0].score, 1, 1e-5);
+  }
+}
+
 TEST_F(FileGalleryTest, RecallsAndFinds) {
   ASSERT_OK_AND_ASSIGN(const auto gallery, Open());
   const EncodedItemsView images = gallery->features(Modality::kImage);

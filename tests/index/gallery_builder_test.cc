@@ -79,6 +79,12 @@ TEST_F(GalleryBuilderTest, ReplacesAGalleryOnRequestAndNothingElse) {
   EXPECT_FALSE(Exists(directory_ + ".part"));
   EXPECT_FALSE(Exists(directory_ + "/captions.jsonl"));
 
+  // What dime_tune measured belongs to the gallery that is replaced.
+  WriteFile(directory_ + "/search_settings.json", "{}");
+  EXPECT_THAT(FileGallery::Open(directory_, {}), IsOk());
+  EXPECT_THAT(BuildTestGallery(directory_, 5, 0, {.overwrite = true}), IsOk());
+  EXPECT_FALSE(Exists(directory_ + "/search_settings.json"));
+
   WriteFile(directory_ + "/notes.txt", "not ours");
   EXPECT_THAT(BuildTestGallery(directory_, 3, 0, {.overwrite = true}),
               StatusIs(absl::StatusCode::kAlreadyExists, HasSubstr("notes.txt")));

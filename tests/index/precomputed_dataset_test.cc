@@ -140,6 +140,24 @@ TEST_F(PrecomputedDatasetTest, KeepsOtherSplitsAndSmallDevsWhole) {
   EXPECT_EQ((*Open("dev"))->num_images(), 2);
 }
 
+TEST_F(PrecomputedDatasetTest, ReadsKindsOfCaptionsWhereEachIsTold) {
+  WriteFeatures("test", 2);
+  Write("test_caps.txt", Lines(2));
+  EXPECT_THAT((*Open())->caption_kinds(), IsEmpty());
+  Write("test_meta.json", R"([{"captions": [{"kind": "count"}]}, {"captions": [{"kind": "mixed"}]}])");
+  EXPECT_THAT((*Open())->caption_kinds(), ElementsAre("count", "mixed"));
+  // Of other captions than the split has, or of some only; other data sets keep texts there.
+  for (const char* meta :
+       {R"([{"captions": [{"kind": "a"}, {"kind": "b"}]}, {"captions": [{"kind": "c"}]}])",
+        R"([{"captions": [{"kind": "a"}]}, {}])", R"([{"captions": ["a cat"]}, {"captions": ["b"]}])",
+        R"([{"captions": [{"kind": "a"}]}, {"captions": [{"kind": 1}]}])"}) {
+    Write("test_meta.json", meta);
+    ASSERT_OK_AND_ASSIGN(const auto dataset, Open());
+    EXPECT_THAT(dataset->caption_kinds(), IsEmpty()) << meta;
+    EXPECT_EQ(dataset->num_captions(), 2);
+  }
+}
+
 TEST_F(PrecomputedDatasetTest, ReadsIdsAndMeta) {
   WriteFeatures("test", 3);
   Write("test_meta.json", R"([{"id": "a b", "file": "a b.png"}, {"image_id": 7, "width": 4,
