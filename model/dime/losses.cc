@@ -61,6 +61,25 @@ torch::Tensor GroupContrastiveLoss(const torch::Tensor& scores, double temperatu
   return -(own(logits.log_softmax(2)) + own(logits.log_softmax(1))) / 2;
 }
 
+torch::Tensor ListDistillationLoss(const torch::Tensor& scores, const torch::Tensor& taught) {
+  const auto along = [&](int64_t dim) {
+    const torch::Tensor wanted = taught.log_softmax(dim);
+    return (wanted.exp() * (wanted - scores.log_softmax(dim))).sum(dim).mean();
+  };
+  return (along(1) + along(2)) / 2;
+}
+
+torch::Tensor AlignmentScores(const torch::Tensor& regions, const torch::Tensor& words,
+                              const torch::Tensor& word_mask) {
+  const int64_t images = regions.size(0), texts = words.size(0), positions = words.size(1);
+  const torch::Tensor met = torch::matmul(words.reshape({texts * positions, -1}),
+                                          regions.reshape({-1, regions.size(2)}).t())
+                                .view({texts, positions, images, regions.size(1)})
+                                .amax(3);  // (texts, L, images)
+  const torch::Tensor weights = word_mask.to(met.dtype()).unsqueeze(2);
+  return ((met * weights).sum(1) / weights.sum(1)).t();
+}
+
 torch::Tensor PathRegularization(const torch::Tensor& path_embeddings,
                                  const torch::Tensor& caption_embeddings) {
   const torch::Tensor paths = torch::matmul(path_embeddings, path_embeddings.t());

@@ -121,6 +121,14 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   loss->add_option("--group-batch-size", options.group_batch_size, "Images of such a step")
       ->capture_default_str();
+  loss->add_option("--alignment-steps", options.alignment_steps,
+                   "Start with so many steps of the encoders alone, on how well words and regions "
+                   "meet (late interaction)")
+      ->capture_default_str();
+  loss->add_option("--alignment-batch-size", options.alignment_batch_size)->capture_default_str();
+  loss->add_option("--alignment-weight", options.loss.alignment_weight,
+                   "Weight of that term in ordinary steps thereafter")
+      ->capture_default_str();
   loss->add_option("--positives", options.positives,
                    "JSON file: for each training caption the rows of the images it is true of, "
                    "which are then no negatives");

@@ -18,15 +18,11 @@
 #include "model/dime/similarity.h"
 #include "model/dime/tensor_ops.h"
 #include "model/dime/weights.h"
-#include "model/fingerprint.h"
-#include "nlohmann/json.hpp"
 
 namespace dime {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr int64_t kStateBatch = 64;  // captions that BERT takes at a time
 
 absl::Status CopyOrLinkBert(const std::string& from, const std::string& to, bool link) {
   std::error_code error;
@@ -69,10 +65,6 @@ void OpenCsv(const std::string& path, const std::string& header, int64_t last_st
   for (const std::string& line : kept) out << line << "\n";
 }
 
-absl::StatusOr<std::string> BertFingerprint(const std::string& directory) {
-  return FingerprintFiles(directory, {"model.safetensors", "vocab.txt"});
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Options& options,
@@ -107,24 +99,18 @@ absl::Status Trainer::Prepare() {
     return absl::InvalidArgumentError(
         "the batch size must be at least 2 and a multiple of the group size");
   }
-  BatchSampler::Options sampler = batches;
-  sampler.num_images = train_->num_images();
-  sampler.captions_per_image = train_->captions_per_image();
-  if (sampler.num_images / sampler.group_size * sampler.group_size < sampler.batch_size) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("split ", options_.train_split, " has ", sampler.num_images,
-                     " images, fewer than a batch of ", sampler.batch_size));
+  if (!options_.positives.empty()) {
+    ASSIGN_OR_RETURN(positives_, LoadPositives(options_.positives, train_->num_captions()));
   }
-  sampler_ = std::make_unique<BatchSampler>(sampler);
-  total_steps_ = options_.epochs * sampler_->steps_per_epoch() * (options_.group_steps + 1);
+  RETURN_IF_ERROR(PrepareSamplers());
+  total_steps_ = options_.alignment_steps +
+                 options_.epochs * sampler_->steps_per_epoch() * (options_.group_steps + 1);
   if (options_.max_steps > 0) total_steps_ = std::min(total_steps_, options_.max_steps);
 
   ASSIGN_OR_RETURN(backbone_, TextBackbone::Load(options_.bert, {}, device_));
   RETURN_IF_ERROR(PrepareOutput());
-  RETURN_IF_ERROR(LoadPositives());
-  RETURN_IF_ERROR(PrepareGroups());
 
-  torch::manual_seed(static_cast<int64_t>(sampler.seed));
+  torch::manual_seed(static_cast<int64_t>(batches.seed));
   const DirectionConfig& model = *config_.of(options_.direction);
   model_ = std::make_shared<DirectionModelImpl>(options_.direction, model, backbone_.hidden_size);
   RETURN_IF_ERROR(LoadInitialModel());
@@ -133,16 +119,23 @@ absl::Status Trainer::Prepare() {
       model_->parameters(), torch::optim::AdamOptions(options_.learning_rate));
   backbone_.bert->train(options_.bert_dropout);
 
-  ASSIGN_OR_RETURN(const TokenBatch tokens,
-                   TokenBatch::Make(*backbone_.tokenizer, train_->captions(), options_.max_words));
-  token_ids_ = tokens.ids;
-  token_lengths_ = tokens.lengths;
   if (options_.resume) RETURN_IF_ERROR(LoadState());
-  RETURN_IF_ERROR(CacheStates());
+  ASSIGN_OR_RETURN(states_,
+                   BertStateCache::Create(
+                       backbone_, device_, train_->captions(),
+                       {.bert = options_.bert,
+                        .data = options_.data,
+                        .split = options_.train_split,
+                        .max_words = options_.max_words,
+                        .keep = !options_.bert_dropout,
+                        .max_bytes = options_.state_cache_bytes,
+                        .file = options_.state_cache,
+                        .part_tag = std::string(DirectionName(options_.direction))},
+                       stop_));
 
   OpenCsv(directory_ + "/steps.csv",
-          "step,within_groups,epoch,learning_rate,loss,rank_loss,path_loss,global_loss,found,gradient_norm,"
-          "seconds",
+          "step,within_groups,epoch,learning_rate,loss,rank_loss,path_loss,global_loss,"
+          "alignment_loss,found,gradient_norm,seconds",
           step_, steps_csv_);
   OpenCsv(directory_ + "/validation.csv",
           "step,i2t_r1,i2t_r5,i2t_r10,t2i_r1,t2i_r5,t2i_r10,rsum,best", step_, validation_csv_);
@@ -197,53 +190,60 @@ absl::Status Trainer::PrepareOutput() {
   return absl::OkStatus();
 }
 
-absl::Status Trainer::LoadPositives() {
-  if (options_.positives.empty()) return absl::OkStatus();
-  std::ifstream stream(options_.positives);
-  if (!stream) return absl::NotFoundError(absl::StrCat("cannot open ", options_.positives));
-  const nlohmann::json json = nlohmann::json::parse(stream, nullptr, /*allow_exceptions=*/false);
-  if (!json.is_array() || json.size() != train_->captions().size()) {
+absl::StatusOr<std::unique_ptr<GroupSampler>> Trainer::MakeGroupSampler(int64_t batch_size,
+                                                                        uint64_t seed) const {
+  const int group_size = options_.batches.group_size;
+  if (group_size < 2 || batch_size < group_size || batch_size % group_size != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        options_.positives, " must be a JSON array with an array of image rows for each of the ",
-        train_->captions().size(), " captions"));
+        "steps on groups need groups of at least 2 images and batches that are a multiple of "
+        "that; the group size is ", group_size, ", the batch size ", batch_size));
   }
-  for (const nlohmann::json& entry : json) {
-    std::vector<int64_t>& rows = positives_.emplace_back();
-    for (const nlohmann::json& row : entry) {
-      if (!row.is_number_integer()) {
-        return absl::InvalidArgumentError(absl::StrCat(options_.positives, ": entry ",
-                                                       positives_.size() - 1,
-                                                       " is not an array of image rows"));
-      }
-      rows.push_back(row.get<int64_t>());
-    }
-    std::sort(rows.begin(), rows.end());
+  auto sampler = std::make_unique<GroupSampler>(
+      GroupSampler::Options{.num_images = train_->num_images(),
+                            .captions_per_image = train_->captions_per_image(),
+                            .group_size = group_size,
+                            .num_groups = static_cast<int>(batch_size / group_size),
+                            .seed = seed},
+      positives_);
+  if (sampler->num_groups() * group_size < batch_size) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "split ", options_.train_split, " has ", sampler->num_groups(),
+        " groups whose captions tell their images apart, fewer than a batch of ", batch_size,
+        " images takes"));
   }
-  return absl::OkStatus();
+  return sampler;
 }
 
-absl::Status Trainer::PrepareGroups() {
-  if (options_.group_steps == 0) return absl::OkStatus();
-  const BatchSampler::Options& batches = options_.batches;
-  if (batches.group_size < 2 || options_.group_batch_size < batches.group_size ||
-      options_.group_batch_size % batches.group_size != 0) {
+absl::Status Trainer::PrepareSamplers() {
+  BatchSampler::Options batches = options_.batches;
+  batches.num_images = train_->num_images();
+  batches.captions_per_image = train_->captions_per_image();
+  const auto check_size = [&](int64_t size) {
+    if (batches.num_images / batches.group_size * batches.group_size >= size) {
+      return absl::OkStatus();
+    }
     return absl::InvalidArgumentError(
-        "steps within groups need groups of at least 2 images and a group batch size that is a "
-        "multiple of the group size");
+        absl::StrCat("split ", options_.train_split, " has ", batches.num_images,
+                     " images, fewer than a batch of ", size));
+  };
+  RETURN_IF_ERROR(check_size(batches.batch_size));
+  sampler_ = std::make_unique<BatchSampler>(batches);
+  if (options_.group_steps > 0) {
+    ASSIGN_OR_RETURN(group_sampler_, MakeGroupSampler(options_.group_batch_size, batches.seed));
   }
-  group_sampler_ = std::make_unique<GroupSampler>(
-      GroupSampler::Options{
-          .num_images = train_->num_images(),
-          .captions_per_image = train_->captions_per_image(),
-          .group_size = batches.group_size,
-          .num_groups = static_cast<int>(options_.group_batch_size / batches.group_size),
-          .seed = batches.seed},
-      positives_);
-  if (group_sampler_->num_groups() * batches.group_size < options_.group_batch_size) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "split ", options_.train_split, " has ", group_sampler_->num_groups(),
-        " groups whose captions tell their images apart, fewer than a batch takes"));
+  if (options_.alignment_steps == 0) return absl::OkStatus();
+  if (batches.group_size > 1) {
+    ASSIGN_OR_RETURN(alignment_group_sampler_,
+                     MakeGroupSampler(options_.alignment_batch_size, batches.seed + 1));
+    return absl::OkStatus();
   }
+  if (options_.alignment_batch_size < 2) {
+    return absl::InvalidArgumentError("the alignment batch size must be at least 2");
+  }
+  RETURN_IF_ERROR(check_size(options_.alignment_batch_size));
+  batches.batch_size = static_cast<int>(options_.alignment_batch_size);
+  batches.extra_captions = batches.extra_images = 0;
+  alignment_sampler_ = std::make_unique<BatchSampler>(batches);
   return absl::OkStatus();
 }
 
@@ -260,70 +260,6 @@ absl::Status Trainer::LoadInitialModel() {
   return LoadWeights(*file, *model_, [](absl::string_view name) {
     return absl::EndsWith(name, "num_batches_tracked");
   });
-}
-
-absl::Status Trainer::CacheStates() {
-  const int64_t captions = token_ids_.size(0);
-  const int64_t values = captions * options_.max_words * backbone_.hidden_size;
-  if (options_.bert_dropout || values * 2 > options_.state_cache_bytes) {
-    if (options_.state_cache.empty()) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat("a state cache needs BERT's dropout off and room for ", values * 2, " bytes"));
-  }
-  const std::vector<int64_t> shape = {captions, options_.max_words, backbone_.hidden_size};
-  if (options_.state_cache.empty()) {
-    cached_states_ = torch::empty(shape, torch::kHalf);
-    return FillStateCache();
-  }
-  // The name tells what the states are of, so that a cache of other captions is never taken.
-  ASSIGN_OR_RETURN(const std::string bert, BertFingerprint(options_.bert));
-  ASSIGN_OR_RETURN(const std::string text,
-                   FingerprintFiles(options_.data, {options_.train_split + "_caps.txt"}));
-  const std::string path = absl::StrCat(options_.state_cache, ".", bert.substr(0, 8), "-",
-                                        text.substr(0, 8), "-", options_.max_words, ".f16");
-  std::error_code error;
-  if (!fs::exists(path)) {
-    const std::string part = absl::StrCat(path, ".part-", DirectionName(options_.direction));
-    cached_states_ = torch::from_file(part, /*shared=*/true, values, torch::kHalf).view(shape);
-    RETURN_IF_ERROR(FillStateCache());
-    fs::rename(part, path, error);
-    if (error) return absl::UnavailableError(absl::StrCat("cannot write ", path));
-    return absl::OkStatus();
-  }
-  if (fs::file_size(path, error) != static_cast<uint64_t>(values) * 2) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, " has not the size of a state cache of ", captions,
-                     " captions; remove it"));
-  }
-  cached_states_ = torch::from_file(path, /*shared=*/false, values, torch::kHalf).view(shape);
-  return absl::OkStatus();
-}
-
-absl::Status Trainer::FillStateCache() {
-  const int64_t captions = token_ids_.size(0);
-  c10::InferenceMode inference;
-  ProgressBar bar("encoding captions", captions);
-  for (int64_t first = 0; first < captions; first += kStateBatch) {
-    if (stop_ != nullptr && *stop_) return absl::CancelledError("stopped");
-    const int64_t count = std::min(kStateBatch, captions - first);
-    cached_states_.narrow(0, first, count)
-        .copy_(backbone_.bert->forward(token_ids_.narrow(0, first, count).to(device_),
-                                       token_lengths_.narrow(0, first, count).to(device_)));
-    bar.Advance(count);
-  }
-  bar.Finish();
-  return absl::OkStatus();
-}
-
-absl::StatusOr<torch::Tensor> Trainer::States(const std::vector<int64_t>& captions,
-                                              torch::Tensor* lengths) {
-  torch::NoGradGuard no_grad;  // BERT is frozen
-  const torch::Tensor rows = torch::tensor(captions);
-  *lengths = token_lengths_.index_select(0, rows).to(device_);
-  if (cached_states_.defined()) {
-    return cached_states_.index_select(0, rows).to(device_, torch::kFloat32);
-  }
-  return backbone_.bert->forward(token_ids_.index_select(0, rows).to(device_), *lengths);
 }
 
 // Pairs that are true though not on the diagonal: a caption drawn as a negative may belong to an
@@ -361,7 +297,7 @@ absl::StatusOr<TrainingBatch> Trainer::MakeBatch(const BatchSampler::Batch& batc
         {features.data_ptr<float>() + i * row_size, static_cast<size_t>(row_size)}));
   }
   made.features = features.to(device_);
-  ASSIGN_OR_RETURN(made.states, States(batch.captions, &made.lengths));
+  made.states = states_->States(batch.captions, &made.lengths);
   made.group_size = group_size;
   if (group_size == 0) {
     made.not_negative = NotNegative(batch);
@@ -402,12 +338,24 @@ absl::Status Trainer::Step() {
   for (auto& group : optimizer_->param_groups()) {
     static_cast<torch::optim::AdamOptions&>(group.options()).lr(rate);
   }
-  const int64_t ordinary = step_ / (options_.group_steps + 1);
+  const bool aligning = step_ < options_.alignment_steps;
+  const int64_t step = step_ - options_.alignment_steps;  // of those with the interaction
+  const int64_t ordinary = step / (options_.group_steps + 1);
   const bool grouped = IsGroupStep(step_);
-  ASSIGN_OR_RETURN(const TrainingBatch batch,
-                   grouped ? MakeBatch(group_sampler_->Sample(step_ - ordinary - 1),
-                                       options_.batches.group_size)
-                           : MakeBatch(sampler_->Sample(ordinary), /*group_size=*/0));
+  TrainingBatch batch;
+  if (aligning) {
+    ASSIGN_OR_RETURN(batch, MakeBatch(alignment_group_sampler_ != nullptr
+                                          ? alignment_group_sampler_->Sample(step_)
+                                          : alignment_sampler_->Sample(step_),
+                                      /*group_size=*/0));
+    batch.alignment_group =
+        alignment_group_sampler_ != nullptr ? options_.batches.group_size : 1;
+  } else if (grouped) {
+    ASSIGN_OR_RETURN(batch, MakeBatch(group_sampler_->Sample(step - ordinary - 1),
+                                      options_.batches.group_size));
+  } else {
+    ASSIGN_OR_RETURN(batch, MakeBatch(sampler_->Sample(ordinary), /*group_size=*/0));
+  }
   LossOptions loss_options = options_.loss;
   loss_options.contrastive = ordinary < options_.contrastive_steps;
   model_->train(!grouped);
@@ -427,14 +375,15 @@ absl::Status Trainer::Step() {
   const auto number = [](const torch::Tensor& x) {
     return x.defined() ? absl::StrFormat("%.6g", x.item<double>()) : std::string();
   };
-  steps_csv_ << absl::StrFormat("%d,%d,%.4f,%.3g,%.6g,%s,%s,%s,%s,%.4g,%.3f\n", step_ + 1,
+  steps_csv_ << absl::StrFormat("%d,%d,%.4f,%.3g,%.6g,%s,%s,%s,%s,%s,%.4g,%.3f\n", step_ + 1,
                                 grouped, Epoch(step_), rate, value, number(loss.rank),
-                                number(loss.path), number(loss.global), number(loss.found), norm,
+                                number(loss.path), number(loss.global),
+                                number(loss.alignment), number(loss.found), norm,
                                 absl::ToDoubleSeconds(absl::Now() - start));
   const auto smooth = [](double before, double now) {
     return before == 0 ? now : 0.98 * before + 0.02 * now;
   };
-  if (grouped) {
+  if (grouped || (aligning && loss.found.defined())) {
     running_found_ = smooth(running_found_, loss.found.item<double>());
   } else {
     running_loss_ = smooth(running_loss_, value);
@@ -500,7 +449,9 @@ std::string Trainer::OptionsKey() const {
                       options_.gradient_clip, " loss ", l.margin, " ", l.hardest_negatives, " ",
                       l.path_weight, " ", l.temperature, " ", l.global_weight, " ",
                       options_.contrastive_steps, " dropout ", options_.bert_dropout, " groups ",
-                      options_.group_steps, " ", options_.group_batch_size);
+                      options_.group_steps, " ", options_.group_batch_size, " alignment ",
+                      options_.alignment_steps, " ", options_.alignment_batch_size, " ",
+                      l.alignment_weight, " ", l.alignment_temperature);
 }
 
 absl::Status Trainer::SaveState() {

@@ -14,10 +14,12 @@
 #include "absl/status/statusor.h"
 #include "index/precomputed_dataset.h"
 #include "model/batch_sampler.h"
-#include "model/group_sampler.h"
+#include "model/dime/bert_state_cache.h"
 #include "model/dime/direction_model.h"
 #include "model/dime/network.h"
+#include "model/dime/positives.h"
 #include "model/dime/training_step.h"
+#include "model/group_sampler.h"
 #include "model/retrieval_metrics.h"
 
 namespace dime {
@@ -61,6 +63,8 @@ class Trainer {
     // ordinary batches, where most pairs are false.
     int64_t group_steps = 0;
     int64_t group_batch_size = 192;  // images of such a step
+    int64_t alignment_steps = 0;     // the first so many train the encoders alone, see training_step.h
+    int64_t alignment_batch_size = 128;
     std::string positives;           // JSON: for each caption, the images that it is true of
     int64_t validation_steps = 2000;
     int64_t validation_images = 0;   // the first so many; 0 = all
@@ -79,19 +83,19 @@ class Trainer {
 
   absl::Status Prepare();
   absl::Status PrepareOutput();
-  absl::Status LoadPositives();
-  absl::Status PrepareGroups();
+  absl::Status PrepareSamplers();
+  absl::StatusOr<std::unique_ptr<GroupSampler>> MakeGroupSampler(int64_t batch_size,
+                                                                 uint64_t seed) const;
   absl::Status LoadInitialModel();
-  absl::Status CacheStates();
-  absl::Status FillStateCache();
   // `group_size` 0: an ordinary step's batch.
   absl::StatusOr<TrainingBatch> MakeBatch(const BatchSampler::Batch& batch, int64_t group_size);
-  absl::StatusOr<torch::Tensor> States(const std::vector<int64_t>& captions,
-                                       torch::Tensor* lengths);
   torch::Tensor NotNegative(const BatchSampler::Batch& batch) const;
   bool IsTrueOf(int64_t caption, int64_t image) const;
   // Whether step `step` is one within groups.
-  bool IsGroupStep(int64_t step) const { return step % (options_.group_steps + 1) != 0; }
+  bool IsGroupStep(int64_t step) const {
+    return step >= options_.alignment_steps &&
+           (step - options_.alignment_steps) % (options_.group_steps + 1) != 0;
+  }
   double Epoch(int64_t step) const;
   double LearningRate(int64_t step) const;
   absl::Status Step();
@@ -112,10 +116,11 @@ class Trainer {
   std::shared_ptr<DirectionModelImpl> model_;
   std::unique_ptr<torch::optim::Adam> optimizer_;
   std::unique_ptr<BatchSampler> sampler_;
+  std::unique_ptr<BatchSampler> alignment_sampler_;  // null without alignment steps, or with groups
+  std::unique_ptr<GroupSampler> alignment_group_sampler_;  // null without alignment or groups
   std::unique_ptr<GroupSampler> group_sampler_;  // null without steps within groups
-  std::vector<std::vector<int64_t>> positives_;  // by caption: sorted image rows; may be empty
-  torch::Tensor token_ids_, token_lengths_;      // (T, L), (T) of all training captions, int64
-  torch::Tensor cached_states_;                  // (T, L, H) float16; undefined if not cached
+  Positives positives_;                          // of the training captions; may be empty
+  std::unique_ptr<BertStateCache> states_;       // of the training captions
   std::ofstream steps_csv_, validation_csv_;
   int64_t step_ = 0, total_steps_ = 0;
   double best_ = -1;          // selection score of the model in `out`

@@ -24,6 +24,36 @@ torch::Tensor ShareFound(const torch::Tensor& scores) {  // (..., images, texts)
   return best.eq(torch::arange(best.size(-1), best.options())).to(torch::kFloat32).mean();
 }
 
+// A step of the encoders alone.
+StepLoss AlignmentLoss(const ImageHeadsImpl::Output& images, const TextHeadsImpl::Output& texts,
+                       const torch::Tensor& mask, const TrainingBatch& batch,
+                       const LossOptions& options) {
+  const torch::Tensor scores = AlignmentScores(images.regions, texts.words, mask);
+  StepLoss loss;
+  loss.alignment = ContrastiveLoss(scores, options.alignment_temperature, batch.not_negative);
+  if (batch.alignment_group > 1) {
+    const int64_t size = batch.alignment_group, groups = scores.size(0) / size;
+    // (groups, size, groups, size) -> the diagonal blocks, (groups, size, size).
+    const auto blocks = [&](const torch::Tensor& x) {
+      return x.view({groups, size, groups, size}).diagonal(0, 0, 2).permute({2, 0, 1});
+    };
+    const torch::Tensor within = blocks(scores.contiguous());
+    loss.alignment =
+        loss.alignment + GroupContrastiveLoss(within, options.alignment_temperature,
+                                              blocks(batch.not_negative));
+    torch::NoGradGuard no_grad;
+    loss.found = ShareFound(within);
+  }
+  loss.rank = loss.alignment;
+  loss.total = loss.alignment;
+  if (options.global_weight != 0) {
+    loss.global = ContrastiveLoss(torch::matmul(images.image, texts.sentence.t()),
+                                  options.temperature, batch.not_negative);
+    loss.total = loss.total + options.global_weight * loss.global;
+  }
+  return loss;
+}
+
 }  // namespace
 
 StepLoss ComputeStepLoss(DirectionModelImpl& model, const TrainingBatch& batch,
@@ -33,6 +63,7 @@ StepLoss ComputeStepLoss(DirectionModelImpl& model, const TrainingBatch& batch,
   const torch::Tensor mask =
       torch::arange(batch.states.size(1), batch.lengths.options()).unsqueeze(0) <
       batch.lengths.unsqueeze(1);
+  if (batch.alignment_group != 0) return AlignmentLoss(images, texts, mask, batch, options);
   const bool grouped = batch.group_size != 0;
   const auto image_side = [&](const torch::Tensor& x) {
     return grouped ? InGroups(x, batch.group_size, 2) : x.unsqueeze(1);
@@ -68,6 +99,11 @@ StepLoss ComputeStepLoss(DirectionModelImpl& model, const TrainingBatch& batch,
         NormalizeL2(batch.states.narrow(0, 0, batch.pairs).mean(1), -1);  // (B, H)
     loss.path = PathRegularization(model.interaction->EmbedPaths(paths), captions);
     loss.total = loss.total + options.path_weight * loss.path;
+  }
+  if (options.alignment_weight != 0) {
+    loss.alignment = ContrastiveLoss(AlignmentScores(images.regions, texts.words, mask),
+                                     options.alignment_temperature, batch.not_negative);
+    loss.total = loss.total + options.alignment_weight * loss.alignment;
   }
   if (options.global_weight != 0) {
     loss.global = ContrastiveLoss(torch::matmul(images.image, texts.sentence.t()),

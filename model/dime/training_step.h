@@ -17,6 +17,9 @@ struct TrainingBatch {
   // If not 0: neighbours of so many pairs form a group, and pairs are scored within groups alone.
   // not_negative is then (groups, group_size, group_size).
   int64_t group_size = 0;
+  // If not 0: the step trains the encoders alone, by AlignmentScores within the batch and within
+  // groups of so many neighbours (1: within the batch alone). group_size is 0 then.
+  int64_t alignment_group = 0;
 };
 
 struct LossOptions {
@@ -25,6 +28,8 @@ struct LossOptions {
   double path_weight = 0.5;       // of path regularisation; 0 = off
   bool contrastive = false;       // ContrastiveLoss in place of the ranking loss
   double temperature = 0.05;      // of contrastive terms
+  double alignment_weight = 0;       // of a contrastive term on AlignmentScores, in ordinary steps
+  double alignment_temperature = 0.02;
   double global_weight = 0;       // of a contrastive term on the global vectors, which otherwise
                                   // never learn to find neighbours: the first stage's training
 };
@@ -34,6 +39,7 @@ struct StepLoss {
   torch::Tensor rank;    // ranking or contrastive term
   torch::Tensor path;    // path regularisation, before its weight; undefined if off
   torch::Tensor global;  // term on the global vectors, before its weight; undefined if off
+  torch::Tensor alignment;  // term on the alignment scores, before its weight; undefined if off
   torch::Tensor found;   // share of captions that score their own image highest
 };
 

@@ -46,7 +46,7 @@ TEST_P(StepGradientTest, AgreesWithFiniteDifferences) {
   const TrainingBatch batch = TinyBatch();
   for (const LossOptions& options :
        {LossOptions{}, LossOptions{.hardest_negatives = false, .global_weight = 0.5},
-        LossOptions{.contrastive = true}}) {
+        LossOptions{.contrastive = true}, LossOptions{.alignment_weight = 0.5}}) {
     model->zero_grad();
     ComputeStepLoss(*model, batch, options).total.backward();
     int checked = 0;
@@ -86,6 +86,62 @@ TEST(RankingLossTest, TrueButUnpairedCaptionsAreNoNegatives) {
 TEST(ContrastiveLossTest, IsTheCrossEntropyOfBothSides) {
   const torch::Tensor scores = torch::tensor({{1.0f, 0.0f}, {0.0f, 1.0f}});
   EXPECT_NEAR(ContrastiveLoss(scores, 0.5).item<float>(), std::log(1 + std::exp(-2.0)), 1e-6);
+}
+
+TEST(GroupContrastiveLossTest, LooksWithinGroupsAlone) {
+  const torch::Tensor scores =
+      torch::tensor({{{1.0f, 0.0f}, {0.0f, 1.0f}}, {{0.5f, 0.5f}, {0.5f, 0.5f}}});
+  const double sure = std::log(1 + std::exp(-2.0)), chance = std::log(2.0);
+  EXPECT_NEAR(GroupContrastiveLoss(scores, 0.5).item<float>(), (sure + chance) / 2, 1e-6);
+  // In the second group nothing is left to be told apart.
+  torch::Tensor true_of_both = torch::zeros({2, 2, 2}, torch::kBool);
+  true_of_both[1].fill_(true);
+  EXPECT_NEAR(GroupContrastiveLoss(scores, 0.5, true_of_both).item<float>(), sure / 2, 1e-6);
+}
+
+TEST(AlignmentScoresTest, MeanOverValidWordsOfTheNearestRegion) {
+  const torch::Tensor regions = torch::tensor({{{1.0f, 0.0f}, {0.0f, 1.0f}},   // image 0
+                                               {{-1.0f, 0.0f}, {0.6f, 0.8f}}});  // image 1
+  const torch::Tensor words = torch::tensor({{{1.0f, 0.0f}, {0.0f, 1.0f}, {9.0f, 9.0f}}});
+  const torch::Tensor mask = torch::tensor({{true, true, false}});
+  const torch::Tensor scores = AlignmentScores(regions, words, mask);
+  ASSERT_EQ(scores.sizes(), (std::vector<int64_t>{2, 1}));
+  EXPECT_NEAR(scores[0][0].item<float>(), 1, 1e-6);
+  EXPECT_NEAR(scores[1][0].item<float>(), (0.6 + 0.8) / 2, 1e-6);
+}
+
+// A step within groups scores the very pairs that the whole matrix has in its diagonal blocks.
+TEST(GroupStepTest, ScoresAsTheWholeMatrixDoes) {
+  for (Direction direction : kDirections) {
+    torch::manual_seed(12);
+    DirectionModel model(direction, TinyConfig(), 12);
+    model->to(torch::kFloat64);
+    model->eval();
+    TrainingBatch batch = TinyBatch();
+    batch.features = batch.features.narrow(0, 0, 4);
+    batch.states = batch.states.narrow(0, 0, 4);
+    batch.lengths = batch.lengths.narrow(0, 0, 4);
+    const ImageHeadsImpl::Output images = model->image->forward(batch.features);
+    const TextHeadsImpl::Output texts = model->text->forward(batch.states);
+    const torch::Tensor mask = torch::arange(5).unsqueeze(0) < batch.lengths.unsqueeze(1);
+    const torch::Tensor whole =
+        model
+            ->Score(images.regions.unsqueeze(1), images.image.unsqueeze(1),
+                    texts.words.unsqueeze(0), texts.sentence.unsqueeze(0), mask.unsqueeze(0))
+            .scores;
+    const torch::Tensor blocks =
+        torch::stack({whole.slice(0, 0, 2).slice(1, 0, 2), whole.slice(0, 2, 4).slice(1, 2, 4)});
+    batch.group_size = 2;
+    batch.not_negative = torch::zeros({2, 2, 2}, torch::kBool);
+    const LossOptions options;
+    const StepLoss loss = ComputeStepLoss(*model, batch, options);
+    EXPECT_NEAR(loss.total.item<double>(),
+                GroupContrastiveLoss(blocks, options.temperature).item<double>(), 1e-9);
+    const double found =
+        ((blocks.select(2, 0).argmax(1) == 0).sum() + (blocks.select(2, 1).argmax(1) == 1).sum())
+            .item<double>() / 4;
+    EXPECT_NEAR(loss.found.item<double>(), found, 1e-6);
+  }
 }
 
 // A little world in the precomputed layout, and a little BERT.
@@ -169,6 +225,66 @@ TEST_F(TrainerTest, ResumesExactly) {
   for (const auto& [name, tensor] : FinalState(parts.out)) {
     EXPECT_TRUE(tensor.equal(whole.at(name))) << name;
   }
+}
+
+TEST_F(TrainerTest, ResumesExactlyAmongStepsOnGroups) {
+  options_.batches.group_size = 2;
+  options_.batches.extra_captions = 0;
+  options_.group_steps = 1;
+  options_.group_batch_size = 6;
+  options_.alignment_steps = 2;
+  options_.alignment_batch_size = 8;
+  options_.loss.alignment_weight = 0.1;
+  ASSERT_TRUE(Train(options_).ok());
+  const auto whole = FinalState(options_.out);
+
+  Trainer::Options parts = options_;
+  parts.out = root_ + "/resumed";
+  for (int steps : {1, 4, 6}) {  // within alignment, after a step within groups, to the end
+    parts.max_steps = steps;
+    const absl::Status status = Train(parts);
+    ASSERT_TRUE(status.ok()) << status;
+    parts.resume = true;
+  }
+  for (const auto& [name, tensor] : FinalState(parts.out)) {
+    EXPECT_TRUE(tensor.equal(whole.at(name))) << name;
+  }
+}
+
+TEST_F(TrainerTest, StartsFromAModelsWeights) {
+  ASSERT_TRUE(Train(options_).ok());
+  Trainer::Options further = options_;
+  further.out = root_ + "/further";
+  further.initial_model = options_.out;
+  further.max_steps = 1;
+  further.learning_rate = 1e-12;
+  ASSERT_TRUE(Train(further).ok());
+  const auto network = Network::Load(options_.out, torch::kCPU);
+  ASSERT_TRUE(network.ok()) << network.status();
+  const auto start = (*network)->direction(Direction::kI2t).named_parameters();
+  for (const auto& [name, tensor] : FinalState(further.out)) {
+    if (const torch::Tensor* before = start.find(name)) {
+      EXPECT_TRUE(tensor.allclose(*before, 1e-4, 1e-6)) << name;
+    }
+  }
+  further.direction = Direction::kT2i;
+  EXPECT_EQ(Train(further).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST_F(TrainerTest, GroupsThatNothingTellsApartAreRefused) {
+  options_.batches.group_size = 2;
+  options_.group_steps = 1;
+  options_.group_batch_size = 6;
+  options_.positives = root_ + "/positives.json";
+  std::ofstream positives(options_.positives);  // every caption is true of all eight images
+  positives << "[";
+  for (int i = 0; i < 40; ++i) positives << (i == 0 ? "" : ",") << "[0,1,2,3,4,5,6,7]";
+  positives << "]";
+  positives.close();
+  EXPECT_EQ(Train(options_).code(), absl::StatusCode::kInvalidArgument);
+  options_.positives.clear();
+  options_.batches.group_size = 1;
+  EXPECT_EQ(Train(options_).code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(TrainerTest, BothDirectionsEndInOneModel) {
