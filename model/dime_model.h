@@ -8,6 +8,7 @@
 #include "model/caption_encoder.h"
 #include "model/image_encoder.h"
 #include "model/model_info.h"
+#include "model/pair_explainer.h"
 #include "model/pair_scorer.h"
 
 namespace dime {
@@ -30,6 +31,7 @@ class DimeModel {
   virtual const CaptionEncoder& caption_encoder() const = 0;
   virtual const ImageEncoder& image_encoder() const = 0;
   virtual const PairScorer& pair_scorer() const = 0;
+  virtual const PairExplainer& pair_explainer() const = 0;
 };
 
 }  // namespace dime

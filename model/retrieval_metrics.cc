@@ -10,8 +10,7 @@ int64_t RankOf(const float* scores, int64_t count, int64_t stride, int64_t own) 
   const float score = scores[own * stride];
   int64_t rank = 0;
   for (int64_t i = 0; i < count; ++i) {
-    const float other = scores[i * stride];
-    if (other > score || (other == score && i > own)) ++rank;
+    if (RanksBefore(scores[i * stride], i, score, own)) ++rank;
   }
   return rank;
 }
@@ -42,8 +41,7 @@ RankMetrics RankMetrics::FromRanks(std::vector<int64_t> ranks) {
 }
 
 double RetrievalMetrics::rsum() const {
-  return image_to_text.r1 + image_to_text.r5 + image_to_text.r10 + text_to_image.r1 +
-         text_to_image.r5 + text_to_image.r10;
+  return image_to_text.recall_sum() + text_to_image.recall_sum();
 }
 
 double RetrievalMetrics::selection() const {
@@ -67,16 +65,21 @@ RetrievalMetrics RetrievalMetrics::Mean(absl::Span<const RetrievalMetrics> folds
   return mean;
 }
 
+int64_t BestRank(absl::Span<const float> scores, int64_t first_own, int64_t num_own) {
+  const auto count = static_cast<int64_t>(scores.size());
+  int64_t best = count;
+  for (int64_t own = first_own; own < first_own + num_own; ++own) {
+    best = std::min(best, RankOf(scores.data(), count, 1, own));
+  }
+  return best;
+}
+
 RetrievalMetrics ComputeMetrics(absl::Span<const float> similarity, int64_t images,
                                 int64_t captions, int captions_per_image) {
   std::vector<int64_t> image_ranks(images), caption_ranks(captions);
   for (int64_t i = 0; i < images; ++i) {
-    int64_t best = captions;
-    for (int64_t k = 0; k < captions_per_image; ++k) {
-      best = std::min(best, RankOf(similarity.data() + i * captions, captions, 1,
-                                   i * captions_per_image + k));
-    }
-    image_ranks[i] = best;
+    image_ranks[i] = BestRank(similarity.subspan(i * captions, captions), i * captions_per_image,
+                              captions_per_image);
   }
   for (int64_t c = 0; c < captions; ++c) {
     caption_ranks[c] = RankOf(similarity.data() + c, images, captions, c / captions_per_image);

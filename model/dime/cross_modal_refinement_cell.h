@@ -46,6 +46,10 @@ class CrossModalRefinementCellImpl : public CellImpl {
   torch::Tensor forward(const torch::Tensor& local, const CrossModalInput& other) override {
     return refine_->forward(local, other);
   }
+  // (..., M, C): the attention that forward() computes with.
+  torch::Tensor Attention(const torch::Tensor& local, const CrossModalInput& other) const {
+    return refine_->Attention(local, other);
+  }
 
  private:
   Refinement refine_;

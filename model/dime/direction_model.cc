@@ -20,13 +20,14 @@ InteractionImpl::Output DirectionModelImpl::Score(const torch::Tensor& regions,
                                                   const torch::Tensor& image_vector,
                                                   const torch::Tensor& words,
                                                   const torch::Tensor& sentence,
-                                                  const torch::Tensor& word_mask) {
+                                                  const torch::Tensor& word_mask,
+                                                  InteractionImpl::Attention* attention) {
   if (direction_ == Direction::kI2t) {
     return interaction->forward(
-        regions, {.guide = sentence, .context = words, .context_mask = word_mask});
+        regions, {.guide = sentence, .context = words, .context_mask = word_mask}, attention);
   }
   // Words are refined with their padded positions, under all regions.
-  return interaction->forward(words, {.guide = image_vector, .context = regions});
+  return interaction->forward(words, {.guide = image_vector, .context = regions}, attention);
 }
 
 }  // namespace dime

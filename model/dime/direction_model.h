@@ -22,10 +22,12 @@ class DirectionModelImpl : public torch::nn::Module {
   const DirectionConfig& config() const { return config_; }
 
   // Scores of pairs whose leading dimensions broadcast: (..., R, E), (..., E), (..., L, E), (..., E),
-  // (..., L) bool. The direction decides which side is refined by which.
+  // (..., L) bool. The direction decides which side is refined by which. `attention`, where given:
+  // see InteractionImpl; (..., R, L) for i-t, (..., L, R) for t-i.
   InteractionImpl::Output Score(const torch::Tensor& regions, const torch::Tensor& image_vector,
                                 const torch::Tensor& words, const torch::Tensor& sentence,
-                                const torch::Tensor& word_mask);
+                                const torch::Tensor& word_mask,
+                                InteractionImpl::Attention* attention = nullptr);
 
   ImageHeads image{nullptr};
   TextHeads text{nullptr};

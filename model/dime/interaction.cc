@@ -23,13 +23,18 @@ InteractionImpl::InteractionImpl(const InteractionOptions& options) {
 }
 
 InteractionImpl::Output InteractionImpl::forward(const torch::Tensor& local,
-                                                 const CrossModalInput& other) {
-  const RoutingLayerImpl::Output first =
-      dynamic_itr_l0_->forward({local, local, local, local}, other);
-  const RoutingLayerImpl::Output second =
-      dynamic_itr_l1_->forward(ToInputs(first.sequences), other);
-  const RoutingLayerImpl::Output third =
-      dynamic_itr_l2_->forward(ToInputs(second.sequences), other);
+                                                 const CrossModalInput& other,
+                                                 Attention* attention) {
+  const CellInputs bare = {local, local, local, local};
+  const RoutingLayerImpl::Output first = dynamic_itr_l0_->forward(bare, other);
+  const CellInputs once = ToInputs(first.sequences);
+  const RoutingLayerImpl::Output second = dynamic_itr_l1_->forward(once, other);
+  const CellInputs twice = ToInputs(second.sequences);
+  const RoutingLayerImpl::Output third = dynamic_itr_l2_->forward(twice, other);
+  if (attention != nullptr) {
+    *attention = {dynamic_itr_l0_->Attention(bare, other), dynamic_itr_l1_->Attention(once, other),
+                  dynamic_itr_l2_->Attention(twice, other)};
+  }
 
   torch::Tensor y = third.sequences[0];  // (..., M, E)
   y = bn_->forward(y.reshape({-1, y.size(-1)})).view(y.sizes());

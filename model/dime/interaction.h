@@ -3,6 +3,8 @@
 
 #include <torch/torch.h>
 
+#include <array>
+
 #include "model/dime/cell.h"
 #include "model/dime/routing_layer.h"
 
@@ -18,12 +20,17 @@ class InteractionImpl : public torch::nn::Module {
     torch::Tensor scores;        // (...): cosines
     torch::Tensor path_weights;  // (..., 36), see kNumPathWeights
   };
+  // (..., M, C) of each layer: how much each position of the local sequence attends to each context
+  // row in the layer's cross-modal refinement cell.
+  using Attention = std::array<torch::Tensor, kNumRoutingLayers>;
 
   explicit InteractionImpl(const InteractionOptions& options);
 
   // `local` (..., M, E): regions for i-t, words for t-i, all positions. See CrossModalInput for how
-  // leading dimensions broadcast.
-  Output forward(const torch::Tensor& local, const CrossModalInput& other);
+  // leading dimensions broadcast. `attention`, where given, is filled too; the rest is computed as
+  // without it.
+  Output forward(const torch::Tensor& local, const CrossModalInput& other,
+                 Attention* attention = nullptr);
 
   // Path regularisation's embedding of averaged path vectors: (n, 36) -> (n, 128), unit rows
   // (dime-model.md, 6).

@@ -44,11 +44,10 @@ void AppendFloats(const torch::Tensor& tensor, std::vector<float>& out) {
   out.insert(out.end(), values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
 }
 
-// The first stage's embedding of each item: the directions' global vectors side by side, as unit
-// rows, so that its inner product is the mean of the directions' own cosines.
+// The first stage's embedding of each item where a model has no heads for it: the directions' global
+// vectors side by side, as unit rows, so that its inner product is the mean of the directions' own
+// cosines.
 void FillCoarse(EncodedItems& items) {
-  items.coarse_dim = 0;
-  for (const DirectionFeatures& part : items.directions) items.coarse_dim += part.embed_size;
   items.coarse.resize(items.count * items.coarse_dim);
   for (int64_t i = 0; i < items.count; ++i) {
     float* const row = items.coarse.data() + i * items.coarse_dim;
@@ -110,11 +109,27 @@ torch::Tensor ValidPositions(const torch::Tensor& lengths, int64_t positions) {
   return torch::arange(positions, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1);
 }
 
+// How much of the cross-modal refinement cell's output flows on from `layer`, out of a pair's (36)
+// path weights: see PairExplanation::Layer::weight.
+float RefinementWeight(absl::Span<const float> paths, int layer) {
+  const int num_paths = layer == kNumRoutingLayers - 1 ? 1 : kNumCells;
+  float sum = 0;
+  for (int path = 0; path < num_paths; ++path) {
+    sum += paths[(layer * kNumCells + path) * kNumCells + kNumCells - 1];
+  }
+  return sum / static_cast<float>(num_paths);
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DimeModel>> DimeModel::Load(const std::string& directory,
                                                            const Options& options) {
-  return CatchTorch([&]() -> absl::StatusOr<std::unique_ptr<DimeModel>> {
+  return ModulesModel::Load(directory, options);
+}
+
+absl::StatusOr<std::unique_ptr<ModulesModel>> ModulesModel::Load(const std::string& directory,
+                                                                 const Options& options) {
+  return CatchTorch([&]() -> absl::StatusOr<std::unique_ptr<ModulesModel>> {
     ASSIGN_OR_RETURN(const torch::Device device, ParseDevice(options.device));
     ASSIGN_OR_RETURN(std::unique_ptr<Network> network, Network::Load(directory, device));
     const std::filesystem::path path = std::filesystem::absolute(directory).lexically_normal();
@@ -146,14 +161,31 @@ ModulesModel::ModulesModel(std::unique_ptr<Network> network, std::string name,
         .lambda_softmax = static_cast<float>(part->lambda_softmax)};
     info_.coarse_dim += part->embed_size;
   }
+  if (network_->coarse_heads() != nullptr) {
+    info_.coarse_heads = true;
+    info_.coarse_dim = network_->coarse_heads()->config().coarse_dim;
+  }
 }
 
 absl::StatusOr<bool> ModulesModel::IsTruncated(const std::string& caption) const {
-  const Direction direction = network_->Has(Direction::kI2t) ? Direction::kI2t : Direction::kT2i;
-  ASSIGN_OR_RETURN(
-      const WordPieceTokenizer::Encoding encoding,
-      network_->backbone(direction).tokenizer->Encode(caption, info_.max_words));
+  ASSIGN_OR_RETURN(const WordPieceTokenizer::Encoding encoding,
+                   tokenizer().Encode(caption, info_.max_words));
   return encoding.truncated;
+}
+
+absl::StatusOr<std::vector<std::string>> ModulesModel::Words(const std::string& caption) const {
+  ASSIGN_OR_RETURN(const WordPieceTokenizer::Encoding encoding,
+                   tokenizer().Encode(caption, info_.max_words));
+  std::vector<std::string> words;
+  for (int32_t w = 0; w < encoding.length; ++w) {
+    words.push_back(tokenizer().Piece(encoding.ids[w]));
+  }
+  return words;
+}
+
+const WordPieceTokenizer& ModulesModel::tokenizer() const {
+  const Direction direction = network_->Has(Direction::kI2t) ? Direction::kI2t : Direction::kT2i;
+  return *network_->backbone(direction).tokenizer;
 }
 
 absl::StatusOr<EncodedItems> ModulesModel::EncodeCaptions(
@@ -162,7 +194,9 @@ absl::StatusOr<EncodedItems> ModulesModel::EncodeCaptions(
     c10::InferenceMode inference;
     EncodedItems items{.modality = Modality::kCaption,
                        .count = static_cast<int64_t>(captions.size()),
-                       .positions = info_.max_words};
+                       .positions = info_.max_words,
+                       .coarse_dim = info_.coarse_dim};
+    CoarseHeadsImpl* const heads = network_->coarse_heads();
     for (size_t first = 0; first < captions.size(); first += kEncodeBatch) {
       const absl::Span<const std::string> batch = captions.subspan(first, kEncodeBatch);
       // Directions with one backbone share its states.
@@ -178,10 +212,12 @@ absl::StatusOr<EncodedItems> ModulesModel::EncodeCaptions(
             const int64_t* lengths = tokens.lengths.data_ptr<int64_t>();
             items.lengths.insert(items.lengths.end(), lengths, lengths + batch.size());
           }
-          states = Bert(backbone.bert)
-                       ->forward(tokens.ids.to(network_->device()),
-                                 tokens.lengths.to(network_->device()));
+          const torch::Tensor lengths = tokens.lengths.to(network_->device());
+          states = Bert(backbone.bert)->forward(tokens.ids.to(network_->device()), lengths);
           computed = &backbone;
+          if (heads != nullptr && &backbone == &network_->coarse_backbone()) {
+            AppendFloats(heads->Captions(states, lengths), items.coarse);
+          }
         }
         const TextHeadsImpl::Output output = network_->direction(direction).text->forward(states);
         DirectionFeatures& part = items.directions[static_cast<int>(direction)];
@@ -190,7 +226,7 @@ absl::StatusOr<EncodedItems> ModulesModel::EncodeCaptions(
         AppendFloats(output.sentence, part.global);
       }
     }
-    FillCoarse(items);
+    if (heads == nullptr) FillCoarse(items);
     return items;
   });
 }
@@ -205,8 +241,11 @@ absl::StatusOr<EncodedItems> ModulesModel::EncodeImages(int64_t count, int num_r
                        " regions with ", info_.feature_dim, " features"));
     }
     c10::InferenceMode inference;
-    EncodedItems items{
-        .modality = Modality::kImage, .count = count, .positions = num_regions};
+    EncodedItems items{.modality = Modality::kImage,
+                       .count = count,
+                       .positions = num_regions,
+                       .coarse_dim = info_.coarse_dim};
+    CoarseHeadsImpl* const heads = network_->coarse_heads();
     items.lengths.assign(count, num_regions);
     const torch::Tensor all = BorrowFloats(features, {count, num_regions, info_.feature_dim});
     for (int64_t first = 0; first < count; first += kEncodeBatch) {
@@ -220,8 +259,9 @@ absl::StatusOr<EncodedItems> ModulesModel::EncodeImages(int64_t count, int num_r
         AppendFloats(output.regions, part.local);
         AppendFloats(output.image, part.global);
       }
+      if (heads != nullptr) AppendFloats(heads->Images(batch), items.coarse);
     }
-    FillCoarse(items);
+    if (heads == nullptr) FillCoarse(items);
     return items;
   });
 }
@@ -352,6 +392,76 @@ void ModulesModel::ScoreDirection(absl::Span<const ScoringRequest> requests, Dir
       path += size * kNumPathWeights;
     }
   }
+}
+
+absl::Status ModulesModel::CheckItem(const EncodedItemsView& item, Modality modality,
+                                     ScoreMode mode) const {
+  const int positions = modality == Modality::kImage ? info_.num_regions : info_.max_words;
+  if (item.modality != modality || item.count != 1 || item.positions != positions ||
+      item.lengths.size() != 1 || item.lengths[0] < 1 || item.lengths[0] > positions) {
+    return absl::InvalidArgumentError(absl::StrCat("the ", ModalityName(modality),
+                                                   " must be one of ", positions, " positions"));
+  }
+  for (Direction direction : kDirections) {
+    if (!Uses(mode, direction)) continue;
+    const size_t size = info_.directions[static_cast<int>(direction)].embed_size;
+    const DirectionFeaturesView& part = item.of(direction);
+    if (part.embed_size != static_cast<int>(size) || part.local.size() != positions * size ||
+        part.global.size() != size) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the ", ModalityName(modality), "'s ", DirectionName(direction),
+                       " features are ", part.embed_size, " wide, the model's ", size));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PairExplanation> ModulesModel::Explain(const EncodedItemsView& image,
+                                                      const EncodedItemsView& caption,
+                                                      ScoreMode mode) const {
+  if (!info_.Serves(mode)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the model has no ", ScoreModeName(mode), " scores"));
+  }
+  RETURN_IF_ERROR(CheckItem(image, Modality::kImage, mode));
+  RETURN_IF_ERROR(CheckItem(caption, Modality::kCaption, mode));
+  return CatchTorch([&]() -> absl::StatusOr<PairExplanation> {
+    c10::InferenceMode inference;
+    const torch::Device device = network_->device();
+    const int64_t words = caption.lengths[0];
+    PairExplanation explanation{.num_words = static_cast<int>(words),
+                                .num_regions = image.positions};
+    const torch::Tensor word_mask =
+        ValidPositions(torch::tensor({words}), caption.positions).to(device);
+    for (Direction direction : kDirections) {
+      if (!Uses(mode, direction)) continue;
+      const auto local = [&](const EncodedItemsView& item) {  // (1, positions, E)
+        const DirectionFeaturesView& part = item.of(direction);
+        return BorrowFloats(part.local, {1, item.positions, part.embed_size}).to(device);
+      };
+      const auto global = [&](const EncodedItemsView& item) {  // (1, E)
+        const DirectionFeaturesView& part = item.of(direction);
+        return BorrowFloats(part.global, {1, part.embed_size}).to(device);
+      };
+      InteractionImpl::Attention attention;
+      const InteractionImpl::Output output =
+          network_->direction(direction).Score(local(image), global(image), local(caption),
+                                               global(caption), word_mask, &attention);
+      PairExplanation::Part& part =
+          explanation.directions[static_cast<int>(direction)].emplace();
+      part.score = output.scores.item<float>();
+      AppendFloats(output.path_weights, part.paths);
+      for (int n = 0; n < kNumRoutingLayers; ++n) {
+        const torch::Tensor of_layer = attention[n].squeeze(0);
+        // (words, regions): regions attend to none of the padding, and what that attends to is
+        // nobody's question.
+        AppendFloats((direction == Direction::kI2t ? of_layer.t() : of_layer).narrow(0, 0, words),
+                     part.layers[n].attention);
+        part.layers[n].weight = RefinementWeight(part.paths, n);
+      }
+    }
+    return explanation;
+  });
 }
 
 }  // namespace dime

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -16,8 +17,12 @@ namespace dime {
 class ModulesModel : public DimeModel,
                      private CaptionEncoder,
                      private ImageEncoder,
-                     private PairScorer {
+                     private PairScorer,
+                     private PairExplainer {
  public:
+  // As DimeModel::Load, for those who also want the modules.
+  static absl::StatusOr<std::unique_ptr<ModulesModel>> Load(const std::string& directory,
+                                                            const Options& options);
   // `name`: what ModelInfo says of it.
   ModulesModel(std::unique_ptr<Network> network, std::string name, RankingSettings ranking);
 
@@ -25,6 +30,8 @@ class ModulesModel : public DimeModel,
   const CaptionEncoder& caption_encoder() const override { return *this; }
   const ImageEncoder& image_encoder() const override { return *this; }
   const PairScorer& pair_scorer() const override { return *this; }
+  const PairExplainer& pair_explainer() const override { return *this; }
+  const Network& network() const { return *network_; }
 
  private:
   absl::StatusOr<EncodedItems> EncodeCaptions(
@@ -36,8 +43,15 @@ class ModulesModel : public DimeModel,
       const EncodedItemsView& features) const override;
   absl::StatusOr<std::vector<PairScores>> Score(
       absl::Span<const ScoringRequest> requests) const override;
+  absl::StatusOr<PairExplanation> Explain(const EncodedItemsView& image,
+                                          const EncodedItemsView& caption,
+                                          ScoreMode mode) const override;
+  absl::StatusOr<std::vector<std::string>> Words(const std::string& caption) const override;
 
+  // Of the tokenizer whose lengths the encoded captions have, should the directions differ in it.
+  const WordPieceTokenizer& tokenizer() const;
   absl::Status CheckRequest(const ScoringRequest& request) const;
+  absl::Status CheckItem(const EncodedItemsView& item, Modality modality, ScoreMode mode) const;
   void ScoreDirection(absl::Span<const ScoringRequest> requests, Direction direction,
                       absl::Span<PairScores> results) const;
 

@@ -71,7 +71,8 @@ absl::StatusOr<TokenBatch> TokenBatch::Make(const WordPieceTokenizer& tokenizer,
 }
 
 absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& directory,
-                                                       torch::Device device) {
+                                                       torch::Device device,
+                                                       const LoadOptions& options) {
   if (!std::filesystem::is_directory(directory)) {
     return absl::NotFoundError(absl::StrCat("there is no model directory ", directory));
   }
@@ -111,8 +112,39 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& direct
     network->models_[static_cast<int>(direction)] = std::move(model);
     files.push_back(part->weights);
   }
+  const std::string heads = absl::StrCat(directory, "/", kCoarseHeadsName);
+  if (options.coarse_heads && std::filesystem::exists(heads)) {
+    RETURN_IF_ERROR(network->LoadHeads(heads));
+    files.push_back(kCoarseHeadsName);
+  }
   ASSIGN_OR_RETURN(network->fingerprint_, FingerprintFiles(directory, files));
   return network;
+}
+
+absl::Status Network::LoadHeads(const std::string& path) {
+  ASSIGN_OR_RETURN(CoarseHeads heads, LoadCoarseHeads(path));
+  const CoarseHeadsConfig& config = heads->config();
+  const auto misfit = [&](const auto&... what) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, " does not fit the model: ", what...,
+                     "; make it anew with dime_train_coarse, or remove it"));
+  };
+  const auto backbone = backbones_.find(config.bert);
+  if (backbone == backbones_.end()) {
+    return misfit("it takes states of the BERT directory \"", config.bert,
+                  "\", which the model does not use");
+  }
+  if (config.bert_size != backbone->second.hidden_size) {
+    return misfit("caption.position.weight takes BERT states ", config.bert_size,
+                  " wide, those of ", config.bert, " are ", backbone->second.hidden_size);
+  }
+  if (config.feature_dim != feature_dim()) {
+    return misfit("image.position.weight takes features ", config.feature_dim,
+                  " wide, the model's are ", feature_dim());
+  }
+  heads->to(device_);
+  coarse_heads_ = heads.ptr();
+  return absl::OkStatus();
 }
 
 int Network::feature_dim() const {

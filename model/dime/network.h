@@ -9,9 +9,11 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/dime/bert.h"
+#include "model/dime/coarse_heads.h"
 #include "model/dime/direction_model.h"
 #include "model/dime/model_config.h"
 #include "model/wordpiece_tokenizer.h"
@@ -45,9 +47,17 @@ struct TokenBatch {
 // share a backbone where the directory says so. Thread-safe while nobody trains it.
 class Network {
  public:
+  struct LoadOptions {
+    bool coarse_heads = true;  // false: as if the directory had none, whatever state they are in
+  };
   // Errors as DimeModel::Load.
   static absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& directory,
-                                                       torch::Device device);
+                                                       torch::Device device,
+                                                       const LoadOptions& options);
+  static absl::StatusOr<std::unique_ptr<Network>> Load(const std::string& directory,
+                                                       torch::Device device) {
+    return Load(directory, device, LoadOptions());
+  }
 
   const ModelConfig& config() const { return config_; }
   torch::Device device() const { return device_; }
@@ -59,18 +69,27 @@ class Network {
   const TextBackbone& backbone(Direction direction) const {
     return backbones_.at(config_.of(direction)->bert);
   }
+  // The first stage's heads; null if the model has none.
+  CoarseHeadsImpl* coarse_heads() const { return coarse_heads_.get(); }
+  // The BERT whose states they take; they must be there.
+  const TextBackbone& coarse_backbone() const {
+    return backbones_.at(coarse_heads_->config().bert);
+  }
   // D, of whichever direction is there.
   int feature_dim() const;
-  // SHA-256 over configuration, weights and backbones.
+  // SHA-256 over configuration, weights, backbones and, where they are, coarse heads.
   const std::string& fingerprint() const { return fingerprint_; }
 
  private:
   Network(ModelConfig config, torch::Device device) : config_(std::move(config)), device_(device) {}
 
+  absl::Status LoadHeads(const std::string& path);
+
   const ModelConfig config_;
   const torch::Device device_;
   std::map<std::string, TextBackbone> backbones_;  // by directory name
   std::array<std::shared_ptr<DirectionModelImpl>, kNumDirections> models_;
+  std::shared_ptr<CoarseHeadsImpl> coarse_heads_;
   std::string fingerprint_;
 };
 

@@ -32,6 +32,11 @@ class RoutingLayerImpl : public torch::nn::Module {
 
   // `inputs[j]` is cell j's local sequence (..., M, E).
   Output forward(const CellInputs& inputs, const CrossModalInput& other);
+  // (..., M, C): what the cross-modal refinement cell attends to within forward(), computed anew so
+  // that forward() need not keep it.
+  torch::Tensor Attention(const CellInputs& inputs, const CrossModalInput& other) const {
+    return cmrc_->Attention(inputs[kNumCells - 1], other);
+  }
 
  private:
   Output MixToCells(const CellInputs& outputs, const CellInputs& gates);

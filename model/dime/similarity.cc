@@ -1,7 +1,7 @@
 #include "model/dime/similarity.h"
 
 #include <algorithm>
-#include <utility>
+#include <numeric>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -20,6 +20,12 @@ struct BlockSize {
 };
 BlockSize BlockFor(torch::Device device) {
   return device.is_cpu() ? BlockSize{8, 16} : BlockSize{64, 64};
+}
+
+torch::Tensor ToTensor(absl::Span<const int64_t> rows) {
+  torch::Tensor tensor = torch::empty({static_cast<int64_t>(rows.size())}, torch::kLong);
+  std::copy(rows.begin(), rows.end(), tensor.data_ptr<int64_t>());
+  return tensor;
 }
 
 }  // namespace
@@ -59,53 +65,84 @@ absl::StatusOr<EncodedSplit> EncodeSplit(DirectionModelImpl& model, const TextBa
     mask.push_back(torch::arange(max_words, lengths.options()).unsqueeze(0) < lengths.unsqueeze(1));
     progress(count);
   }
-  std::vector<int64_t> first_equal(captions);
-  absl::flat_hash_map<absl::string_view, int64_t> first_of_text;
-  for (int64_t c = 0; c < captions; ++c) {
-    first_equal[c] = first_of_text.try_emplace(dataset.captions()[c], c).first->second;
+  return EncodedSplit{
+      .regions = torch::cat(regions),
+      .image = torch::cat(image),
+      .words = torch::cat(words),
+      .sentence = torch::cat(sentence),
+      .word_mask = torch::cat(mask),
+      .first_equal = FirstEqual(absl::MakeConstSpan(dataset.captions()).first(captions))};
+}
+
+torch::Tensor Similarity(DirectionModelImpl& model, const EncodedSplit& split,
+                         absl::Span<const int64_t> images, absl::Span<const int64_t> captions,
+                         const ProgressCallback& progress) {
+  c10::InferenceMode inference;
+  const torch::Device device = split.regions.device();
+  const BlockSize block = BlockFor(device);
+  const auto num_images = static_cast<int64_t>(images.size());
+  const auto num_captions = static_cast<int64_t>(captions.size());
+  const torch::Tensor image_rows = ToTensor(images).to(device);
+  const torch::Tensor caption_rows = ToTensor(captions).to(device);
+  torch::Tensor similarity = torch::empty({num_images, num_captions});
+  for (int64_t i = 0; i < num_images; i += block.images) {
+    const torch::Tensor rows = image_rows.narrow(0, i, std::min(block.images, num_images - i));
+    // (I, 1, ...) against (1, T, ...): all pairs of the block.
+    const torch::Tensor regions = split.regions.index_select(0, rows).unsqueeze(1);
+    const torch::Tensor image = split.image.index_select(0, rows).unsqueeze(1);
+    for (int64_t c = 0; c < num_captions; c += block.captions) {
+      const torch::Tensor columns =
+          caption_rows.narrow(0, c, std::min(block.captions, num_captions - c));
+      const auto caption_side = [&](const torch::Tensor& x) {
+        return x.index_select(0, columns).unsqueeze(0);
+      };
+      similarity.narrow(0, i, rows.size(0))
+          .narrow(1, c, columns.size(0))
+          .copy_(model
+                     .Score(regions, image, caption_side(split.words), caption_side(split.sentence),
+                            caption_side(split.word_mask))
+                     .scores);
+      progress(rows.size(0) * columns.size(0));
+    }
   }
-  return EncodedSplit{.regions = torch::cat(regions),
-                      .image = torch::cat(image),
-                      .words = torch::cat(words),
-                      .sentence = torch::cat(sentence),
-                      .word_mask = torch::cat(mask),
-                      .first_equal = std::move(first_equal)};
+  const std::vector<int64_t> first = FirstOfText(split.first_equal, captions);
+  for (int64_t c = 0; c < num_captions; ++c) {
+    if (first[c] != c) similarity.select(1, c).copy_(similarity.select(1, first[c]));
+  }
+  return similarity;
 }
 
 torch::Tensor Similarity(DirectionModelImpl& model, const EncodedSplit& split, int64_t first_image,
                          int64_t images, int64_t first_caption, int64_t captions,
                          const ProgressCallback& progress) {
-  c10::InferenceMode inference;
-  const BlockSize block = BlockFor(split.regions.device());
-  torch::Tensor similarity = torch::empty({images, captions});
-  for (int64_t i = 0; i < images; i += block.images) {
-    const int64_t rows = std::min(block.images, images - i);
-    for (int64_t c = 0; c < captions; c += block.captions) {
-      const int64_t columns = std::min(block.captions, captions - c);
-      // (I, 1, ...) against (1, T, ...): all pairs of the block.
-      const auto image_side = [&](const torch::Tensor& x) {
-        return x.narrow(0, first_image + i, rows).unsqueeze(1);
-      };
-      const auto caption_side = [&](const torch::Tensor& x) {
-        return x.narrow(0, first_caption + c, columns).unsqueeze(0);
-      };
-      similarity.narrow(0, i, rows)
-          .narrow(1, c, columns)
-          .copy_(model
-                     .Score(image_side(split.regions), image_side(split.image),
-                            caption_side(split.words), caption_side(split.sentence),
-                            caption_side(split.word_mask))
-                     .scores);
-      progress(rows * columns);
-    }
+  return Similarity(model, split, RowRange(first_image, images), RowRange(first_caption, captions),
+                    progress);
+}
+
+std::vector<int64_t> RowRange(int64_t first, int64_t count) {
+  std::vector<int64_t> rows(count);
+  std::iota(rows.begin(), rows.end(), first);
+  return rows;
+}
+
+std::vector<int64_t> FirstOfText(absl::Span<const int64_t> first_equal,
+                                 absl::Span<const int64_t> captions) {
+  std::vector<int64_t> first(captions.size());
+  absl::flat_hash_map<int64_t, int64_t> place_of_text;
+  for (size_t c = 0; c < captions.size(); ++c) {
+    first[c] =
+        place_of_text.try_emplace(first_equal[captions[c]], static_cast<int64_t>(c)).first->second;
   }
-  absl::flat_hash_map<int64_t, int64_t> column_of_text;
-  for (int64_t c = 0; c < captions; ++c) {
-    const auto [first, is_new] =
-        column_of_text.try_emplace(split.first_equal[first_caption + c], c);
-    if (!is_new) similarity.select(1, c).copy_(similarity.select(1, first->second));
+  return first;
+}
+
+std::vector<int64_t> FirstEqual(absl::Span<const std::string> captions) {
+  std::vector<int64_t> first(captions.size());
+  absl::flat_hash_map<absl::string_view, int64_t> first_of_text;
+  for (size_t c = 0; c < captions.size(); ++c) {
+    first[c] = first_of_text.try_emplace(captions[c], static_cast<int64_t>(c)).first->second;
   }
-  return similarity;
+  return first;
 }
 
 }  // namespace dime

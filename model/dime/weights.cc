@@ -62,13 +62,15 @@ absl::Status LoadWeights(const SafetensorsFile& file, torch::nn::Module& module,
                    absl::StrJoin(problems, "; ")));
 }
 
-absl::Status SaveWeights(const torch::nn::Module& module, const std::string& path) {
+absl::Status SaveWeights(const torch::nn::Module& module, const std::string& path,
+                         const std::map<std::string, std::string>& metadata) {
   const std::map<std::string, torch::Tensor> tensors = NamedTensors(module);
   std::vector<SafetensorsWriter::Declaration> declarations;
   for (const auto& [name, tensor] : tensors) {
     declarations.push_back({name, TensorType::kFloat32, tensor.sizes().vec()});
   }
-  ASSIGN_OR_RETURN(const auto writer, SafetensorsWriter::Create(path, std::move(declarations)));
+  ASSIGN_OR_RETURN(const auto writer,
+                   SafetensorsWriter::Create(path, std::move(declarations), metadata));
   for (const auto& [name, tensor] : tensors) {
     const torch::Tensor values =
         tensor.detach().to(torch::kCPU, torch::kFloat32).contiguous();

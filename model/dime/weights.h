@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include <functional>
+#include <map>
 #include <string>
 
 #include "absl/status/status.h"
@@ -18,8 +19,9 @@ namespace dime {
 absl::Status LoadWeights(const SafetensorsFile& file, torch::nn::Module& module,
                          const std::function<bool(absl::string_view)>& ignore);
 
-// Writes the same, float32.
-absl::Status SaveWeights(const torch::nn::Module& module, const std::string& path);
+// Writes the same, float32, with free text fields as SafetensorsFile::metadata() gives them.
+absl::Status SaveWeights(const torch::nn::Module& module, const std::string& path,
+                         const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace dime
 

@@ -17,6 +17,15 @@ std::vector<float> FakeRegionFeatures(int seed) {
   return features;
 }
 
+std::vector<float> FakeBoxes(int seed) {
+  std::vector<float> boxes;
+  for (int r = 0; r < kFakeNumRegions; ++r) {
+    const float corner = static_cast<float>(seed + 10 * r);
+    boxes.insert(boxes.end(), {corner, corner + 1, corner + 20, corner + 31});
+  }
+  return boxes;
+}
+
 std::vector<std::string> FakeCaptions(int count) {
   static constexpr const char* kWords[] = {"red", "blue", "star", "ring", "two", "big", "left"};
   std::vector<std::string> captions;
@@ -43,7 +52,8 @@ FakeGallery::FakeGallery(const Contents& contents) {
     images_.push_back({.id = absl::StrCat("image-", i),
                        .width = 640 + i,
                        .height = 480,
-                       .uri = absl::StrCat("file:///pictures/", i, ".png")});
+                       .uri = absl::StrCat("file:///pictures/", i, ".png"),
+                       .boxes = i % 2 == 0 ? FakeBoxes(i) : std::vector<float>()});
   }
   for (size_t c = 0; c < contents.captions.size(); ++c) {
     captions_.push_back({.id = absl::StrCat("caption-", c),

@@ -48,6 +48,9 @@ class FakeGallery : public Gallery {
 // Region features (kFakeNumRegions, kFakeFeatureDim) of the fake image `seed`.
 std::vector<float> FakeRegionFeatures(int seed);
 
+// Boxes (kFakeNumRegions, 4) of the fake image `seed`; odd ones have none in the gallery.
+std::vector<float> FakeBoxes(int seed);
+
 // Some captions of one to six words; equal ones occur.
 std::vector<std::string> FakeCaptions(int count);
 

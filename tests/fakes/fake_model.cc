@@ -192,6 +192,41 @@ absl::StatusOr<std::vector<PairScores>> FakePairScorer::Score(
   return answers;
 }
 
+absl::StatusOr<PairExplanation> FakePairExplainer::Explain(const EncodedItemsView& image,
+                                                           const EncodedItemsView& caption,
+                                                           ScoreMode mode) const {
+  PairExplanation explanation{.num_words = caption.lengths[0], .num_regions = image.positions};
+  for (Direction direction : kDirections) {
+    if (!Uses(mode, direction)) continue;
+    PairExplanation::Part& part = explanation.directions[static_cast<int>(direction)].emplace();
+    part.score = FakeScore(image, 0, caption, 0, direction);
+    for (int w = 0; w < kNumPathWeights; ++w) {
+      part.paths.push_back(FakePathWeight(part.score, w, direction));
+    }
+    for (int layer = 0; layer < kNumRoutingLayers; ++layer) {
+      part.layers[layer].weight = 0.25f * static_cast<float>(layer + 1);
+      for (int w = 0; w < explanation.num_words; ++w) {
+        for (int r = 0; r < explanation.num_regions; ++r) {
+          const int n =
+              direction == Direction::kI2t ? explanation.num_words : explanation.num_regions;
+          part.layers[layer].attention.push_back(static_cast<float>(1 + (w + r + layer) % n) /
+                                                 static_cast<float>(n * (n + 1) / 2));
+        }
+      }
+    }
+  }
+  return explanation;
+}
+
+absl::StatusOr<std::vector<std::string>> FakePairExplainer::Words(
+    const std::string& caption) const {
+  std::vector<std::string> words = SplitWords(caption);
+  words.resize(std::min<size_t>(words.size(), kFakeMaxWords - 2));
+  words.insert(words.begin(), "[CLS]");
+  words.push_back("[SEP]");
+  return words;
+}
+
 FakeModel::FakeModel() {
   info_ = {.name = "fake-model",
            .fingerprint = "fake-fingerprint",

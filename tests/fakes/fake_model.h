@@ -57,7 +57,18 @@ class FakePairScorer : public PairScorer {
   std::function<float(int64_t row, float score)> replace_score;
 };
 
-// A DimeModel without a network: the three fakes above behind one roof.
+// Explains pairs by FakeScore(), FakePathWeight() and attention that is the same for all pairs of
+// one size: position `i` attends to its n counterparts k with (1 + (i + k + layer) % n) / (sum of
+// these). Words are those between spaces.
+class FakePairExplainer : public PairExplainer {
+ public:
+  absl::StatusOr<PairExplanation> Explain(const EncodedItemsView& image,
+                                          const EncodedItemsView& caption,
+                                          ScoreMode mode) const override;
+  absl::StatusOr<std::vector<std::string>> Words(const std::string& caption) const override;
+};
+
+// A DimeModel without a network: the fakes above behind one roof.
 class FakeModel : public DimeModel {
  public:
   FakeModel();
@@ -66,6 +77,7 @@ class FakeModel : public DimeModel {
   const CaptionEncoder& caption_encoder() const override { return caption_encoder_; }
   const ImageEncoder& image_encoder() const override { return image_encoder_; }
   const PairScorer& pair_scorer() const override { return pair_scorer_; }
+  const PairExplainer& pair_explainer() const override { return pair_explainer_; }
 
   ModelInfo& mutable_info() { return info_; }
   FakePairScorer& fake_scorer() { return pair_scorer_; }
@@ -75,6 +87,7 @@ class FakeModel : public DimeModel {
   FakeCaptionEncoder caption_encoder_;
   FakeImageEncoder image_encoder_;
   FakePairScorer pair_scorer_;
+  FakePairExplainer pair_explainer_;
 };
 
 }  // namespace dime

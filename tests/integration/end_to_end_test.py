@@ -14,8 +14,10 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 import urllib.request
+import xml.etree.ElementTree
 
 BIN, SOURCE = sys.argv[1], sys.argv[2]
 TINY = os.path.join(SOURCE, "tests/golden/tiny")
@@ -30,6 +32,14 @@ def read_npy(path):
     rows, columns = map(int, re.search(r"\((\d+), (\d+)\)", header).groups())
     values = struct.unpack(f"<{rows * columns}f", content[10 + size:])
     return [values[i * columns:(i + 1) * columns] for i in range(rows)]
+
+
+def write_npy(path, shape, values):
+    """A float32 array, row by row."""
+    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    with open(path, "wb") as file:
+        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() +
+                   struct.pack(f"<{len(values)}f", *values))
 
 
 def run(program, *arguments, check=True):
@@ -74,7 +84,12 @@ class EndToEndTest(unittest.TestCase):
         cls.work = tempfile.mkdtemp(prefix="dime-end-to-end-")
         cls.model = os.path.join(TINY, "model")
         cls.gallery = os.path.join(cls.work, "gallery")
-        run("dime_build_gallery", "--model", cls.model, "--data", os.path.join(TINY, "data"),
+        # The data, with boxes: region r of every image is a strip of 10 x 40 pixels.
+        data = os.path.join(cls.work, "data")
+        shutil.copytree(os.path.join(TINY, "data"), data)
+        write_npy(os.path.join(data, "test_boxes.npy"), (3, 7, 4),
+                  3 * [edge for r in range(7) for edge in (10 * r, 0, 10 * r + 10, 40)])
+        run("dime_build_gallery", "--model", cls.model, "--data", data,
             "--split", "test", "--out", cls.gallery, "--device", "cpu")
         cls.similarity = {}
         for mode in ("i2t", "t2i", "ensemble"):
@@ -147,10 +162,97 @@ class EndToEndTest(unittest.TestCase):
         self.assertAlmostEqual(details["i2t_score"] + details["t2i_score"],
                                2 * answer["hits"][0]["score"], delta=1e-5)
 
+    def test_explain_tells_what_made_the_score(self):
+        caption = self.captions[7].strip()
+        for mode, matrix in self.similarity.items():
+            answer = self.server.client_json("explain", caption, "--image", "test-1",
+                                             "--mode", mode)
+            self.assertAlmostEqual(answer["rerank_score"], matrix[1][7], delta=2e-5)
+            words, regions = answer["words"], answer["num_regions"]
+            self.assertEqual((words[0], words[-1], regions), ("[CLS]", "[SEP]", 7))
+            for direction in answer["directions"]:
+                self.assertEqual(len(direction["cells"]), 3)
+                for cell in direction["cells"]:
+                    table = [cell["attention"][w * regions:(w + 1) * regions]
+                             for w in range(len(words))]
+                    self.assertEqual(len(cell["attention"]), len(words) * regions)
+                    sharing = zip(*table) if direction["direction"] == "SCORE_MODE_I2T" else table
+                    for shares in sharing:
+                        self.assertAlmostEqual(sum(shares), 1, delta=1e-4)
+        stored = self.server.client_json("explain", "--caption-id", "test-1#2", "--image", "test-1")
+        self.assertEqual(stored["words"], answer["words"])
+        self.assertAlmostEqual(stored["rerank_score"], answer["rerank_score"], delta=1e-5)
+        found = self.server.client_json("search-images", caption, "--view", "explain", "--exact")
+        hit = next(hit for hit in found["hits"] if hit["id"] == "test-1")
+        self.assertAlmostEqual(hit["details"]["coarse_score"], answer["coarse_score"], delta=1e-5)
+
+    def test_explain_is_drawn(self):
+        svg = os.path.join(self.work, "why.svg")
+        shown = self.server.client("explain", self.captions[7], "--image", "test-1", "--svg", svg)
+        self.assertIn("i2t: the regions look at the words", shown.stdout)
+        self.assertIn("r3:30,0-40,40", shown.stdout)
+        self.assertIn(f"wrote {svg}", shown.stdout)
+        tags = [element.tag for element in xml.etree.ElementTree.parse(svg).iter()]
+        self.assertGreater(tags.count("{http://www.w3.org/2000/svg}rect"), 10)
+        unknown = self.server.client("explain", "a", "--image", "no-such", check=False)
+        self.assertEqual(unknown.returncode, 4)
+        self.assertIn("no-such", unknown.stderr)
+        sent = self.server.client("explain", "a", "--features",
+                                  os.path.join(TINY, "data/test_ims.npy"), "--row", "1",
+                                  "--svg", svg, check=False)
+        self.assertEqual(sent.returncode, 4)
+        self.assertIn("does not know where", sent.stderr)
+
+    def test_the_coarse_score_weighs_what_is_asked(self):
+        for weight in (0, 0.25, 1):
+            answer = self.server.client_json(
+                "search-captions", "--image-id", "test-1", "--exact", "--top-k", "15", "--view",
+                "full", "--fusion-weight", str(weight))
+            self.assertEqual(answer["stats"]["recalled_count"], 15)
+            self.assertEqual(answer["stats"]["reranked_count"], 0 if weight == 1 else 15)
+            self.assertEqual(answer["stats"]["fusion_weight"], weight)
+            scores = [hit["score"] for hit in answer["hits"]]
+            self.assertEqual(scores, sorted(scores, reverse=True))
+            for hit in answer["hits"]:
+                details = hit["details"]
+                self.assertEqual("rerank_score" in details, weight != 1)
+                rerank = details.get("rerank_score", 0)
+                self.assertAlmostEqual(
+                    hit["score"], (1 - weight) * rerank + weight * details["coarse_score"],
+                    delta=1e-5)
+
+    def test_adaptive_depth_without_a_calibration_reranks_all(self):
+        plain = self.server.client_json("search-captions", "--image-id", "test-0")
+        adaptive = self.server.client_json("search-captions", "--image-id", "test-0",
+                                           "--adaptive-depth", "--view", "full")
+        self.assertEqual(adaptive["stats"]["reranked_count"], 15)
+        self.assertEqual([hit["id"] for hit in plain["hits"]],
+                         [hit["id"] for hit in adaptive["hits"]])
+
+    def test_audits_compare_served_answers_with_exact_ones(self):
+        server = Server(self.model, self.gallery, "--audit-rate", "1")
+        try:
+            server.client("search-captions", "--image-id", "test-0", "--rerank-depth", "15")
+            count = 'dime_recall_audit_ratio_count{k="10",method="SearchCaptions"} '
+            deadline = time.monotonic() + 60
+            text = ""
+            while count + "1\n" not in text:
+                self.assertLess(time.monotonic(), deadline, "no audit came")
+                with urllib.request.urlopen(server.metrics) as response:
+                    text = response.read().decode()
+            self.assertIn(count.replace("_count", "_sum") + "1\n", text)
+            self.assertIn('dime_recall_audit_top1_in_window_total{method="SearchCaptions"} 1\n',
+                          text)
+        finally:
+            self.assertEqual(server.stop(), 0)
+
     def test_info_and_metrics(self):
         info = self.server.client_json("info")
         self.assertEqual(int(info["gallery"]["image_count"]), 3)
         self.assertEqual(info["model"]["max_words"], 10)
+        self.assertEqual(info["model"]["default_score_mode"], "SCORE_MODE_ENSEMBLE")
+        self.assertEqual([weight["images"] for weight in info["model"]["fusion_weights"]],
+                         [0, 0, 0])
         with urllib.request.urlopen(self.server.metrics) as response:
             text = response.read().decode()
         self.assertRegex(text, r'dime_gallery_items\{modality="caption"\} 15')

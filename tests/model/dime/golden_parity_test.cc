@@ -281,6 +281,151 @@ TEST_P(DimeModelTest, WrongRequestsAreRefused) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST_P(DimeModelTest, AnExplanationIsOfTheScoreAndOfTheGoldenPaths) {
+  const int d = static_cast<int>(GetParam());
+  const auto bank = model_->pair_scorer().MakeBank(images_.view());
+  const torch::Tensor paths = ExpectedOfDirection("paths");
+  for (int64_t i = 0; i < images_.count; ++i) {
+    for (int64_t c = 0; c < captions_.count; ++c) {
+      const EncodedItemsView caption = captions_.view().Slice(c, 1);
+      const auto explanation = model_->pair_explainer().Explain(images_.view().Slice(i, 1), caption,
+                                                                ScoreMode::kEnsemble);
+      ASSERT_TRUE(explanation.ok()) << explanation.status();
+      const auto words = model_->pair_explainer().Words(dataset_->captions()[c]);
+      ASSERT_TRUE(words.ok()) << words.status();
+      EXPECT_EQ(explanation->num_words, static_cast<int>(words->size()));
+      EXPECT_EQ(explanation->num_words, captions_.lengths[c]);
+      EXPECT_EQ(words->front(), "[CLS]");
+      EXPECT_EQ(words->back(), "[SEP]");
+      EXPECT_EQ(explanation->num_regions, 7);
+
+      const std::vector<int64_t> rows = {i};
+      const ScoringRequest request{.query = caption, .bank = bank->get(), .rows = rows};
+      const auto scores = model_->pair_scorer().Score({&request, 1});
+      ASSERT_TRUE(scores.ok()) << scores.status();
+      const PairExplanation::Part& part = *explanation->directions[d];
+      EXPECT_NEAR(part.score, scores->front().scores[d][0], 1e-6);
+      ASSERT_EQ(part.paths.size(), static_cast<size_t>(kNumPathWeights));
+      for (int w = 0; w < kNumPathWeights; ++w) {
+        EXPECT_NEAR(part.paths[w], paths[i][c][w].item<float>(), kTolerance);
+      }
+      // The cell is the fourth: its shares stand at 3, 7, 11, 15 of a layer's 16, its gate last.
+      for (int layer = 0; layer < 2; ++layer) {
+        float sum = 0;
+        for (int path = 0; path < 4; ++path) sum += part.paths[16 * layer + 4 * path + 3];
+        EXPECT_FLOAT_EQ(part.layers[layer].weight, sum / 4);
+      }
+      EXPECT_EQ(part.layers[2].weight, part.paths[35]);
+    }
+  }
+}
+
+TEST_P(DimeModelTest, AttentionSharesOutEachPositionAmongTheOtherSide) {
+  const int d = static_cast<int>(GetParam());
+  for (int64_t c = 0; c < captions_.count; ++c) {
+    const auto explanation = model_->pair_explainer().Explain(
+        images_.view().Slice(1, 1), captions_.view().Slice(c, 1), ScoreMode::kEnsemble);
+    ASSERT_TRUE(explanation.ok()) << explanation.status();
+    for (const PairExplanation::Layer& layer : explanation->directions[d]->layers) {
+      const torch::Tensor attention = torch::tensor(layer.attention)
+                                          .view({explanation->num_words, explanation->num_regions});
+      // Were anything of the padding attended to, the valid words would not make up the whole.
+      const torch::Tensor sums = attention.sum(GetParam() == Direction::kI2t ? 0 : 1);
+      EXPECT_LT((sums - 1).abs().max().item<float>(), 1e-5);
+      EXPECT_GT(attention.min().item<float>(), 0);
+    }
+  }
+}
+
+// In layer 0 the cells' input is the bare local sequence, so the attention is a formula of what the
+// encoders gave: softmax of lambda times the clipped and normalised products.
+TEST_P(DimeModelTest, AttentionOfLayerZeroIsTheFormula) {
+  const int d = static_cast<int>(GetParam());
+  const int64_t e = images_.directions[d].embed_size;
+  const float lambda = model_->info().directions[d].lambda_softmax;
+  for (const int64_t c : {0, 7, 14}) {
+    const int64_t words = captions_.lengths[c];
+    const torch::Tensor word = torch::tensor(captions_.directions[d].local)
+                                   .view({captions_.count, captions_.positions, e})[c];
+    const torch::Tensor region =
+        torch::tensor(images_.directions[d].local).view({images_.count, 7, e})[2];
+    const bool i2t = GetParam() == Direction::kI2t;
+    const torch::Tensor local = i2t ? region : word;  // the padded words too
+    const torch::Tensor context = i2t ? word.narrow(0, 0, words) : region;
+    torch::Tensor raw = context.mm(local.t());  // (C, M)
+    raw = torch::where(raw > 0, raw, 0.1 * raw);
+    raw = raw / raw.square().sum(1, /*keepdim=*/true).sqrt();
+    const torch::Tensor exponential = (lambda * raw).exp();
+    const torch::Tensor share = exponential / exponential.sum(0, /*keepdim=*/true);  // (C, M)
+    const torch::Tensor expected = i2t ? share : share.t().narrow(0, 0, words);
+
+    const auto explanation = model_->pair_explainer().Explain(
+        images_.view().Slice(2, 1), captions_.view().Slice(c, 1), ScoreMode::kEnsemble);
+    ASSERT_TRUE(explanation.ok()) << explanation.status();
+    ExpectClose(torch::tensor(explanation->directions[d]->layers[0].attention).view({words, 7}),
+                expected);
+  }
+}
+
+// The later layers' inputs are mixtures within the network; there the modules' own attention, with
+// the inputs that they are given, must be what comes out.
+TEST_P(DimeModelTest, AttentionOfLaterLayersIsOfTheirInputs) {
+  const int d = static_cast<int>(GetParam());
+  const auto network = Load(std::string(kTiny) + "/model");
+  const EncodedSplit split = Encode(*network);
+  c10::InferenceMode inference;
+  InteractionImpl::Attention attention;
+  network->direction(GetParam())
+      .Score(split.regions.unsqueeze(1), split.image.unsqueeze(1), split.words.unsqueeze(0),
+             split.sentence.unsqueeze(0), split.word_mask.unsqueeze(0), &attention);
+  const auto explanation = model_->pair_explainer().Explain(
+      images_.view().Slice(0, 1), captions_.view().Slice(4, 1), ScoreMode::kEnsemble);
+  ASSERT_TRUE(explanation.ok()) << explanation.status();
+  const int64_t words = captions_.lengths[4];
+  for (int layer = 0; layer < kNumRoutingLayers; ++layer) {
+    torch::Tensor expected = attention[layer].expand({3, 15, -1, -1})[0][4];
+    if (GetParam() == Direction::kI2t) {
+      EXPECT_EQ(expected.narrow(1, words, captions_.positions - words).abs().sum().item<float>(), 0)
+          << "padded words";
+      expected = expected.t();
+    }
+    ExpectClose(
+        torch::tensor(explanation->directions[d]->layers[layer].attention).view({words, 7}),
+        expected.narrow(0, 0, words));
+  }
+  EXPECT_GT((attention[0].expand_as(attention[2]) - attention[2]).abs().max().item<float>(), 1e-3);
+}
+
+TEST_P(DimeModelTest, ExplanationsThatCannotBeAreRefused) {
+  const EncodedItemsView image = images_.view().Slice(0, 1), caption = captions_.view().Slice(0, 1);
+  const PairExplainer& explainer = model_->pair_explainer();
+  const auto refuses = [&](const EncodedItemsView& i, const EncodedItemsView& c) {
+    return explainer.Explain(i, c, ScoreMode::kEnsemble).status().code() ==
+           absl::StatusCode::kInvalidArgument;
+  };
+  EXPECT_TRUE(refuses(caption, image));
+  EXPECT_TRUE(refuses(images_.view(), caption));
+  EncodedItemsView narrow = caption;
+  narrow.directions[static_cast<int>(GetParam())].embed_size = 3;
+  EXPECT_TRUE(refuses(image, narrow));
+  const std::vector<int32_t> too_long = {11};
+  EncodedItemsView overlong = caption;
+  overlong.lengths = too_long;
+  EXPECT_TRUE(refuses(image, overlong));
+  EXPECT_EQ(explainer.Words("caf\xe9").status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+// One direction is explained alone, as by a model that has no other.
+TEST_P(DimeModelTest, AModeExplainsItsDirectionsAlone) {
+  const int d = static_cast<int>(GetParam());
+  const auto explanation = model_->pair_explainer().Explain(
+      images_.view().Slice(0, 1), captions_.view().Slice(0, 1),
+      GetParam() == Direction::kI2t ? ScoreMode::kI2t : ScoreMode::kT2i);
+  ASSERT_TRUE(explanation.ok()) << explanation.status();
+  EXPECT_TRUE(explanation->directions[d].has_value());
+  EXPECT_FALSE(explanation->directions[1 - d].has_value());
+}
+
 INSTANTIATE_TEST_SUITE_P(Directions, DimeModelTest, testing::ValuesIn(kDirections),
                          [](const auto& info) { return std::string(DirectionName(info.param)); });
 
