@@ -8,6 +8,7 @@
 #include "index/precomputed_dataset.h"
 #include "index/status_macros.h"
 #include "model/dime_model.h"
+#include "model/first_stage.h"
 #include "server/gallery_import.h"
 #include "server/program_error.h"
 
@@ -43,7 +44,10 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_option("--out", flags.out, "Gallery directory to make")->required();
   app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--index", flags.import.index.factory,
-                 "FAISS factory string of the coarse index, or auto")
+                 "Coarse index, by FAISS factory string: Flat (loses nothing), SQfp16, SQ8 (less "
+                 "memory), IVF1024,SQfp16 (1024 lists, of which a search probes some), HNSW32 "
+                 "(graph), ...; auto: Flat to 50,000 items, above that IVF with about 4 sqrt(items) "
+                 "lists. See benchmarks/README.md")
       ->capture_default_str();
   app.add_option("--batch", flags.import.batch, "Items encoded at once")
       ->check(CLI::Range(1, 65536))
@@ -59,6 +63,7 @@ absl::Status Build(const Flags& flags) {
   std::cerr << "loading model " << flags.model << " ..." << std::endl;
   ASSIGN_OR_RETURN(const std::unique_ptr<DimeModel> model,
                    DimeModel::Load(flags.model, {.device = flags.device}));
+  std::cerr << DescribeFirstStage(model->info()) << std::endl;
   const GalleryImporter importer(model->info(), &model->caption_encoder(), &model->image_encoder(),
                                  flags.import);
   RETURN_IF_ERROR(dataset != nullptr ? importer.ImportDataset(*dataset, flags.out)

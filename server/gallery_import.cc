@@ -45,7 +45,7 @@ absl::Status GalleryImporter::ImportDataset(const PrecomputedDataset& dataset,
     caption_bar.Advance(count);
   }
   caption_bar.Finish();
-  return FinishBuilder(*builder);
+  return FinishBuilder(*builder, dataset.num_images() + dataset.num_captions());
 }
 
 absl::Status GalleryImporter::ImportTsv(const std::string& tsv, const std::string& out) const {
@@ -69,7 +69,7 @@ absl::Status GalleryImporter::ImportTsv(const std::string& tsv, const std::strin
     bar.Advance(count);
   }
   bar.Finish();
-  return FinishBuilder(*builder);
+  return FinishBuilder(*builder, num_images);
 }
 
 absl::Status GalleryImporter::CheckSizes(absl::string_view what, int num_regions,
@@ -119,10 +119,9 @@ absl::Status GalleryImporter::AddImages(absl::Span<const ImageRecord> records,
   return builder.AddImages(records, encoded.view());
 }
 
-absl::Status GalleryImporter::FinishBuilder(GalleryBuilder& builder) const {
-  ProgressBar bar("building the coarse indexes", 1, options_.progress);
-  RETURN_IF_ERROR(builder.Finish());
-  bar.Advance();
+absl::Status GalleryImporter::FinishBuilder(GalleryBuilder& builder, int64_t num_items) const {
+  ProgressBar bar("building the coarse indexes", num_items, options_.progress);
+  RETURN_IF_ERROR(builder.Finish([&bar](int64_t indexed) { bar.Advance(indexed); }));
   bar.Finish();
   return absl::OkStatus();
 }

@@ -51,7 +51,7 @@ class GalleryImporter {
   // `features`: (records.size(), R, D).
   absl::Status AddImages(absl::Span<const ImageRecord> records, absl::Span<const float> features,
                          GalleryBuilder& builder) const;
-  absl::Status FinishBuilder(GalleryBuilder& builder) const;
+  absl::Status FinishBuilder(GalleryBuilder& builder, int64_t num_items) const;
 
   const ModelInfo model_;
   const CaptionEncoder* const caption_encoder_;

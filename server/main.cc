@@ -1,5 +1,4 @@
 // dime_server: serves a gallery by gRPC. See --help.
-#include <algorithm>
 #include <cstdlib>
 #include <iostream>
 #include <limits>
@@ -12,10 +11,14 @@
 #include "absl/strings/str_format.h"
 #include "google/protobuf/stubs/logging.h"
 #include "index/file_gallery.h"
+#include "index/search_settings.h"
 #include "index/status_macros.h"
 #include "model/dime_model.h"
+#include "model/first_stage.h"
+#include "model/rerank_gate.h"
 #include "server/pipeline/stopwatch.h"
 #include "server/program_error.h"
+#include "server/search_defaults.h"
 #include "server/server.h"
 #include "server/shutdown_signal.h"
 
@@ -33,7 +36,7 @@ struct Flags {
   std::string gallery;
   std::string device = "auto";
   double drain_seconds = 30;
-  int default_rerank_depth = 0;  // 0 = by device
+  SearchDefaults::Flags defaults;
   bool no_reflection = false;
   Server::Options server;
 };
@@ -61,11 +64,27 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-queue-pairs", server.max_queue_pairs,
                  "Pairs that may wait for the reranker")
       ->capture_default_str();
-  app.add_option("--default-rerank-depth", flags.default_rerank_depth,
-                 absl::StrCat("Candidates to rerank where a request does not say (default: ",
+  SearchDefaults::Flags& defaults = flags.defaults;
+  constexpr int kMostInt = std::numeric_limits<int>::max();
+  app.add_option("--default-rerank-depth", defaults.rerank_depth,
+                 absl::StrCat("Candidates to rerank where a request does not say (default: what "
+                              "dime_tune found for the gallery, else ",
                               kDefaultRerankDepthOnGpu, " on a GPU, ", kDefaultRerankDepthOnCpu,
                               " on a CPU)"))
-      ->check(CLI::Range(1, std::numeric_limits<int>::max()));
+      ->check(CLI::Range(1, kMostInt));
+  app.add_option("--default-caption-rerank-depth", defaults.caption_rerank_depth,
+                 "The same for searches of captions (default: as --default-rerank-depth if that is "
+                 "given)")
+      ->check(CLI::Range(1, kMostInt));
+  app.add_option("--default-search-effort", defaults.search_effort,
+                 "Effort of an approximate coarse index where a request does not say: nprobe of "
+                 "IVF, efSearch of HNSW, 0 = the index's own (default: what dime_tune found, else "
+                 "the index's own)")
+      ->check(CLI::Range(0, kMostInt));
+  app.add_option("--default-caption-search-effort", defaults.caption_search_effort,
+                 "The same for searches of captions (default: as --default-search-effort if that "
+                 "is given)")
+      ->check(CLI::Range(0, kMostInt));
   app.add_option("--max-rerank-depth", limits.max_rerank_depth, "Most candidates to rerank")
       ->capture_default_str();
   app.add_option("--max-top-k", limits.max_top_k, "Most hits to return")->capture_default_str();
@@ -73,6 +92,17 @@ void DefineFlags(CLI::App& app, Flags& flags) {
                  "Most items that an exact search may score")
       ->capture_default_str();
   app.add_option("--max-request-bytes", limits.max_request_bytes, "Largest request message")
+      ->capture_default_str();
+  app.add_option("--audit-rate", server.audit.rate,
+                 "Share of the answered searches that are run once more exactly, at the lowest "
+                 "priority and while no call is under way, to measure how much of the exact answer "
+                 "was served (metrics dime_recall_audit_*): 0 = off, 0.01 = each hundredth")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  app.add_option("--audit-max-items", server.audit.max_items,
+                 "Most items that one such audit scores; a larger gallery is audited against its "
+                 "best by exact coarse scores")
+      ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   app.add_option("--drain-seconds", flags.drain_seconds,
                  "How long calls under way may take after SIGTERM or SIGINT")
@@ -88,6 +118,10 @@ absl::Status Serve(Flags flags) {
   ASSIGN_OR_RETURN(std::unique_ptr<DimeModel> model,
                    DimeModel::Load(flags.model, {.device = flags.device}));
   const std::string device = model->info().device;
+  std::cerr << DescribeFirstStage(model->info()) << std::endl;
+  for (const std::string& warning : RerankWarnings(model->info())) {
+    std::cerr << kProgram << ": " << warning << std::endl;
+  }
 
   std::cerr << "opening gallery " << flags.gallery << " ..." << std::endl;
   ASSIGN_OR_RETURN(
@@ -96,12 +130,14 @@ absl::Status Serve(Flags flags) {
 
   flags.server.version = DIME_VERSION;
   flags.server.reflection = !flags.no_reflection;
-  SearchLimits& limits = flags.server.limits;
-  limits.default_rerank_depth =
-      flags.default_rerank_depth > 0
-          ? flags.default_rerank_depth
-          : std::min(limits.max_rerank_depth,
-                     device == "cpu" ? kDefaultRerankDepthOnCpu : kDefaultRerankDepthOnGpu);
+  const SearchDefaults defaults = SearchDefaults::Choose(
+      flags.server.limits, flags.defaults, SearchSettings::Load(flags.gallery), gallery->info(),
+      model->info(), device == "cpu" ? kDefaultRerankDepthOnCpu : kDefaultRerankDepthOnGpu);
+  for (const std::string& warning : defaults.warnings) {
+    std::cerr << "warning: " << warning << std::endl;
+  }
+  std::cerr << "search defaults: " << defaults.description << std::endl;
+  flags.server.limits = defaults.limits;
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
                    Server::Create(flags.server, std::move(model), std::move(gallery)));
   std::cerr << "warming up ..." << std::endl;

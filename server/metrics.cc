@@ -1,5 +1,9 @@
 #include "server/metrics.h"
 
+#include <algorithm>
+#include <cstdlib>
+
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "server/process_metrics.h"
 
@@ -29,6 +33,31 @@ const Buckets& RequestsBuckets() {
   return buckets;
 }
 
+// Places among the candidates, from 1.
+const Buckets& RankBuckets() {
+  static const auto& buckets =
+      *new Buckets{1, 2, 3, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000};
+  return buckets;
+}
+
+const Buckets& DisplacementBuckets() {
+  static const auto& buckets = *new Buckets{0, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000};
+  return buckets;
+}
+
+const Buckets& RatioBuckets() {
+  static const auto& buckets =
+      *new Buckets{0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1};
+  return buckets;
+}
+
+// An audit waits while there are live searches.
+const Buckets& LagBuckets() {
+  static const auto& buckets =
+      *new Buckets{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800};
+  return buckets;
+}
+
 // Every code that the service answers with (see error_details.h).
 constexpr absl::StatusCode kCodes[] = {
     absl::StatusCode::kOk,
@@ -46,6 +75,11 @@ std::string MethodLabel(int method) {
   return std::string(RpcMethodName(static_cast<RpcMethod>(method)));
 }
 
+// The method that finds items of this kind.
+constexpr RpcMethod MethodFor(Modality target) {
+  return target == Modality::kImage ? RpcMethod::kSearchImages : RpcMethod::kSearchCaptions;
+}
+
 void Observe(prometheus::Histogram& histogram, absl::Duration duration) {
   histogram.Observe(absl::ToDoubleSeconds(duration));
 }
@@ -58,15 +92,20 @@ absl::string_view RpcMethodName(RpcMethod method) {
       return "SearchImages";
     case RpcMethod::kSearchCaptions:
       return "SearchCaptions";
+    case RpcMethod::kExplainPair:
+      return "ExplainPair";
     case RpcMethod::kGetInfo:
       return "GetInfo";
   }
   return "";
 }
 
-Metrics::Metrics(absl::string_view server_version, const ModelInfo& model, const Gallery& gallery) {
+Metrics::Metrics(absl::string_view server_version, const ModelInfo& model, const Gallery& gallery)
+    : gallery_sizes_{gallery.size(Modality::kImage), gallery.size(Modality::kCaption)} {
   AddRequestSeries();
   AddSearchSeries();
+  AddRankingSeries();
+  AddAuditSeries();
   AddBatchSeries();
   AddInfoSeries(server_version, model, gallery);
 }
@@ -112,6 +151,12 @@ void Metrics::AddSearchSeries() {
                          .Name("dime_coarse_candidates")
                          .Help("Candidates that recall gave to reranking, per search.")
                          .Register(registry_);
+  auto& depth_saved = BuildHistogram()
+                          .Name("dime_adaptive_depth_saved_ratio")
+                          .Help(
+                              "Share of the candidates that adaptive depth left unscored, per "
+                              "search that asked for it of a calibrated model.")
+                          .Register(registry_);
   for (int m = 0; m < kNumSearchMethods; ++m) {
     const auto stage = [&stages, m](const char* name) {
       return &stages.Add({{"method", MethodLabel(m)}, {"stage", name}}, SecondsBuckets());
@@ -121,7 +166,8 @@ void Metrics::AddSearchSeries() {
                   .recall = stage("recall"),
                   .rerank = stage("rerank"),
                   .select = stage("select"),
-                  .candidates = &candidates.Add({{"method", MethodLabel(m)}}, PairsBuckets())};
+                  .candidates = &candidates.Add({{"method", MethodLabel(m)}}, PairsBuckets()),
+                  .depth_saved = &depth_saved.Add({{"method", MethodLabel(m)}}, RatioBuckets())};
   }
   auto& pairs = BuildCounter()
                     .Name("dime_rerank_pairs_total")
@@ -130,6 +176,69 @@ void Metrics::AddSearchSeries() {
   for (Direction direction : kDirections) {
     rerank_pairs_[static_cast<int>(direction)] =
         &pairs.Add({{"direction", std::string(DirectionName(direction))}});
+  }
+}
+
+void Metrics::AddRankingSeries() {
+  auto& top1_changed = BuildCounter()
+                           .Name("dime_rerank_top1_changed_total")
+                           .Help("Two-stage searches whose first hit is not the coarse order's.")
+                           .Register(registry_);
+  auto& displacement = BuildHistogram()
+                           .Name("dime_rank_displacement")
+                           .Help("Mean distance of a search's hits from their coarse ranks.")
+                           .Register(registry_);
+  auto& deepest_rank = BuildHistogram()
+                           .Name("dime_deepest_promoted_rank")
+                           .Help("Largest coarse rank among the hits of a search.")
+                           .Register(registry_);
+  auto& deepest_ratio = BuildHistogram()
+                            .Name("dime_deepest_promoted_rank_ratio")
+                            .Help(
+                                "The same as a share of the rerank depth; near 1, hits lie behind "
+                                "it too. Searches that rerank the whole gallery do not count.")
+                            .Register(registry_);
+  for (int m = 0; m < kNumSearchMethods; ++m) {
+    const prometheus::Labels labels = {{"method", MethodLabel(m)}};
+    gains_[m] = {.top1_changed = &top1_changed.Add(labels),
+                 .displacement = &displacement.Add(labels, DisplacementBuckets()),
+                 .deepest_rank = &deepest_rank.Add(labels, RankBuckets()),
+                 .deepest_ratio = &deepest_ratio.Add(labels, RatioBuckets())};
+  }
+}
+
+void Metrics::AddAuditSeries() {
+  auto& ratios = BuildHistogram()
+                     .Name("dime_recall_audit_ratio")
+                     .Help("Share of the exact top k that a sampled live search had served.")
+                     .Register(registry_);
+  auto& in_window = BuildCounter()
+                        .Name("dime_recall_audit_top1_in_window_total")
+                        .Help("Audits whose exact first hit was among the reranked candidates.")
+                        .Register(registry_);
+  auto& samples = BuildCounter()
+                      .Name("dime_recall_audit_samples_total")
+                      .Help("Live searches that were answered again exactly.")
+                      .Register(registry_);
+  auto& dropped = BuildCounter()
+                      .Name("dime_recall_audit_dropped_total")
+                      .Help("Sampled live searches that were not audited, by reason.")
+                      .Register(registry_);
+  auto& lag = BuildHistogram()
+                  .Name("dime_recall_audit_lag_seconds")
+                  .Help("From a sampled search's answer to the end of its audit.")
+                  .Register(registry_);
+  for (int m = 0; m < kNumSearchMethods; ++m) {
+    const std::string method = MethodLabel(m);
+    for (size_t a = 0; a < kAuditedTopK.size(); ++a) {
+      audits_[m].ratios[a] =
+          &ratios.Add({{"method", method}, {"k", absl::StrCat(kAuditedTopK[a])}}, RatioBuckets());
+    }
+    audits_[m].top1_in_window = &in_window.Add({{"method", method}});
+    audits_[m].samples = &samples.Add({{"method", method}});
+    audits_[m].dropped_full = &dropped.Add({{"method", method}, {"reason", "queue_full"}});
+    audits_[m].dropped_failed = &dropped.Add({{"method", method}, {"reason", "failed"}});
+    audits_[m].lag = &lag.Add({{"method", method}}, LagBuckets());
   }
 }
 
@@ -214,12 +323,52 @@ void Metrics::SearchAnswered(RpcMethod method, const SearchResult& result,
   Observe(*stages.recall, result.timings.recall);
   Observe(*stages.rerank, result.timings.rerank);
   Observe(*stages.select, result.timings.select);
-  stages.candidates->Observe(static_cast<double>(result.reranked_count));
+  stages.candidates->Observe(static_cast<double>(result.recalled_count));
+  if (options.score_bound.has_value() && result.reranked_count > 0) {
+    stages.depth_saved->Observe(1 - static_cast<double>(result.reranked_count) /
+                                        static_cast<double>(result.recalled_count));
+  }
+  if (!options.exact && result.reranked_count > 0) CountRerankGain(method, result);
   for (Direction direction : kDirections) {
     if (!Uses(options.mode, direction)) continue;
     rerank_pairs_[static_cast<int>(direction)]->Increment(
         static_cast<double>(result.reranked_count));
   }
+}
+
+void Metrics::CountRerankGain(RpcMethod method, const SearchResult& result) {
+  if (result.hits.empty()) return;
+  const RerankGain& gain = gains_[static_cast<int>(method)];
+  if (result.hits[0].coarse_rank != 1) gain.top1_changed->Increment();
+  double displacement = 0;
+  int deepest = 0;
+  for (size_t place = 0; place < result.hits.size(); ++place) {
+    const int coarse_rank = result.hits[place].coarse_rank;
+    displacement += std::abs(coarse_rank - static_cast<int>(place) - 1);
+    deepest = std::max(deepest, coarse_rank);
+  }
+  gain.displacement->Observe(displacement / static_cast<double>(result.hits.size()));
+  gain.deepest_rank->Observe(deepest);
+  if (result.recalled_count < gallery_sizes_[static_cast<int>(result.target)]) {
+    gain.deepest_ratio->Observe(static_cast<double>(deepest) /
+                                static_cast<double>(result.recalled_count));
+  }
+}
+
+void Metrics::SearchAudited(const RecallAudit& audit) {
+  const Audits& audits = audits_[static_cast<int>(MethodFor(audit.target))];
+  for (size_t a = 0; a < kAuditedTopK.size(); ++a) {
+    if (audit.ratios[a].has_value()) audits.ratios[a]->Observe(*audit.ratios[a]);
+  }
+  if (audit.top1_in_window) audits.top1_in_window->Increment();
+  audits.samples->Increment();
+  Observe(*audits.lag, audit.lag);
+}
+
+void Metrics::AuditDropped(Modality target, RecallAuditor::Drop reason) {
+  const Audits& audits = audits_[static_cast<int>(MethodFor(target))];
+  (reason == RecallAuditor::Drop::kQueueFull ? audits.dropped_full : audits.dropped_failed)
+      ->Increment();
 }
 
 void Metrics::BatchLaunched(const BatchingScorer::BatchStats& stats) {

@@ -20,12 +20,13 @@
 #include "prometheus/histogram.h"
 #include "prometheus/registry.h"
 #include "server/pipeline/search_types.h"
+#include "server/recall_auditor.h"
 
 namespace dime {
 
 // The service's methods, as metrics label them.
-enum class RpcMethod { kSearchImages, kSearchCaptions, kGetInfo };
-inline constexpr int kNumRpcMethods = 3;
+enum class RpcMethod { kSearchImages, kSearchCaptions, kExplainPair, kGetInfo };
+inline constexpr int kNumRpcMethods = 4;
 absl::string_view RpcMethodName(RpcMethod method);  // "SearchImages", ...
 
 // What the server measures of itself, as Prometheus collects it. Every series that can ever appear
@@ -53,6 +54,9 @@ class Metrics : public prometheus::Collectable {
   void SearchAnswered(RpcMethod method, const SearchResult& result, const SearchOptions& options,
                       absl::Duration queue_time);
   void BatchLaunched(const BatchingScorer::BatchStats& stats);
+  // Of RecallAuditor: an audit that was finished, and a sample that was not audited.
+  void SearchAudited(const RecallAudit& audit);
+  void AuditDropped(Modality target, RecallAuditor::Drop reason);
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -66,7 +70,18 @@ class Metrics : public prometheus::Collectable {
   // Of one search method.
   struct Stages {
     prometheus::Histogram *queue, *encode, *recall, *rerank, *select;
-    prometheus::Histogram* candidates;
+    prometheus::Histogram *candidates, *depth_saved;
+  };
+  // Of one search method: what reranking changes in the coarse order.
+  struct RerankGain {
+    prometheus::Counter* top1_changed;
+    prometheus::Histogram *displacement, *deepest_rank, *deepest_ratio;
+  };
+  // Of one search method.
+  struct Audits {
+    std::array<prometheus::Histogram*, kAuditedTopK.size()> ratios;  // by kAuditedTopK
+    prometheus::Counter *top1_in_window, *samples, *dropped_full, *dropped_failed;
+    prometheus::Histogram* lag;
   };
   // What was asked of the queue but not got.
   struct Rejections {
@@ -75,16 +90,23 @@ class Metrics : public prometheus::Collectable {
 
   void AddRequestSeries();
   void AddSearchSeries();
+  void AddRankingSeries();
+  void AddAuditSeries();
   void AddBatchSeries();
   void AddInfoSeries(absl::string_view server_version, const ModelInfo& model,
                      const Gallery& gallery);
 
+  void CountRerankGain(RpcMethod method, const SearchResult& result);
+
   prometheus::Registry registry_;
+  const std::array<int64_t, 2> gallery_sizes_;  // by Modality
   std::function<QueueState()> queue_state_;
   // All of these live in registry_.
   std::array<std::map<absl::StatusCode, Outcome>, kNumRpcMethods> outcomes_;  // by RpcMethod
   std::array<prometheus::Gauge*, kNumRpcMethods> inflight_{};                 // by RpcMethod
   std::array<Stages, kNumSearchMethods> stages_{};                            // by RpcMethod
+  std::array<RerankGain, kNumSearchMethods> gains_{};                         // by RpcMethod
+  std::array<Audits, kNumSearchMethods> audits_{};                            // by RpcMethod
   std::array<prometheus::Counter*, kNumDirections> rerank_pairs_{};           // by Direction
   Rejections rejections_{};
   prometheus::Gauge* queue_requests_ = nullptr;

@@ -17,6 +17,7 @@ enum class ProgramExit : int {
   kUnavailable = 5,         // an address cannot be listened on
   kFailedPrecondition = 8,  // model, gallery or device do not fit together
   kAlreadyExists = 9,       // the output is there already
+  kTargetNotMet = 10,       // dime_tune: no setting meets the target
 };
 
 ProgramExit ProgramExitFor(absl::StatusCode code);

@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "index/status_macros.h"
 #include "index/text_lines.h"
 #include "server/error_details.h"
+#include "server/pipeline/wave_planner.h"
 #include "utf8proc.h"
 
 namespace dime {
@@ -100,6 +102,30 @@ void CheckFeatures(const v1::RegionFeatures& features, const ModelInfo& model,
   }
 }
 
+// The image of a request, which gives features or an id; an id is for FindImage(), once the rest of
+// the request is known to be right.
+template <typename Request>
+void ConvertImage(const Request& request, const ModelInfo& model, Query& image,
+                  Violations& violations) {
+  if (request.has_features()) {
+    CheckFeatures(request.features(), model, violations);
+    image = RegionFeaturesQuery{
+        .num_regions = request.features().num_regions(),
+        .values = {request.features().values().begin(), request.features().values().end()}};
+  } else if (request.image_id().empty()) {
+    violations.push_back({"image_id", v1::ERROR_REASON_IMAGE_MISSING,
+                          request.has_image_id()
+                              ? "must be the id of an image of the gallery, got an empty string"
+                              : "image_id or features must be set, got neither"});
+  }
+}
+
+absl::StatusOr<Query> FindImage(const std::string& id, const Gallery& gallery) {
+  const absl::StatusOr<int64_t> row = gallery.FindRow(Modality::kImage, id);
+  if (!row.ok()) return ItemNotFoundError(Modality::kImage, id);
+  return GalleryImageQuery{.row = *row};
+}
+
 // How the model's directions are called in messages.
 std::string ModesOf(const ModelInfo& model) {
   if (model.Serves(ScoreMode::kEnsemble)) {
@@ -108,7 +134,9 @@ std::string ModesOf(const ModelInfo& model) {
   return model.Has(Direction::kI2t) ? "SCORE_MODE_I2T" : "SCORE_MODE_T2I";
 }
 
-ScoreMode ConvertMode(v1::ScoreMode given, const ModelInfo& model, Violations& violations) {
+// `field`: where the request has it.
+ScoreMode ConvertMode(absl::string_view field, v1::ScoreMode given, const ModelInfo& model,
+                      Violations& violations) {
   ScoreMode mode = model.DefaultMode();
   switch (given) {
     case v1::SCORE_MODE_UNSPECIFIED:
@@ -123,17 +151,38 @@ ScoreMode ConvertMode(v1::ScoreMode given, const ModelInfo& model, Violations& v
       mode = ScoreMode::kEnsemble;
       break;
     default:
-      violations.push_back({"options.score_mode", v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
+      violations.push_back({std::string(field), v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
                             absl::StrCat("must be ", ModesOf(model), ", got ", given)});
       return mode;
   }
   if (!model.Serves(mode)) {
     violations.push_back(
-        {"options.score_mode", v1::ERROR_REASON_SCORE_MODE_UNAVAILABLE,
+        {std::string(field), v1::ERROR_REASON_SCORE_MODE_UNAVAILABLE,
          absl::StrCat("must be ", ModesOf(model), " with this model, which lacks a direction; got ",
                       v1::ScoreMode_Name(given))});
   }
   return mode;
+}
+
+// The share of the coarse score, and by what reranking may stop early. The mode must be converted.
+void ConvertRanking(const v1::SearchOptions& given, Modality target, const ModelInfo& model,
+                    SearchOptions& options, Violations& violations) {
+  options.fusion_weight = model.ranking.FusionWeight(target, options.mode);
+  if (given.has_fusion_weight()) {
+    // The comparison is false for what is no number.
+    if (given.fusion_weight() >= 0 && given.fusion_weight() <= 1) {
+      options.fusion_weight = given.fusion_weight();
+    } else {
+      violations.push_back({"options.fusion_weight", v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
+                            absl::StrCat("must be 0 to 1, got ", given.fusion_weight())});
+    }
+  }
+  if (!given.adaptive_depth()) return;
+  if (given.exact()) {
+    violations.push_back({"options.adaptive_depth", v1::ERROR_REASON_FIELDS_CONFLICT,
+                          "must not be set together with options.exact, which reranks everything"});
+  }
+  options.score_bound = BoundAt(model.ranking.of(target, options.mode), options.fusion_weight);
 }
 
 // The part that both searches share; `target` is what they search.
@@ -145,7 +194,7 @@ void ConvertOptions(const v1::SearchOptions& given, Modality target, const Searc
   CheckRange("options.top_k", options.top_k, 1, limits.max_top_k, violations);
 
   options.exact = given.exact();
-  options.rerank_depth = std::max(options.top_k, limits.default_rerank_depth);
+  options.rerank_depth = std::max(options.top_k, limits.DefaultRerankDepth(target));
   if (given.has_rerank_depth()) {
     options.rerank_depth = given.rerank_depth();
     if (given.exact()) {
@@ -167,7 +216,8 @@ void ConvertOptions(const v1::SearchOptions& given, Modality target, const Searc
          absl::StrCat("is allowed while the gallery holds at most ", limits.max_exact_items, " ",
                       ModalityName(target), "s; it holds ", size)});
   }
-  options.mode = ConvertMode(given.score_mode(), model, violations);
+  options.mode = ConvertMode("options.score_mode", given.score_mode(), model, violations);
+  ConvertRanking(given, target, model, options, violations);
 
   if (!v1::ResultView_IsValid(given.view())) {
     violations.push_back({"options.view", v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
@@ -178,6 +228,7 @@ void ConvertOptions(const v1::SearchOptions& given, Modality target, const Searc
   options.want_paths = given.view() == v1::RESULT_VIEW_EXPLAIN;
   request.want_details = options.want_paths || given.view() == v1::RESULT_VIEW_FULL;
 
+  options.search_effort = limits.DefaultSearchEffort(target);
   if (given.has_search_effort()) {
     options.search_effort = given.search_effort();
     CheckRange("options.search_effort", options.search_effort, 1, limits.max_search_effort,
@@ -206,17 +257,7 @@ absl::StatusOr<SearchRequest> RequestConverter::Convert(
     const v1::SearchCaptionsRequest& request) const {
   Violations violations;
   SearchRequest converted;
-  if (request.has_features()) {
-    CheckFeatures(request.features(), model_, violations);
-    converted.query = RegionFeaturesQuery{
-        .num_regions = request.features().num_regions(),
-        .values = {request.features().values().begin(), request.features().values().end()}};
-  } else if (request.image_id().empty()) {
-    violations.push_back({"image_id", v1::ERROR_REASON_IMAGE_MISSING,
-                          request.has_image_id()
-                              ? "must be the id of an image of the gallery, got an empty string"
-                              : "image_id or features must be set, got neither"});
-  }
+  ConvertImage(request, model_, converted.query, violations);
   ConvertOptions(request.options(), Modality::kCaption, limits_, model_, *gallery_, converted,
                  violations);
   if (!violations.empty()) return InvalidRequestError(violations);
@@ -224,11 +265,44 @@ absl::StatusOr<SearchRequest> RequestConverter::Convert(
     return GalleryEmptyError(gallery_->info().name, Modality::kCaption);
   }
   if (request.has_image_id()) {
-    const absl::StatusOr<int64_t> row = gallery_->FindRow(Modality::kImage, request.image_id());
-    if (!row.ok()) return ItemNotFoundError(Modality::kImage, request.image_id());
-    converted.query = GalleryImageQuery{.row = *row};
+    ASSIGN_OR_RETURN(converted.query, FindImage(request.image_id(), *gallery_));
   }
   return converted;
+}
+
+absl::StatusOr<ExplainRequest> RequestConverter::Convert(
+    const v1::ExplainPairRequest& request) const {
+  Violations violations;
+  ExplainRequest converted;
+  if (request.has_text()) {
+    CheckText(request.text(), limits_.max_text_characters, violations);
+    converted.pair.caption = TextQuery{request.text()};
+  } else if (request.caption_id().empty()) {
+    violations.push_back({request.has_caption_id() ? "caption_id" : "text",
+                          v1::ERROR_REASON_CAPTION_MISSING,
+                          request.has_caption_id()
+                              ? "must be the id of a caption of the gallery, got an empty string"
+                              : "text or caption_id must be set, got neither"});
+  }
+  ConvertImage(request, model_, converted.pair.image, violations);
+  converted.mode = ConvertMode("score_mode", request.score_mode(), model_, violations);
+  if (!violations.empty()) return InvalidRequestError(violations);
+  if (request.has_caption_id()) {
+    const absl::StatusOr<int64_t> row = gallery_->FindRow(Modality::kCaption, request.caption_id());
+    if (!row.ok()) return ItemNotFoundError(Modality::kCaption, request.caption_id());
+    converted.pair.caption = GalleryCaptionQuery{.row = *row};
+  }
+  if (request.has_image_id()) {
+    ASSIGN_OR_RETURN(converted.pair.image, FindImage(request.image_id(), *gallery_));
+  }
+  return converted;
+}
+
+absl::Status BlameQuery(const absl::Status& status, const PairQuery& pair) {
+  if (std::holds_alternative<RegionFeaturesQuery>(pair.image)) {
+    return BlameQuery(status, pair.image);
+  }
+  return BlameQuery(status, Query(TextQuery()));
 }
 
 absl::Status BlameQuery(const absl::Status& status, const Query& query) {

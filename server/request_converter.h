@@ -6,6 +6,7 @@
 #include "dime/v1/retrieval.pb.h"
 #include "index/gallery.h"
 #include "model/model_info.h"
+#include "server/pipeline/explain_pipeline.h"
 #include "server/pipeline/search_types.h"
 #include "server/search_limits.h"
 
@@ -16,6 +17,12 @@ struct SearchRequest {
   Query query;
   SearchOptions options;
   bool want_details = false;  // views FULL and EXPLAIN
+};
+
+// The same of an ExplainPairRequest.
+struct ExplainRequest {
+  PairQuery pair;
+  ScoreMode mode = ScoreMode::kEnsemble;
 };
 
 // The door: turns messages of the API into native types, once, and checks everything about them, so
@@ -30,6 +37,7 @@ class RequestConverter {
   // INVALID_ARGUMENT, NOT_FOUND or FAILED_PRECONDITION, with the details of error_details.h.
   absl::StatusOr<SearchRequest> Convert(const v1::SearchImagesRequest& request) const;
   absl::StatusOr<SearchRequest> Convert(const v1::SearchCaptionsRequest& request) const;
+  absl::StatusOr<ExplainRequest> Convert(const v1::ExplainPairRequest& request) const;
 
  private:
   const SearchLimits limits_;
@@ -40,6 +48,8 @@ class RequestConverter {
 // What to tell the caller if the search itself finds the query at fault (INVALID_ARGUMENT of
 // SearchPipeline): the same status, blaming the query's field. Other statuses pass unchanged.
 absl::Status BlameQuery(const absl::Status& status, const Query& query);
+// The same of ExplainPipeline: features where there are any, for the text was checked at the door.
+absl::Status BlameQuery(const absl::Status& status, const PairQuery& pair);
 
 }  // namespace dime
 

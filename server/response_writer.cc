@@ -17,6 +17,18 @@ v1::ScoreMode ToProto(Direction direction) {
   return direction == Direction::kI2t ? v1::SCORE_MODE_I2T : v1::SCORE_MODE_T2I;
 }
 
+v1::ScoreMode ToProto(ScoreMode mode) {
+  switch (mode) {
+    case ScoreMode::kI2t:
+      return v1::SCORE_MODE_I2T;
+    case ScoreMode::kT2i:
+      return v1::SCORE_MODE_T2I;
+    case ScoreMode::kEnsemble:
+      return v1::SCORE_MODE_ENSEMBLE;
+  }
+  return v1::SCORE_MODE_UNSPECIFIED;
+}
+
 v1::Cell CellAt(int index) { return static_cast<v1::Cell>(v1::CELL_RIC + index); }
 
 // `weights`: (36), see kNumPathWeights.
@@ -47,6 +59,7 @@ v1::ScoreDetails WriteDetails(const Hit& hit) {
   if (const auto& score = hit.direction_scores[static_cast<int>(Direction::kT2i)]) {
     details.set_t2i_score(*score);
   }
+  if (hit.rerank_score.has_value()) details.set_rerank_score(*hit.rerank_score);
   for (Direction direction : kDirections) {
     const std::vector<float>& paths = hit.paths[static_cast<int>(direction)];
     if (!paths.empty()) *details.add_routings() = WriteRouting(direction, paths);
@@ -57,6 +70,8 @@ v1::ScoreDetails WriteDetails(const Hit& hit) {
 v1::SearchStats WriteStats(const SearchResult& result, const CallTimings& timings) {
   v1::SearchStats stats;
   stats.set_reranked_count(static_cast<int32_t>(result.reranked_count));
+  stats.set_recalled_count(static_cast<int32_t>(result.recalled_count));
+  stats.set_fusion_weight(result.fusion_weight);
   stats.set_text_truncated(result.text_truncated);
   *stats.mutable_total_time() = ToProto(timings.total);
   *stats.mutable_queue_time() = ToProto(timings.queue);
@@ -86,6 +101,15 @@ v1::ModelInfo WriteModel(const ModelInfo& model) {
     added.set_raw_feature_norm(info.raw_feature_norm);
     added.set_lambda_softmax(info.lambda_softmax);
   }
+  proto.set_coarse_heads(model.coarse_heads);
+  for (ScoreMode mode : kScoreModes) {
+    if (!model.Serves(mode)) continue;
+    v1::FusionWeight& added = *proto.add_fusion_weights();
+    added.set_score_mode(ToProto(mode));
+    added.set_images(model.ranking.FusionWeight(Modality::kImage, mode));
+    added.set_captions(model.ranking.FusionWeight(Modality::kCaption, mode));
+  }
+  proto.set_default_score_mode(ToProto(model.DefaultMode()));
   return proto;
 }
 
@@ -141,6 +165,51 @@ v1::SearchCaptionsResponse ResponseWriter::WriteCaptions(const SearchResult& res
   return response;
 }
 
+v1::ExplainPairResponse ResponseWriter::WriteExplanation(const PairQuery& query,
+                                                         const ExplainedPair& pair) const {
+  v1::ExplainPairResponse response;
+  response.mutable_words()->Add(pair.words.begin(), pair.words.end());
+  response.set_num_regions(pair.explanation.num_regions);
+  response.set_text_truncated(pair.text_truncated);
+  response.set_coarse_score(pair.coarse_score);
+  if (const auto* stored = std::get_if<GalleryImageQuery>(&query.image)) {
+    const ImageRecord& record = gallery_->image(stored->row);
+    response.set_image_uri(record.uri);
+    response.set_image_width(record.width);
+    response.set_image_height(record.height);
+    for (size_t b = 0; b + 4 <= record.boxes.size(); b += 4) {
+      v1::Box& box = *response.add_boxes();
+      box.set_left(record.boxes[b]);
+      box.set_top(record.boxes[b + 1]);
+      box.set_right(record.boxes[b + 2]);
+      box.set_bottom(record.boxes[b + 3]);
+    }
+  }
+  float sum = 0;
+  for (Direction direction : kDirections) {
+    const auto& part = pair.explanation.directions[static_cast<int>(direction)];
+    if (!part.has_value()) continue;
+    sum += part->score;
+    v1::DirectionExplanation& added = *response.add_directions();
+    added.set_direction(ToProto(direction));
+    added.set_score(part->score);
+    *added.mutable_routing() = WriteRouting(direction, part->paths);
+    for (int layer = 0; layer < kNumRoutingLayers; ++layer) {
+      const PairExplanation::Layer& from = part->layers[layer];
+      v1::CellAttention& cell = *added.add_cells();
+      cell.set_layer(layer);
+      cell.set_cell(v1::CELL_CMRC);
+      cell.set_weight(from.weight);
+      cell.mutable_attention()->Add(from.attention.begin(), from.attention.end());
+    }
+  }
+  if (response.directions_size() > 0) {
+    response.set_rerank_score(sum / static_cast<float>(response.directions_size()));
+  }
+  response.set_model_fingerprint(model_.fingerprint);
+  return response;
+}
+
 v1::GetInfoResponse ResponseWriter::WriteInfo(absl::string_view server_version,
                                               absl::Time start_time,
                                               const SearchLimits& limits) const {
@@ -153,11 +222,14 @@ v1::GetInfoResponse ResponseWriter::WriteInfo(absl::string_view server_version,
   v1::Limits& proto = *response.mutable_limits();
   proto.set_max_top_k(limits.max_top_k);
   proto.set_max_rerank_depth(limits.max_rerank_depth);
-  proto.set_default_rerank_depth(limits.default_rerank_depth);
+  proto.set_default_rerank_depth(limits.DefaultRerankDepth(Modality::kImage));
   proto.set_max_exact_items(limits.max_exact_items);
   proto.set_max_text_characters(limits.max_text_characters);
   proto.set_max_search_effort(limits.max_search_effort);
   proto.set_max_request_bytes(limits.max_request_bytes);
+  proto.set_default_search_effort(limits.DefaultSearchEffort(Modality::kImage));
+  proto.set_default_caption_rerank_depth(limits.DefaultRerankDepth(Modality::kCaption));
+  proto.set_default_caption_search_effort(limits.DefaultSearchEffort(Modality::kCaption));
   *response.mutable_model() = WriteModel(model_);
   *response.mutable_gallery() = WriteGallery(*gallery_);
   return response;

@@ -6,6 +6,7 @@
 #include "dime/v1/retrieval.pb.h"
 #include "index/gallery.h"
 #include "model/model_info.h"
+#include "server/pipeline/explain_pipeline.h"
 #include "server/pipeline/search_types.h"
 #include "server/search_limits.h"
 
@@ -29,6 +30,8 @@ class ResponseWriter {
                                        bool want_details) const;
   v1::SearchCaptionsResponse WriteCaptions(const SearchResult& result, const CallTimings& timings,
                                            bool want_details) const;
+  v1::ExplainPairResponse WriteExplanation(const PairQuery& query,
+                                           const ExplainedPair& pair) const;
   v1::GetInfoResponse WriteInfo(absl::string_view server_version, absl::Time start_time,
                                 const SearchLimits& limits) const;
 

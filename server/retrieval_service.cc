@@ -1,6 +1,7 @@
 #include "server/retrieval_service.h"
 
 #include <atomic>
+#include <functional>
 #include <string>
 #include <utility>
 
@@ -45,6 +46,7 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
         response_(*response),
         context_(DeadlineOf(*context)) {
     metrics().RequestStarted(method_);
+    if (auditor() != nullptr) auditor()->CallStarted();
     std::lock_guard<std::mutex> lock(service_.mutex_);
     ++service_.calls_;
     refused_ = service_.draining_;
@@ -52,12 +54,16 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
 
   // Schedules a search. May end the call at once.
   void StartSearch(absl::StatusOr<SearchRequest> request) {
-    if (refused_) return End(absl::UnavailableError("the server is shutting down"));
-    if (!request.ok()) return End(request.status());
+    if (!Admit(request.status())) return;
     request_ = *std::move(request);
-    if (!service_.parts_.workers->TrySubmit([this] { Search(); })) {
-      End(absl::ResourceExhaustedError("the server's queue of searches is full"));
-    }
+    Schedule([this] { Search(); });
+  }
+
+  // Schedules an explanation. May end the call at once.
+  void StartExplanation(absl::StatusOr<ExplainRequest> request) {
+    if (!Admit(request.status())) return;
+    explain_request_ = *std::move(request);
+    Schedule([this] { Explain(); });
   }
 
   void AnswerInfo(const absl::StatusOr<v1::GetInfoRequest>& request) {
@@ -84,18 +90,46 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
 
  private:
   Metrics& metrics() { return *service_.parts_.metrics; }
+  RecallAuditor* auditor() { return service_.parts_.auditor; }
+
+  // Ends the call, and is false, if the server is closing or the request is wrong.
+  bool Admit(const absl::Status& request) {
+    if (!refused_ && request.ok()) return true;
+    End(refused_ ? absl::UnavailableError("the server is shutting down") : request);
+    return false;
+  }
+
+  void Schedule(std::function<void()> work) {
+    if (!service_.parts_.workers->TrySubmit(std::move(work))) {
+      End(absl::ResourceExhaustedError("the server's queue of searches is full"));
+    }
+  }
+
+  // A call that was cancelled because its deadline came is told so.
+  absl::Status Told(const absl::Status& status) const {
+    return absl::IsCancelled(status) && at_deadline_
+               ? absl::DeadlineExceededError("the call's deadline has passed")
+               : status;
+  }
 
   // On a worker.
   void Search() {
     const absl::Duration queue_time = stopwatch_.Elapsed();
     absl::StatusOr<SearchResult> result =
         service_.parts_.pipeline->Run(request_.query, request_.options, context_);
-    if (absl::IsCancelled(result.status()) && at_deadline_) {
-      return End(absl::DeadlineExceededError("the call's deadline has passed"));
-    }
-    if (!result.ok()) return End(BlameQuery(result.status(), request_.query));
+    if (!result.ok()) return End(BlameQuery(Told(result.status()), request_.query));
     metrics().SearchAnswered(method_, *result, request_.options, queue_time);
+    if (auditor() != nullptr) auditor()->Offer(request_.query, request_.options, *result);
     End(Write(*result, {.queue = queue_time, .total = stopwatch_.Elapsed()}));
+  }
+
+  // On a worker.
+  void Explain() {
+    const PairQuery& query = explain_request_.pair;
+    const absl::StatusOr<ExplainedPair> pair =
+        service_.parts_.explainer->Run(query, explain_request_.mode, context_);
+    if (!pair.ok()) return End(BlameQuery(Told(pair.status()), query));
+    End(Serialize(service_.parts_.writer->WriteExplanation(query, *pair), response_));
   }
 
   absl::Status Write(const SearchResult& result, const CallTimings& timings) {
@@ -117,6 +151,7 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
     }
     metrics().RequestFinished(method_, static_cast<absl::StatusCode>(answer.error_code()),
                               stopwatch_.Elapsed());
+    if (auditor() != nullptr) auditor()->CallEnded();
     Finish(answer);
   }
 
@@ -128,7 +163,8 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
   std::atomic<bool> at_deadline_{false};  // it was cancelled because its deadline came
   const Stopwatch stopwatch_;
   bool refused_ = false;
-  SearchRequest request_;
+  SearchRequest request_;           // of a search
+  ExplainRequest explain_request_;  // of an explanation
 };
 
 RetrievalService::RetrievalService(const Parts& parts, v1::GetInfoResponse info,
@@ -150,6 +186,15 @@ grpc::ServerUnaryReactor* RetrievalService::SearchCaptions(grpc::CallbackServerC
   auto* call = new Call(this, RpcMethod::kSearchCaptions, context, response);
   const auto parsed = ParseRequest<v1::SearchCaptionsRequest>(*request, max_request_bytes());
   call->StartSearch(parsed.ok() ? parts_.converter->Convert(*parsed) : parsed.status());
+  return call;
+}
+
+grpc::ServerUnaryReactor* RetrievalService::ExplainPair(grpc::CallbackServerContext* context,
+                                                        const grpc::ByteBuffer* request,
+                                                        grpc::ByteBuffer* response) {
+  auto* call = new Call(this, RpcMethod::kExplainPair, context, response);
+  const auto parsed = ParseRequest<v1::ExplainPairRequest>(*request, max_request_bytes());
+  call->StartExplanation(parsed.ok() ? parts_.converter->Convert(*parsed) : parsed.status());
   return call;
 }
 

@@ -11,7 +11,9 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/metrics.h"
+#include "server/pipeline/explain_pipeline.h"
 #include "server/pipeline/search_pipeline.h"
+#include "server/recall_auditor.h"
 #include "server/request_converter.h"
 #include "server/response_writer.h"
 #include "server/worker_pool.h"
@@ -19,22 +21,27 @@
 namespace dime {
 
 // dime.v1.RetrievalService over gRPC's callback API. A reaction parses, checks and schedules; the
-// search runs on a worker, which finishes the call. A full queue is told at once with the time
-// after which to try again (RetryInfo, and the trailer grpc-retry-pushback-ms that gRPC's own
-// retries obey). A call that was cancelled or whose deadline has passed stops at the next stage.
+// search, or the explanation, runs on a worker, which finishes the call. A full queue is told at
+// once with the time after which to try again (RetryInfo, and the trailer grpc-retry-pushback-ms
+// that gRPC's own retries obey). A call that was cancelled or whose deadline has passed stops at the
+// next stage.
 // Requests come as bytes: see request_parser.h.
 // Thread-safe. Its parts must outlive it, and it every call.
 class RetrievalService final
     : public v1::RetrievalService::WithRawCallbackMethod_SearchImages<
           v1::RetrievalService::WithRawCallbackMethod_SearchCaptions<
-              v1::RetrievalService::WithRawCallbackMethod_GetInfo<v1::RetrievalService::Service>>> {
+              v1::RetrievalService::WithRawCallbackMethod_ExplainPair<
+                  v1::RetrievalService::WithRawCallbackMethod_GetInfo<
+                      v1::RetrievalService::Service>>>> {
  public:
   struct Parts {
     const RequestConverter* converter;
     const SearchPipeline* pipeline;
+    const ExplainPipeline* explainer;
     const ResponseWriter* writer;
     WorkerPool* workers;
     Metrics* metrics;
+    RecallAuditor* auditor = nullptr;  // null: nothing is audited
   };
   struct Options {
     absl::Duration retry_delay = absl::Milliseconds(250);  // told with RESOURCE_EXHAUSTED etc.
@@ -49,6 +56,9 @@ class RetrievalService final
   grpc::ServerUnaryReactor* SearchCaptions(grpc::CallbackServerContext* context,
                                            const grpc::ByteBuffer* request,
                                            grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ExplainPair(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
   grpc::ServerUnaryReactor* GetInfo(grpc::CallbackServerContext* context,
                                     const grpc::ByteBuffer* request,
                                     grpc::ByteBuffer* response) override;

@@ -3,17 +3,32 @@
 
 #include <cstdint>
 
+#include "index/features.h"
+
 namespace dime {
 
 // What the server accepts; published by GetInfo. See Limits in retrieval.proto.
 struct SearchLimits {
   int max_top_k = 1000;
   int max_rerank_depth = 2000;     // at least max_top_k
-  int default_rerank_depth = 100;  // at most max_rerank_depth
+  int default_rerank_depth = 100;  // of SearchImages; at most max_rerank_depth
+  int default_caption_rerank_depth = 0;   // of SearchCaptions; 0: as SearchImages
+  int default_search_effort = 0;          // of SearchImages; 0: the index's own
+  int default_caption_search_effort = 0;  // of SearchCaptions; 0: the index's own
   int64_t max_exact_items = 50000;
   int max_text_characters = 4096;  // Unicode code points
   int max_search_effort = 4096;
   int64_t max_request_bytes = 16 << 20;
+
+  // Where a request for items of `target` does not say.
+  int DefaultRerankDepth(Modality target) const {
+    return target == Modality::kCaption && default_caption_rerank_depth > 0
+               ? default_caption_rerank_depth
+               : default_rerank_depth;
+  }
+  int DefaultSearchEffort(Modality target) const {
+    return target == Modality::kImage ? default_search_effort : default_caption_search_effort;
+  }
 };
 
 // top_k where a request gives none.

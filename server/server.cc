@@ -43,7 +43,19 @@ absl::Status CheckOptions(const Server::Options& options) {
   RETURN_IF_ERROR(CheckAtLeast("max_queue_pairs", options.max_queue_pairs, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_top_k", limits.max_top_k, 1));
   RETURN_IF_ERROR(CheckAtLeast("default_rerank_depth", limits.default_rerank_depth, 1));
+  RETURN_IF_ERROR(
+      CheckAtLeast("default_caption_rerank_depth", limits.default_caption_rerank_depth, 0));
+  for (Modality target : {Modality::kImage, Modality::kCaption}) {
+    RETURN_IF_ERROR(CheckAtLeast("default search effort", limits.DefaultSearchEffort(target), 0));
+  }
   RETURN_IF_ERROR(CheckAtLeast("max_exact_items", limits.max_exact_items, 0));
+  if (!(options.audit.rate >= 0 && options.audit.rate <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("audit rate must be 0 to 1, got ", options.audit.rate));
+  }
+  RETURN_IF_ERROR(CheckAtLeast("audit_max_items", options.audit.max_items, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_queued audits", options.audit.max_queued, 1));
+  RETURN_IF_ERROR(CheckAtLeast("wave_pairs of audits", options.audit.wave_pairs, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_text_characters", limits.max_text_characters, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_search_effort", limits.max_search_effort, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_request_bytes", limits.max_request_bytes, 1024));
@@ -52,10 +64,12 @@ absl::Status CheckOptions(const Server::Options& options) {
         absl::StrCat("max_request_bytes must be below 2 GiB, got ", limits.max_request_bytes));
   }
   if (limits.max_rerank_depth < limits.max_top_k ||
-      limits.max_rerank_depth < limits.default_rerank_depth) {
+      limits.max_rerank_depth < limits.default_rerank_depth ||
+      limits.max_rerank_depth < limits.default_caption_rerank_depth) {
     return absl::InvalidArgumentError(absl::StrCat(
         "max_rerank_depth (", limits.max_rerank_depth, ") must be at least max_top_k (",
-        limits.max_top_k, ") and default_rerank_depth (", limits.default_rerank_depth, ")"));
+        limits.max_top_k, ") and the default depths (", limits.DefaultRerankDepth(Modality::kImage),
+        " for images, ", limits.DefaultRerankDepth(Modality::kCaption), " for captions)"));
   }
   return absl::OkStatus();
 }
@@ -84,6 +98,8 @@ Server::Server(const Options& options, std::unique_ptr<const DimeModel> model,
                                              if (warm_) metrics_->BatchLaunched(stats);
                                            }}),
       pipeline_(gallery_.get(), &model_->caption_encoder(), &model_->image_encoder(), &scorer_),
+      explainer_(&gallery_->gallery(), &model_->caption_encoder(), &model_->image_encoder(),
+                 &model_->pair_explainer()),
       converter_(options_.limits, model_->info(), &gallery_->gallery()),
       writer_(model_->info(), &gallery_->gallery()),
       workers_(options_.workers) {
@@ -107,14 +123,10 @@ absl::Status Server::Start() {
 
 absl::Status Server::WarmUp() {
   // The first runs of a size are slow (kernels are chosen, memory is allocated), and the second may
-  // still be; sizes are those of ordinary requests.
+  // still be; sizes are those of ordinary requests. The rerank score alone counts, so that pairs
+  // are scored whatever the model's fusion weight.
   constexpr int kRuns = 3;
   const CallContext context;
-  const SearchOptions options = {
-      .top_k = 1,
-      .rerank_depth = options_.limits.default_rerank_depth,
-      .mode = model_->info().DefaultMode(),
-  };
   std::vector<Query> queries;
   if (gallery().size(Modality::kImage) > 0) queries.push_back(TextQuery{"warming up"});
   if (gallery().size(Modality::kCaption) > 0) {
@@ -124,6 +136,12 @@ absl::Status Server::WarmUp() {
         .values = std::vector<float>(size_t{1} * model.num_regions * model.feature_dim, 0.5f)});
   }
   for (const Query& query : queries) {
+    const SearchOptions options = {
+        .top_k = 1,
+        .rerank_depth = options_.limits.DefaultRerankDepth(TargetOf(query)),
+        .mode = model_->info().DefaultMode(),
+        .search_effort = options_.limits.DefaultSearchEffort(TargetOf(query)),
+    };
     for (int run = 0; run < kRuns; ++run) {
       RETURN_IF_ERROR(pipeline_.Run(query, options, context).status());
     }
@@ -132,12 +150,27 @@ absl::Status Server::WarmUp() {
 }
 
 absl::Status Server::Listen() {
+  if (options_.audit.rate > 0) {
+    RecallAuditor::Options audit = options_.audit;
+    audit.on_audit = [this](const RecallAudit& found) { metrics_->SearchAudited(found); };
+    audit.on_drop = [this](Modality target, RecallAuditor::Drop reason) {
+      metrics_->AuditDropped(target, reason);
+    };
+    auditor_ = std::make_unique<RecallAuditor>(
+        RecallAuditor::Parts{.gallery = gallery_.get(),
+                             .caption_encoder = &model_->caption_encoder(),
+                             .image_encoder = &model_->image_encoder(),
+                             .scorer = &model_->pair_scorer()},
+        std::move(audit));
+  }
   service_ = std::make_unique<RetrievalService>(
       RetrievalService::Parts{.converter = &converter_,
                               .pipeline = &pipeline_,
+                              .explainer = &explainer_,
                               .writer = &writer_,
                               .workers = &workers_,
-                              .metrics = metrics_.get()},
+                              .metrics = metrics_.get(),
+                              .auditor = auditor_.get()},
       writer_.WriteInfo(options_.version, absl::Now(), options_.limits), options_.service);
 
   grpc::EnableDefaultHealthCheckService(true);
@@ -172,6 +205,7 @@ void Server::Shutdown(absl::Duration drain) {
   const absl::Time deadline = absl::Now() + drain;
   server_->GetHealthCheckService()->SetServingStatus(false);
   service_->StartDraining();
+  if (auditor_ != nullptr) auditor_->Stop();
   const bool drained = service_->AwaitCalls(deadline);
   server_->Shutdown(absl::ToChronoTime(drained ? absl::Now() + kGrace : absl::Now()));
   service_->AwaitCalls(absl::InfiniteFuture());

@@ -14,8 +14,10 @@
 #include "model/dime_model.h"
 #include "server/metrics.h"
 #include "server/metrics_exposer.h"
+#include "server/pipeline/explain_pipeline.h"
 #include "server/pipeline/loaded_gallery.h"
 #include "server/pipeline/search_pipeline.h"
+#include "server/recall_auditor.h"
 #include "server/request_converter.h"
 #include "server/response_writer.h"
 #include "server/retrieval_service.h"
@@ -41,6 +43,7 @@ class Server {
     int64_t max_queue_pairs = 65536;
     bool reflection = true;
     RetrievalService::Options service;
+    RecallAuditor::Options audit;  // no audits with a rate of 0; its callbacks are the server's own
   };
 
   // INVALID_ARGUMENT, naming the option, for options that make no sense together;
@@ -82,8 +85,10 @@ class Server {
   std::atomic<bool> warm_{false};  // launches are counted from then on
   BatchingScorer scorer_;
   const SearchPipeline pipeline_;
+  const ExplainPipeline explainer_;
   const RequestConverter converter_;
   const ResponseWriter writer_;
+  std::unique_ptr<RecallAuditor> auditor_;  // null if nothing is audited
   std::unique_ptr<RetrievalService> service_;
   WorkerPool workers_;
   std::unique_ptr<MetricsExposer> metrics_exposer_;

@@ -5,6 +5,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "index/status_macros.h"
+#include "model/query_scores.h"
+#include "server/pipeline/wave_planner.h"
 
 namespace dime {
 namespace {
@@ -16,17 +19,25 @@ bool IsExpected(absl::StatusCode code) {
 }
 
 // A score that is no number has no place in an order, so the whole answer is refused.
-absl::Status CheckFinite(const RerankedCandidates& reranked, Modality target) {
+absl::Status CheckFinite(const PairScores& scores, absl::Span<const Candidate> candidates,
+                         Modality target) {
   for (Direction direction : kDirections) {
-    const std::vector<float>& scores = reranked.scores.scores[static_cast<int>(direction)];
-    for (size_t k = 0; k < scores.size(); ++k) {
-      if (std::isfinite(scores[k])) continue;
+    const std::vector<float>& of_direction = scores.scores[static_cast<int>(direction)];
+    for (size_t k = 0; k < of_direction.size(); ++k) {
+      if (std::isfinite(of_direction[k])) continue;
       return absl::InternalError(absl::StrCat(
           "the ", DirectionName(direction), " score of the query and the ", ModalityName(target),
-          " in row ", reranked.candidates[k].row, " is ", scores[k]));
+          " in row ", candidates[k].row, " is ", of_direction[k]));
     }
   }
   return absl::OkStatus();
+}
+
+void Append(const PairScores& wave, PairScores& scores) {
+  for (int d = 0; d < kNumDirections; ++d) {
+    scores.scores[d].insert(scores.scores[d].end(), wave.scores[d].begin(), wave.scores[d].end());
+    scores.paths[d].insert(scores.paths[d].end(), wave.paths[d].begin(), wave.paths[d].end());
+  }
 }
 
 }  // namespace
@@ -36,8 +47,35 @@ absl::StatusOr<RerankedCandidates> RerankStage::Run(const EncodedQuery& query,
                                                     const SearchOptions& options,
                                                     const CallContext& context) const {
   RerankedCandidates reranked;
-  if (candidates.empty()) return reranked;
+  if (options.fusion_weight >= 1) {
+    for (const Candidate& candidate : candidates) reranked.final_scores.push_back(candidate.score);
+    reranked.candidates = std::move(candidates);
+    return reranked;
+  }
+  const absl::Span<const Candidate> all = candidates;
+  const WavePlanner planner(all, options.top_k, options.score_bound);
+  while (const int64_t size = planner.NextWave(reranked.final_scores)) {
+    RETURN_IF_ERROR(context.Check());
+    const absl::Span<const Candidate> wave = all.subspan(reranked.final_scores.size(), size);
+    ASSIGN_OR_RETURN(PairScores scores, Score(query, wave, options, context));
+    const std::vector<float> rerank_scores = scores.Combined();
+    for (int64_t k = 0; k < size; ++k) {
+      reranked.final_scores.push_back(
+          FusedScore(rerank_scores[k], wave[k].score, options.fusion_weight));
+    }
+    reranked.rerank_scores.insert(reranked.rerank_scores.end(), rerank_scores.begin(),
+                                  rerank_scores.end());
+    Append(scores, reranked.scores);
+  }
+  candidates.resize(reranked.final_scores.size());
+  reranked.candidates = std::move(candidates);
+  return reranked;
+}
 
+absl::StatusOr<PairScores> RerankStage::Score(const EncodedQuery& query,
+                                              absl::Span<const Candidate> candidates,
+                                              const SearchOptions& options,
+                                              const CallContext& context) const {
   std::vector<int64_t> rows;
   rows.reserve(candidates.size());
   for (const Candidate& candidate : candidates) rows.push_back(candidate.row);
@@ -51,11 +89,8 @@ absl::StatusOr<RerankedCandidates> RerankStage::Run(const EncodedQuery& query,
     if (IsExpected(scores.status().code())) return scores.status();
     return absl::InternalError(absl::StrCat("reranking failed: ", scores.status().message()));
   }
-  reranked.candidates = std::move(candidates);
-  reranked.scores = *std::move(scores);
-  if (absl::Status finite = CheckFinite(reranked, query.target()); !finite.ok()) return finite;
-  reranked.combined = reranked.scores.Combined();
-  return reranked;
+  RETURN_IF_ERROR(CheckFinite(*scores, candidates, query.target()));
+  return scores;
 }
 
 }  // namespace dime

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "model/batching_scorer.h"
 #include "model/call_context.h"
 #include "server/pipeline/loaded_gallery.h"
@@ -12,13 +13,17 @@
 namespace dime {
 
 // The third stage of a search: DIME scores every (query, candidate) pair, in launches shared with
-// concurrent searches. The candidates keep their order.
+// concurrent searches, and the final score is weighed out of the rerank and the coarse score. With
+// a bound on final scores the pairs go in waves, and those that cannot reach the top_k are left out
+// (see WavePlanner). Where the coarse score alone counts, nothing is scored. The candidates keep
+// their order.
 // Immutable, hence thread-safe. Gallery and scorer must outlive it.
 class RerankStage {
  public:
   RerankStage(const LoadedGallery* gallery, BatchingScorer* scorer)
       : gallery_(gallery), scorer_(scorer) {}
 
+  // Those of the candidates that have a final score: a first part of them, in their order.
   // RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED as BatchingScorer gives them;
   // INTERNAL for anything else that fails, and for scores that are no numbers.
   absl::StatusOr<RerankedCandidates> Run(const EncodedQuery& query,
@@ -27,6 +32,11 @@ class RerankStage {
                                          const CallContext& context) const;
 
  private:
+  // Scores of `candidates`, one wave.
+  absl::StatusOr<PairScores> Score(const EncodedQuery& query,
+                                   absl::Span<const Candidate> candidates,
+                                   const SearchOptions& options, const CallContext& context) const;
+
   const LoadedGallery* const gallery_;
   BatchingScorer* const scorer_;
 };

@@ -8,7 +8,7 @@
 namespace dime {
 absl::StatusOr<SearchResult> SearchPipeline::Run(const Query& query, const SearchOptions& options,
                                                  const CallContext& context) const {
-  SearchResult result{.target = TargetOf(query)};
+  SearchResult result{.target = TargetOf(query), .fusion_weight = options.fusion_weight};
   Stopwatch stopwatch;
 
   RETURN_IF_ERROR(context.Check());
@@ -18,13 +18,16 @@ absl::StatusOr<SearchResult> SearchPipeline::Run(const Query& query, const Searc
 
   RETURN_IF_ERROR(context.Check());
   ASSIGN_OR_RETURN(std::vector<Candidate> candidates, recall_.Run(encoded, options));
-  result.reranked_count = static_cast<int64_t>(candidates.size());
+  result.recalled_count = static_cast<int64_t>(candidates.size());
   result.timings.recall = stopwatch.Lap();
 
   RETURN_IF_ERROR(context.Check());
   ASSIGN_OR_RETURN(const RerankedCandidates reranked,
                    rerank_.Run(encoded, std::move(candidates), options, context));
-  result.timings.rerank = stopwatch.Lap();
+  result.reranked_count = static_cast<int64_t>(reranked.rerank_scores.size());
+  // Without reranking the lap is the coarse scores' way through the stage.
+  const absl::Duration rerank_time = stopwatch.Lap();
+  if (result.reranked_count > 0) result.timings.rerank = rerank_time;
 
   RETURN_IF_ERROR(context.Check());
   result.hits = select_.Run(reranked, options);

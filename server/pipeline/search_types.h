@@ -13,6 +13,7 @@
 #include "index/coarse_index.h"
 #include "index/features.h"
 #include "model/pair_scorer.h"
+#include "model/ranking_settings.h"
 
 namespace dime {
 
@@ -42,6 +43,10 @@ inline Modality TargetOf(const Query& query) {
   return std::holds_alternative<TextQuery>(query) ? Modality::kImage : Modality::kCaption;
 }
 
+// What adaptive depth goes by: the final score of an item is at most slope x its coarse score +
+// intercept.
+using ScoreBound = RankingSettings::Entry::Bound;
+
 struct SearchOptions {
   int top_k = 10;          // hits to return, at least 1
   int rerank_depth = 100;  // candidates to rerank, at least top_k; unused with `exact`
@@ -49,6 +54,10 @@ struct SearchOptions {
   ScoreMode mode = ScoreMode::kEnsemble;
   bool want_paths = false;  // path weights of each hit
   int search_effort = 0;    // of the coarse index; 0 = its own default
+  // Share of the coarse score in the final one, 0 to 1; with 1 nothing is reranked.
+  float fusion_weight = 0;
+  // Adaptive depth: rerank in waves, and stop by this bound (see WavePlanner). Absent: rerank all.
+  std::optional<ScoreBound> score_bound;
 };
 
 // A query in the form that recall and reranking take: fresh from an encoder, or an item of the
@@ -71,17 +80,20 @@ class EncodedQuery {
   bool text_truncated_ = false;
 };
 
-// Candidates with their rerank scores; all arrays run in the candidates' order.
+// Candidates with their scores; all arrays run in the candidates' order.
 struct RerankedCandidates {
   std::vector<Candidate> candidates;  // (K), by coarse score
+  // Of the candidates that were reranked: all K, or none where the coarse score alone counts.
   PairScores scores;
-  std::vector<float> combined;  // (K), by which hits are ordered
+  std::vector<float> rerank_scores;  // the one direction's, or the mean of both
+  std::vector<float> final_scores;   // (K), by which hits are ordered
 };
 
 // An item found, and how it came by its place.
 struct Hit {
-  int64_t row = 0;  // within the gallery's items of the kind searched
-  float score = 0;  // rerank score
+  int64_t row = 0;                    // within the gallery's items of the kind searched
+  float score = 0;                    // final score
+  std::optional<float> rerank_score;  // absent if nothing was reranked
   float coarse_score = 0;
   int coarse_rank = 0;  // from 1, among the candidates
   std::array<std::optional<float>, kNumDirections> direction_scores;  // those that the mode uses
@@ -100,7 +112,9 @@ struct StageTimings {
 struct SearchResult {
   Modality target = Modality::kImage;
   std::vector<Hit> hits;  // best first
-  int64_t reranked_count = 0;
+  int64_t recalled_count = 0;
+  int64_t reranked_count = 0;  // fewer if adaptive depth stopped early, none if fusion_weight is 1
+  float fusion_weight = 0;
   bool text_truncated = false;
   StageTimings timings;
 };

@@ -8,9 +8,10 @@ namespace {
 
 Hit MakeHit(const RerankedCandidates& reranked, int place) {
   Hit hit{.row = reranked.candidates[place].row,
-          .score = reranked.combined[place],
+          .score = reranked.final_scores[place],
           .coarse_score = reranked.candidates[place].score,
           .coarse_rank = place + 1};
+  if (!reranked.rerank_scores.empty()) hit.rerank_score = reranked.rerank_scores[place];
   for (int d = 0; d < kNumDirections; ++d) {
     if (!reranked.scores.scores[d].empty()) {
       hit.direction_scores[d] = reranked.scores.scores[d][place];
@@ -32,8 +33,8 @@ std::vector<Hit> SelectStage::Run(const RerankedCandidates& reranked,
   std::iota(places.begin(), places.end(), 0);
   const auto top = places.begin() + std::min<int64_t>(options.top_k, places.size());
   std::partial_sort(places.begin(), top, places.end(), [&reranked](int a, int b) {
-    const float score_a = reranked.combined[a];
-    const float score_b = reranked.combined[b];
+    const float score_a = reranked.final_scores[a];
+    const float score_b = reranked.final_scores[b];
     return score_a != score_b ? score_a > score_b : a < b;
   });
 

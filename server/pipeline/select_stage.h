@@ -7,7 +7,7 @@
 
 namespace dime {
 
-// The last stage of a search: the `top_k` candidates with the highest rerank scores, best first,
+// The last stage of a search: the `top_k` candidates with the highest final scores, best first,
 // ties by coarse rank (hence, where coarse scores are equal too, by row). Stateless.
 class SelectStage {
  public:

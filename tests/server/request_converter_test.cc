@@ -30,8 +30,9 @@ constexpr SearchLimits kLimits = {.max_top_k = 50,
 class RequestConverterTest : public ::testing::Test {
  protected:
   template <typename Request>
-  absl::StatusOr<SearchRequest> Convert(const Request& request) const {
-    return RequestConverter(kLimits, model_.info(), &gallery_).Convert(request);
+  absl::StatusOr<SearchRequest> Convert(const Request& request,
+                                        const SearchLimits& limits = kLimits) const {
+    return RequestConverter(limits, model_.info(), &gallery_).Convert(request);
   }
 
   // Expects one violation, of this field and reason, whose description has these words.
@@ -271,6 +272,153 @@ TEST_F(RequestConverterTest, BlamesTheQuerysField) {
               ElementsAre("features.values"));
   EXPECT_THAT(details(BlameQuery(fault, TextQuery())).Fields(), ElementsAre("text"));
   EXPECT_EQ(BlameQuery(absl::InternalError("x"), TextQuery()), absl::InternalError("x"));
+}
+
+TEST_F(RequestConverterTest, TheCoarseScoresShareIsTheModelsUnlessGiven) {
+  model_.mutable_info().ranking.of(Modality::kImage,
+                                   ScoreMode::kEnsemble) = {.fusion_weight = 0.25f};
+  model_.mutable_info().ranking.of(Modality::kCaption, ScoreMode::kI2t) = {.fusion_weight = 0.5f};
+  v1::SearchImagesRequest text = Text("red star");
+  v1::SearchCaptionsRequest features = Features();
+  EXPECT_EQ(Convert(text)->options.fusion_weight, 0.25f);
+  EXPECT_EQ(Convert(features)->options.fusion_weight, 0);  // of the ensemble: not tuned
+  features.mutable_options()->set_score_mode(v1::SCORE_MODE_I2T);
+  EXPECT_EQ(Convert(features)->options.fusion_weight, 0.5f);
+  for (float given : {0.0f, 0.75f, 1.0f}) {
+    text.mutable_options()->set_fusion_weight(given);
+    EXPECT_EQ(Convert(text)->options.fusion_weight, given);
+  }
+  for (float wrong : {-0.01f, 1.01f, std::nanf(""), std::numeric_limits<float>::infinity()}) {
+    text.mutable_options()->set_fusion_weight(wrong);
+    ExpectViolation(text, "options.fusion_weight", "VALUE_OUT_OF_RANGE", "must be 0 to 1, got ");
+  }
+}
+
+TEST_F(RequestConverterTest, AdaptiveDepthGoesByTheModelsBound) {
+  v1::SearchImagesRequest request = Text("red star");
+  request.mutable_options()->set_adaptive_depth(true);
+  EXPECT_FALSE(Convert(request)->options.score_bound.has_value());  // none was calibrated
+
+  model_.mutable_info().ranking.of(Modality::kImage, ScoreMode::kEnsemble) = {
+      .fusion_weight = 0.5f, .bound = ScoreBound{.slope = 0.75f, .intercept = 0.125f}};
+  const std::optional<ScoreBound> bound = Convert(request)->options.score_bound;
+  ASSERT_TRUE(bound.has_value());
+  EXPECT_EQ(bound->slope, 0.75f);
+  EXPECT_EQ(bound->intercept, 0.125f);
+  // Another weight has another bound; see BoundAt().
+  request.mutable_options()->set_fusion_weight(0);
+  EXPECT_EQ(Convert(request)->options.score_bound->intercept, 0.25f);
+  request.mutable_options()->clear_adaptive_depth();
+  EXPECT_FALSE(Convert(request)->options.score_bound.has_value());
+}
+
+TEST_F(RequestConverterTest, AdaptiveDepthContradictsExactSearch) {
+  v1::SearchImagesRequest request = Text("red star");
+  request.mutable_options()->set_exact(true);
+  request.mutable_options()->set_fusion_weight(0.5f);  // which is allowed
+  EXPECT_TRUE(Convert(request).ok());
+  request.mutable_options()->set_adaptive_depth(true);
+  ExpectViolation(request, "options.adaptive_depth", "FIELDS_CONFLICT", "options.exact");
+}
+
+TEST_F(RequestConverterTest, EachSearchHasDefaultsOfItsOwn) {
+  SearchLimits limits = kLimits;
+  limits.default_caption_rerank_depth = 70;
+  limits.default_search_effort = 4;
+  limits.default_caption_search_effort = 9;
+  v1::SearchImagesRequest text = Text("red star");
+  v1::SearchCaptionsRequest features = Features();
+  EXPECT_EQ(Convert(text, limits)->options.rerank_depth, 30);
+  EXPECT_EQ(Convert(text, limits)->options.search_effort, 4);
+  EXPECT_EQ(Convert(features, limits)->options.rerank_depth, 70);
+  EXPECT_EQ(Convert(features, limits)->options.search_effort, 9);
+  EXPECT_EQ(Convert(features)->options.rerank_depth, 30);  // one for both
+  // What a request says goes first, and no depth is below top_k.
+  features.mutable_options()->set_search_effort(2);
+  features.mutable_options()->set_rerank_depth(60);
+  EXPECT_EQ(Convert(features, limits)->options.rerank_depth, 60);
+  EXPECT_EQ(Convert(features, limits)->options.search_effort, 2);
+  text.mutable_options()->set_top_k(45);
+  EXPECT_EQ(Convert(text, limits)->options.rerank_depth, 45);
+}
+
+v1::ExplainPairRequest Pair(const std::string& text, const std::string& image_id) {
+  v1::ExplainPairRequest request;
+  request.set_text(text);
+  request.set_image_id(image_id);
+  return request;
+}
+
+TEST_F(RequestConverterTest, APairIsOfTextsIdsAndFeatures) {
+  const RequestConverter converter(kLimits, model_.info(), &gallery_);
+  const auto by_text = converter.Convert(Pair("red star", "image-3"));
+  ASSERT_TRUE(by_text.ok()) << by_text.status();
+  EXPECT_EQ(std::get<TextQuery>(by_text->pair.caption).text, "red star");
+  EXPECT_EQ(std::get<GalleryImageQuery>(by_text->pair.image).row, 3);
+  EXPECT_EQ(by_text->mode, ScoreMode::kEnsemble);
+
+  v1::ExplainPairRequest request;
+  request.set_caption_id("caption-7");
+  *request.mutable_features() = Features().features();
+  request.set_score_mode(v1::SCORE_MODE_T2I);
+  const auto by_id = converter.Convert(request);
+  ASSERT_TRUE(by_id.ok()) << by_id.status();
+  EXPECT_EQ(std::get<GalleryCaptionQuery>(by_id->pair.caption).row, 7);
+  EXPECT_THAT(std::get<RegionFeaturesQuery>(by_id->pair.image).values,
+              ElementsAreArray(FakeRegionFeatures(3)));
+  EXPECT_EQ(by_id->mode, ScoreMode::kT2i);
+}
+
+TEST_F(RequestConverterTest, APairsFaultsAreNamedTogether) {
+  const RequestConverter converter(kLimits, model_.info(), &gallery_);
+  const auto details = [&converter](const v1::ExplainPairRequest& request) {
+    return ParseErrorDetails(ToGrpcStatus(converter.Convert(request).status(), absl::Seconds(1)));
+  };
+  const ErrorDetails nothing = details({});
+  EXPECT_EQ(nothing.reason, "CAPTION_MISSING");
+  EXPECT_THAT(nothing.Fields(), ElementsAre("text", "image_id"));
+
+  v1::ExplainPairRequest request = Pair("", "");
+  request.set_score_mode(static_cast<v1::ScoreMode>(9));
+  const ErrorDetails empty = details(request);
+  EXPECT_EQ(empty.reason, "TEXT_EMPTY");
+  EXPECT_THAT(empty.Fields(), ElementsAre("text", "image_id", "score_mode"));
+
+  request.set_caption_id("");
+  *request.mutable_features() = Features().features();
+  request.mutable_features()->set_values(1, std::nanf(""));
+  request.clear_score_mode();
+  const ErrorDetails features = details(request);
+  EXPECT_EQ(features.reason, "CAPTION_MISSING");
+  EXPECT_THAT(features.Fields(), ElementsAre("caption_id", "features.values[1]"));
+  EXPECT_THAT(details(Pair(std::string(21, 'x'), "image-0")).Fields(), ElementsAre("text"));
+}
+
+TEST_F(RequestConverterTest, APairOfUnknownItemsIsNotFound) {
+  const RequestConverter converter(kLimits, model_.info(), &gallery_);
+  const auto details = [&converter](const v1::ExplainPairRequest& request) {
+    const absl::Status status = converter.Convert(request).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
+    return ParseErrorDetails(ToGrpcStatus(status, absl::Seconds(1)));
+  };
+  const ErrorDetails image = details(Pair("red", "image-5"));
+  EXPECT_EQ(image.reason, "ITEM_NOT_FOUND");
+  EXPECT_EQ(image.resource_type, "image");
+  EXPECT_EQ(image.resource_name, "\"image-5\"");
+  v1::ExplainPairRequest request = Pair("", "image-1");
+  request.set_caption_id("caption-12");
+  EXPECT_EQ(details(request).resource_type, "caption");
+}
+
+TEST_F(RequestConverterTest, WhatIsFoundAtFaultInAPairIsBlamed) {
+  const absl::Status fault = absl::InvalidArgumentError("bad");
+  const auto fields = [](const absl::Status& status) {
+    return ParseErrorDetails(ToGrpcStatus(status, absl::Seconds(1))).Fields();
+  };
+  EXPECT_THAT(fields(BlameQuery(fault, PairQuery{.image = RegionFeaturesQuery()})),
+              ElementsAre("features.values"));
+  EXPECT_THAT(fields(BlameQuery(fault, PairQuery{.image = GalleryImageQuery()})),
+              ElementsAre("text"));
 }
 
 }  // namespace

@@ -13,12 +13,17 @@ namespace {
 class ResponseWriterTest : public ::testing::Test {
  protected:
   static SearchResult Result(Modality target) {
-    SearchResult result{.target = target, .reranked_count = 5, .text_truncated = true};
+    SearchResult result{.target = target,
+                        .recalled_count = 9,
+                        .reranked_count = 5,
+                        .fusion_weight = 0.25f,
+                        .text_truncated = true};
     result.timings = {.encode = absl::Milliseconds(1),
                       .recall = absl::Milliseconds(2),
                       .rerank = absl::Milliseconds(1500),
                       .select = absl::Microseconds(4)};
-    Hit hit{.row = 2, .score = 0.5f, .coarse_score = 0.25f, .coarse_rank = 4};
+    Hit hit{
+        .row = 2, .score = 0.5f, .rerank_score = 0.75f, .coarse_score = 0.25f, .coarse_rank = 4};
     hit.direction_scores[1] = 0.5f;
     for (int w = 0; w < kNumPathWeights; ++w) hit.paths[1].push_back(static_cast<float>(w) / 100);
     result.hits = {hit};
@@ -58,8 +63,11 @@ TEST_F(ResponseWriterTest, DetailsTellHowAHitCameByItsPlace) {
   EXPECT_EQ(details.coarse_rank(), 4);
   EXPECT_FALSE(details.has_i2t_score());
   EXPECT_EQ(details.t2i_score(), 0.5f);
+  EXPECT_EQ(details.rerank_score(), 0.75f);
 
+  EXPECT_EQ(response.stats().recalled_count(), 9);
   EXPECT_EQ(response.stats().reranked_count(), 5);
+  EXPECT_EQ(response.stats().fusion_weight(), 0.25f);
   EXPECT_TRUE(response.stats().text_truncated());
   EXPECT_EQ(response.stats().total_time().seconds(), 2);
   EXPECT_EQ(response.stats().queue_time().nanos(), 3000000);
@@ -68,6 +76,19 @@ TEST_F(ResponseWriterTest, DetailsTellHowAHitCameByItsPlace) {
   EXPECT_EQ(response.stats().rerank_time().seconds(), 1);
   EXPECT_EQ(response.stats().rerank_time().nanos(), 500000000);
   EXPECT_EQ(response.stats().select_time().nanos(), 4000);
+}
+
+TEST_F(ResponseWriterTest, WhatWasNotRerankedHasNoRerankScore) {
+  SearchResult result{.target = Modality::kImage, .recalled_count = 9, .fusion_weight = 1};
+  result.hits = {{.row = 2, .score = 0.5f, .coarse_score = 0.5f, .coarse_rank = 1}};
+  const v1::SearchImagesResponse response =
+      writer_.WriteImages(result, timings_, /*want_details=*/true);
+  const v1::ScoreDetails& details = response.hits(0).details();
+  EXPECT_FALSE(details.has_rerank_score());
+  EXPECT_FALSE(details.has_i2t_score());
+  EXPECT_FALSE(details.has_t2i_score());
+  EXPECT_EQ(response.stats().reranked_count(), 0);
+  EXPECT_EQ(response.stats().fusion_weight(), 1);
 }
 
 TEST_F(ResponseWriterTest, PathWeightsAreNamedByLayerPathAndCell) {
@@ -102,6 +123,10 @@ TEST_F(ResponseWriterTest, InfoHoldsLimitsAndFacts) {
   EXPECT_EQ(info.limits().max_top_k(), 77);
   EXPECT_EQ(info.limits().max_rerank_depth(), SearchLimits().max_rerank_depth);
   EXPECT_EQ(info.limits().default_rerank_depth(), SearchLimits().default_rerank_depth);
+  // One depth for both searches where the captions have none of their own.
+  EXPECT_EQ(info.limits().default_caption_rerank_depth(), SearchLimits().default_rerank_depth);
+  EXPECT_EQ(info.limits().default_search_effort(), 0);
+  EXPECT_EQ(info.limits().default_caption_search_effort(), 0);
   EXPECT_EQ(info.limits().max_exact_items(), SearchLimits().max_exact_items);
   EXPECT_EQ(info.limits().max_text_characters(), SearchLimits().max_text_characters);
   EXPECT_EQ(info.limits().max_search_effort(), SearchLimits().max_search_effort);
@@ -121,6 +146,102 @@ TEST_F(ResponseWriterTest, InfoHoldsLimitsAndFacts) {
   EXPECT_EQ(info.gallery().image_count(), 5);
   EXPECT_EQ(info.gallery().caption_count(), 12);
   EXPECT_EQ(info.gallery().caption_index(), "Flat");
+}
+
+TEST_F(ResponseWriterTest, InfoTellsHowTheModelRanks) {
+  FakeModel model;
+  model.mutable_info().coarse_heads = true;
+  RankingSettings& ranking = model.mutable_info().ranking;
+  ranking.of(Modality::kCaption, ScoreMode::kEnsemble) = {.fusion_weight = 0.5f};
+  for (Modality target : {Modality::kImage, Modality::kCaption}) {  // its reranking loses
+    ranking.of(target, ScoreMode::kT2i) = {.coarse_recall = 200, .rerank_recall = 150};
+  }
+  v1::ModelInfo info = ResponseWriter(model.info(), &gallery_)
+                           .WriteInfo("1", absl::UnixEpoch(), SearchLimits())
+                           .model();
+  EXPECT_TRUE(info.coarse_heads());
+  ASSERT_EQ(info.fusion_weights_size(), 3);
+  EXPECT_EQ(info.fusion_weights(2).score_mode(), v1::SCORE_MODE_ENSEMBLE);
+  EXPECT_EQ(info.fusion_weights(2).images(), 0);
+  EXPECT_EQ(info.fusion_weights(2).captions(), 0.5f);
+  EXPECT_EQ(info.default_score_mode(), v1::SCORE_MODE_ENSEMBLE);
+
+  model.mutable_info().directions[0].embed_size = 0;  // the t-i model alone, whatever it does
+  info = ResponseWriter(model.info(), &gallery_)
+             .WriteInfo("1", absl::UnixEpoch(), SearchLimits())
+             .model();
+  ASSERT_EQ(info.fusion_weights_size(), 1);
+  EXPECT_EQ(info.fusion_weights(0).score_mode(), v1::SCORE_MODE_T2I);
+  EXPECT_EQ(info.default_score_mode(), v1::SCORE_MODE_T2I);
+}
+
+TEST_F(ResponseWriterTest, InfoTellsTheDefaultsOfEachSearch) {
+  const v1::Limits limits = writer_
+                                .WriteInfo("1", absl::UnixEpoch(),
+                                           {.default_rerank_depth = 40,
+                                            .default_caption_rerank_depth = 90,
+                                            .default_search_effort = 16,
+                                            .default_caption_search_effort = 32})
+                                .limits();
+  EXPECT_EQ(limits.default_rerank_depth(), 40);
+  EXPECT_EQ(limits.default_caption_rerank_depth(), 90);
+  EXPECT_EQ(limits.default_search_effort(), 16);
+  EXPECT_EQ(limits.default_caption_search_effort(), 32);
+}
+
+TEST_F(ResponseWriterTest, AnExplanationIsWrittenWithTheImagesRecord) {
+  ExplainedPair pair{
+      .words = {"[CLS]", "red", "[SEP]"}, .text_truncated = true, .coarse_score = 0.125f};
+  pair.explanation.num_words = 3;
+  pair.explanation.num_regions = kFakeNumRegions;
+  for (Direction direction : kDirections) {
+    auto& part = pair.explanation.directions[static_cast<int>(direction)].emplace();
+    part.score = direction == Direction::kI2t ? 0.5f : 0.25f;
+    part.paths.assign(kNumPathWeights, 0.1f);
+    for (int layer = 0; layer < kNumRoutingLayers; ++layer) {
+      part.layers[layer].weight = 0.2f * static_cast<float>(layer);
+      part.layers[layer].attention.assign(3 * kFakeNumRegions, static_cast<float>(layer));
+    }
+  }
+  const v1::ExplainPairResponse response =
+      writer_.WriteExplanation({.image = GalleryImageQuery{.row = 2}}, pair);
+  EXPECT_THAT(response.words(), testing::ElementsAre("[CLS]", "red", "[SEP]"));
+  EXPECT_EQ(response.num_regions(), kFakeNumRegions);
+  EXPECT_EQ(response.image_uri(), "file:///pictures/2.png");
+  EXPECT_EQ(response.image_width(), 642);
+  EXPECT_EQ(response.image_height(), 480);
+  ASSERT_EQ(response.boxes_size(), kFakeNumRegions);
+  EXPECT_EQ(response.boxes(1).left(), 12);
+  EXPECT_EQ(response.boxes(1).top(), 13);
+  EXPECT_EQ(response.boxes(1).right(), 32);
+  EXPECT_EQ(response.boxes(1).bottom(), 43);
+  EXPECT_EQ(response.rerank_score(), 0.375f);
+  EXPECT_EQ(response.coarse_score(), 0.125f);
+  EXPECT_TRUE(response.text_truncated());
+  EXPECT_EQ(response.model_fingerprint(), "fake-fingerprint");
+  ASSERT_EQ(response.directions_size(), 2);
+  const v1::DirectionExplanation& t2i = response.directions(1);
+  EXPECT_EQ(t2i.direction(), v1::SCORE_MODE_T2I);
+  EXPECT_EQ(t2i.score(), 0.25f);
+  EXPECT_EQ(t2i.routing().path_weights_size(), kNumPathWeights);
+  ASSERT_EQ(t2i.cells_size(), kNumRoutingLayers);
+  EXPECT_EQ(t2i.cells(2).layer(), 2);
+  EXPECT_EQ(t2i.cells(2).cell(), v1::CELL_CMRC);
+  EXPECT_EQ(t2i.cells(2).weight(), 0.4f);
+  EXPECT_THAT(t2i.cells(2).attention(),
+              testing::ElementsAreArray(std::vector<float>(3 * kFakeNumRegions, 2)));
+}
+
+TEST_F(ResponseWriterTest, AnExplanationOfSentFeaturesHasNoRecordAndOneDirectionItsScore) {
+  ExplainedPair pair{.words = {"[CLS]", "[SEP]"}};
+  pair.explanation.directions[0].emplace().score = 0.5f;
+  pair.explanation.directions[0]->paths.assign(kNumPathWeights, 0);
+  const v1::ExplainPairResponse response =
+      writer_.WriteExplanation({.image = RegionFeaturesQuery()}, pair);
+  EXPECT_EQ(response.image_uri(), "");
+  EXPECT_EQ(response.boxes_size(), 0);
+  EXPECT_EQ(response.rerank_score(), 0.5f);
+  EXPECT_EQ(response.directions_size(), 1);
 }
 
 }  // namespace

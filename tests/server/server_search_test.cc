@@ -116,6 +116,110 @@ TEST_F(ServerSearchTest, AnImageFindsTheSameCaptionsByIdAndByFeatures) {
   EXPECT_THAT(id_response.hits(0).text(), Not(testing::IsEmpty()));
 }
 
+TEST_F(ServerSearchTest, AFusedScoreIsTheWeighedSumOfItsParts) {
+  model_->mutable_info().ranking.of(Modality::kImage,
+                                    ScoreMode::kEnsemble) = {.fusion_weight = 0.25f};
+  Start();
+  v1::SearchImagesRequest request = TextRequest("two big star");
+  request.mutable_options()->set_exact(true);
+  request.mutable_options()->set_top_k(kServedImages);
+  request.mutable_options()->set_view(v1::RESULT_VIEW_FULL);
+  v1::SearchImagesResponse response;
+  ASSERT_TRUE(SearchImages(request, &response).ok());
+  ASSERT_EQ(response.hits_size(), kServedImages);
+  EXPECT_EQ(response.stats().fusion_weight(), 0.25f);
+  for (int k = 0; k < kServedImages; ++k) {
+    const v1::ScoreDetails& details = response.hits(k).details();
+    EXPECT_FLOAT_EQ(response.hits(k).score(),
+                    0.75f * details.rerank_score() + 0.25f * details.coarse_score());
+    EXPECT_FLOAT_EQ(details.rerank_score(), (details.i2t_score() + details.t2i_score()) / 2);
+    EXPECT_LE(response.hits(k).score(), response.hits(std::max(k - 1, 0)).score());
+  }
+}
+
+TEST_F(ServerSearchTest, TheCoarseScoreAloneCostsNoReranking) {
+  options_.metrics_address = "127.0.0.1:0";
+  Start();
+  v1::SearchImagesRequest request = TextRequest("two big star");
+  request.mutable_options()->set_fusion_weight(1);
+  request.mutable_options()->set_view(v1::RESULT_VIEW_EXPLAIN);
+  for (bool exact : {false, true}) {
+    request.mutable_options()->set_exact(exact);
+    v1::SearchImagesResponse response;
+    ASSERT_TRUE(SearchImages(request, &response).ok());
+    ASSERT_EQ(response.hits_size(), 10);
+    EXPECT_EQ(response.stats().recalled_count(), kServedImages);
+    EXPECT_EQ(response.stats().reranked_count(), 0);
+    EXPECT_EQ(response.stats().rerank_time().nanos(), 0);
+    for (int k = 0; k < 10; ++k) {
+      const v1::ScoreDetails& details = response.hits(k).details();
+      EXPECT_EQ(response.hits(k).score(), details.coarse_score());
+      EXPECT_EQ(details.coarse_rank(), k + 1);
+      EXPECT_FALSE(details.has_rerank_score());
+      EXPECT_EQ(details.routings_size(), 0);
+    }
+  }
+  EXPECT_THAT(Scrape(), AllOf(HasSubstr("dime_batch_pairs_count 0\n"),
+                              HasSubstr("dime_rerank_pairs_total{direction=\"i2t\"} 0\n")));
+}
+
+TEST_F(ServerSearchTest, AdaptiveDepthSavesPairsAndTellsHowMany) {
+  options_.metrics_address = "127.0.0.1:0";
+  // Rerank scores are within [-1, 1], so that this bound holds.
+  model_->mutable_info().ranking.of(Modality::kImage, ScoreMode::kEnsemble) = {
+      .fusion_weight = 0.75f, .bound = ScoreBound{.slope = 0.75f, .intercept = 0.25f}};
+  Start();
+  v1::SearchImagesRequest request = TextRequest("two big star");
+  request.mutable_options()->set_top_k(3);
+  request.mutable_options()->set_view(v1::RESULT_VIEW_FULL);
+  v1::SearchImagesResponse full, adaptive;
+  ASSERT_TRUE(SearchImages(request, &full).ok());
+  request.mutable_options()->set_adaptive_depth(true);
+  ASSERT_TRUE(SearchImages(request, &adaptive).ok());
+  EXPECT_EQ(full.stats().reranked_count(), kServedImages);
+  EXPECT_EQ(adaptive.stats().recalled_count(), kServedImages);
+  EXPECT_LT(adaptive.stats().reranked_count(), kServedImages);
+  ASSERT_EQ(adaptive.hits_size(), 3);
+  for (int k = 0; k < 3; ++k) {
+    EXPECT_EQ(adaptive.hits(k).DebugString(), full.hits(k).DebugString());
+  }
+  EXPECT_THAT(Scrape(),
+              AllOf(HasSubstr("dime_adaptive_depth_saved_ratio_count{method=\"SearchImages\"} 1\n"),
+                    HasSubstr("dime_adaptive_depth_saved_ratio_bucket{method=\"SearchImages\","
+                              "le=\"0\"} 0\n")));
+}
+
+TEST_F(ServerSearchTest, AuditsTellWhatADepthTooSmallMisses) {
+  options_.metrics_address = "127.0.0.1:0";
+  options_.audit.rate = 1;
+  Start();
+  v1::SearchImagesRequest request = TextRequest("two big star");
+  request.mutable_options()->set_exact(true);
+  request.mutable_options()->set_view(v1::RESULT_VIEW_FULL);
+  v1::SearchImagesResponse exact, response;
+  ASSERT_TRUE(SearchImages(request, &exact).ok());
+  // With a depth just short of the exact best hit's coarse rank, that one is missed.
+  const int rank = exact.hits(0).details().coarse_rank();
+  ASSERT_GT(rank, 1);
+  request.mutable_options()->set_exact(false);
+  request.mutable_options()->set_top_k(1);
+  request.mutable_options()->set_rerank_depth(rank - 1);
+  ASSERT_TRUE(SearchImages(request, &response).ok());
+  AwaitMetric("dime_recall_audit_samples_total{method=\"SearchImages\"} 1\n");
+  request.mutable_options()->set_rerank_depth(rank);
+  ASSERT_TRUE(SearchImages(request, &response).ok());
+  AwaitMetric("dime_recall_audit_samples_total{method=\"SearchImages\"} 2\n");
+  // The exact search itself was none.
+  EXPECT_THAT(
+      Scrape(),
+      AllOf(HasSubstr("dime_recall_audit_ratio_count{k=\"1\",method=\"SearchImages\"} 2\n"),
+            HasSubstr("dime_recall_audit_ratio_sum{k=\"1\",method=\"SearchImages\"} 1\n"),
+            HasSubstr("dime_recall_audit_ratio_count{k=\"10\",method=\"SearchImages\"} 0\n"),
+            HasSubstr("dime_recall_audit_top1_in_window_total{method=\"SearchImages\"} 1\n"),
+            HasSubstr("dime_recall_audit_lag_seconds_count{method=\"SearchImages\"} 2\n"),
+            HasSubstr("dime_requests_total{code=\"OK\",method=\"SearchImages\"} 3\n")));
+}
+
 TEST_F(ServerSearchTest, ConcurrentSearchesGetTheirOwnAnswers) {
   Start();
   const std::vector<std::string> texts = FakeCaptions(14);
@@ -343,6 +447,99 @@ TEST_F(ServerSearchTest, ACancelledCallIsGivenUpAndCounted) {
   AwaitMetric("dime_requests_total{code=\"CANCELLED\",method=\"SearchImages\"} 1\n");
   EXPECT_THAT(Scrape(), HasSubstr("dime_requests_inflight{method=\"SearchImages\"} 0\n"));
   server_ = nullptr;  // before `hold`
+}
+
+class ServerExplainTest : public ServerFixture {
+ protected:
+  grpc::Status Explain(const v1::ExplainPairRequest& request, v1::ExplainPairResponse* response) {
+    grpc::ClientContext context;
+    return stub_->ExplainPair(&context, request, response);
+  }
+};
+
+TEST_F(ServerExplainTest, APairIsExplainedWithTheScoreThatSearchGivesIt) {
+  options_.metrics_address = "127.0.0.1:0";
+  Start();
+  v1::SearchImagesRequest search = TextRequest("two big star");
+  search.mutable_options()->set_view(v1::RESULT_VIEW_EXPLAIN);
+  v1::SearchImagesResponse found;
+  grpc::ClientContext context;
+  ASSERT_TRUE(stub_->SearchImages(&context, search, &found).ok());
+  const v1::ImageHit& hit = found.hits(0);
+
+  v1::ExplainPairRequest request;
+  request.set_text("two big star");
+  request.set_image_id(hit.id());
+  v1::ExplainPairResponse response;
+  const grpc::Status status = Explain(request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_FLOAT_EQ(response.coarse_score(), hit.details().coarse_score());
+  EXPECT_FLOAT_EQ(response.rerank_score(), hit.details().rerank_score());
+  ASSERT_EQ(response.directions_size(), 2);
+  for (int d = 0; d < 2; ++d) {
+    EXPECT_EQ(response.directions(d).routing().DebugString(),
+              hit.details().routings(d).DebugString());
+    EXPECT_EQ(response.directions(d).cells_size(), 3);
+  }
+  EXPECT_EQ(response.image_uri(), hit.uri());
+  AwaitMetric("dime_requests_total{code=\"OK\",method=\"ExplainPair\"} 1\n");
+}
+
+TEST_F(ServerExplainTest, WrongAndUnknownPairsAreToldAsSearchesAre) {
+  Start();
+  v1::ExplainPairRequest request;
+  v1::ExplainPairResponse response;
+  const grpc::Status wrong = Explain(request, &response);
+  EXPECT_EQ(wrong.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(ParseErrorDetails(wrong).Fields(), ElementsAre("text", "image_id"));
+  request.set_caption_id("caption-0");
+  request.set_image_id("no such image");
+  const grpc::Status unknown = Explain(request, &response);
+  EXPECT_EQ(unknown.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(ParseErrorDetails(unknown).resource_type, "image");
+  request.mutable_features()->set_num_regions(kFakeNumRegions);
+  request.mutable_features()->set_feature_dim(kFakeFeatureDim);
+  for (int k = 0; k < kFakeNumRegions * kFakeFeatureDim; ++k) {
+    request.mutable_features()->add_values(3e38f);
+  }
+  const grpc::Status huge = Explain(request, &response);
+  EXPECT_EQ(huge.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_THAT(ParseErrorDetails(huge).Fields(), ElementsAre("features.values"));
+  // A field 1, text, that is not UTF-8.
+  const grpc::Status bytes =
+      RawCall("/dime.v1.RetrievalService/ExplainPair", std::string("\x0a\x01\xe9", 3));
+  EXPECT_EQ(bytes.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(ParseErrorDetails(bytes).reason, "TEXT_NOT_UTF8");
+}
+
+// Explanations wait for a worker like searches do, and are refused like them.
+TEST_F(ServerExplainTest, AFullQueueRefusesExplanationsToo) {
+  options_.metrics_address = "127.0.0.1:0";
+  options_.workers = {.threads = 1, .max_queued = 1};
+  Start();
+  hold_launches_ = true;
+  v1::ExplainPairRequest request;
+  request.set_text("red");
+  request.set_image_id("image-0");
+  v1::SearchImagesResponse found;
+  v1::ExplainPairResponse queued_response, refused_response;
+  std::thread running_caller([&] {
+    grpc::ClientContext context;
+    EXPECT_TRUE(stub_->SearchImages(&context, TextRequest("red"), &found).ok());
+  });
+  gate_.AwaitArrivals(1);
+  grpc::Status queued;
+  std::thread queued_caller([&] { queued = Explain(request, &queued_response); });
+  AwaitMetric("dime_queue_requests 1\n");
+  const grpc::Status refused = Explain(request, &refused_response);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ParseErrorDetails(refused).reason, "QUEUE_FULL");
+  EXPECT_EQ(ParseErrorDetails(refused).retry_delay_ms, 120);
+  gate_.Open();
+  running_caller.join();
+  queued_caller.join();
+  EXPECT_TRUE(queued.ok()) << queued.error_message();
+  EXPECT_EQ(queued_response.directions_size(), 2);
 }
 
 }  // namespace

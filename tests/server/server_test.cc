@@ -1,5 +1,8 @@
 #include "server/server.h"
 
+#include <sched.h>
+#include <sys/resource.h>
+
 #include <memory>
 #include <string>
 #include <thread>
@@ -161,6 +164,9 @@ TEST_F(ServerTest, OptionsMustMakeSense) {
   options_.limits = SearchLimits();
   options_.workers.threads = 0;
   EXPECT_THAT(TryStart(options_).status().message(), HasSubstr("workers must be at least 1"));
+  options_.workers.threads = 1;
+  options_.audit.rate = 1.5;
+  EXPECT_THAT(TryStart(options_).status().message(), HasSubstr("audit rate must be 0 to 1"));
 }
 
 TEST_F(ServerTest, AnotherModelsGalleryIsRefused) {
@@ -218,6 +224,29 @@ TEST_F(ServerTest, ShutdownCancelsWhatDoesNotFinishInTime) {
   EXPECT_FALSE(running.ok());
   gate_.Open();
   shutdown.join();
+}
+
+TEST_F(ServerTest, AnAuditHoldsUpNeitherSearchesNorShutdown) {
+  options_.metrics_address = "127.0.0.1:0";
+  options_.audit.rate = 1;
+  // The audit's launches are those at the lowest priority.
+  model_->fake_scorer().on_launch = [this](absl::Span<const ScoringRequest>) {
+    if (sched_getscheduler(0) == SCHED_IDLE || getpriority(PRIO_PROCESS, 0) == 19) gate_.Pass();
+    return absl::OkStatus();
+  };
+  Start();
+  v1::SearchImagesResponse response;
+  for (int n = 0; n < 8; ++n) {
+    grpc::ClientContext context;
+    ASSERT_TRUE(stub_->SearchImages(&context, TextRequest("red"), &response).ok());
+    if (n == 0) gate_.AwaitArrivals(1);  // the first one's audit is stuck from here on
+  }
+  // Four samples wait, the other three found no room.
+  EXPECT_THAT(Scrape(), HasSubstr("dime_recall_audit_dropped_total{method=\"SearchImages\",reason="
+                                  "\"queue_full\"} 3\n"));
+  server_->Shutdown(absl::InfiniteDuration());
+  gate_.Open();
+  server_ = nullptr;
 }
 
 TEST_F(ServerTest, ShutdownDoesNotWaitForHealthWatchers) {

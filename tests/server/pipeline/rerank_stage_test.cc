@@ -45,7 +45,8 @@ TEST_F(RerankStageTest, ScoresEachCandidateAndKeepsTheirOrder) {
     const float t2i = FakeScore(images, rows[k], query_.view(), 0, Direction::kT2i);
     EXPECT_EQ(reranked->scores.scores[0][k], i2t);
     EXPECT_EQ(reranked->scores.scores[1][k], t2i);
-    EXPECT_FLOAT_EQ(reranked->combined[k], (i2t + t2i) / 2);
+    EXPECT_FLOAT_EQ(reranked->rerank_scores[k], (i2t + t2i) / 2);
+    EXPECT_EQ(reranked->final_scores[k], reranked->rerank_scores[k]);
   }
 }
 
@@ -55,7 +56,7 @@ TEST_F(RerankStageTest, NoCandidatesCostNoLaunch) {
   };
   const auto reranked = Run({}, ScoreMode::kI2t);
   ASSERT_TRUE(reranked.ok()) << reranked.status();
-  EXPECT_THAT(reranked->combined, IsEmpty());
+  EXPECT_THAT(reranked->final_scores, IsEmpty());
 }
 
 TEST_F(RerankStageTest, AScoreThatIsNoNumberIsInternal) {

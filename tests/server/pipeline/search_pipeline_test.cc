@@ -1,6 +1,7 @@
 #include "server/pipeline/search_pipeline.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "model/query_scores.h"
 #include "tests/fakes/fake_gallery.h"
 #include "tests/fakes/fake_model.h"
 
@@ -27,12 +29,14 @@ class SearchPipelineTest : public ::testing::Test {
   struct Expected {
     int64_t row;
     float score;
+    float rerank_score;
     float coarse_score;
     int coarse_rank;
     float direction_scores[kNumDirections];
   };
 
-  std::vector<Expected> ScoreEverything(const EncodedItemsView& query, ScoreMode mode, int depth) {
+  std::vector<Expected> ScoreEverything(const EncodedItemsView& query, ScoreMode mode, int depth,
+                                        float fusion_weight) {
     const bool text = query.modality == Modality::kCaption;
     const EncodedItemsView items =
         gallery_->gallery().features(text ? Modality::kImage : Modality::kCaption);
@@ -48,7 +52,10 @@ class SearchPipelineTest : public ::testing::Test {
                  : FakeScore(query, 0, items, row, direction);
       }
       const float i2t = item.direction_scores[0], t2i = item.direction_scores[1];
-      item.score = mode == ScoreMode::kI2t ? i2t : mode == ScoreMode::kT2i ? t2i : (i2t + t2i) / 2;
+      item.rerank_score = mode == ScoreMode::kI2t   ? i2t
+                          : mode == ScoreMode::kT2i ? t2i
+                                                    : (i2t + t2i) / 2;
+      item.score = FusedScore(item.rerank_score, item.coarse_score, fusion_weight);
     }
     std::sort(all.begin(), all.end(), [](const Expected& a, const Expected& b) {
       return std::make_tuple(-a.coarse_score, a.row) < std::make_tuple(-b.coarse_score, b.row);
@@ -68,22 +75,29 @@ class SearchPipelineTest : public ::testing::Test {
     EXPECT_EQ(result->target, OtherModality(encoded.modality));
     const int size = encoded.modality == Modality::kCaption ? kNumImages : kNumCaptions;
     const int depth = options.exact ? size : std::min(size, options.rerank_depth);
-    EXPECT_EQ(result->reranked_count, depth);
-    const std::vector<Expected> expected = ScoreEverything(encoded, options.mode, depth);
+    const bool reranked = options.fusion_weight < 1;
+    EXPECT_EQ(result->recalled_count, depth);
+    EXPECT_EQ(result->reranked_count, reranked ? depth : 0);
+    EXPECT_EQ(result->fusion_weight, options.fusion_weight);
+    const std::vector<Expected> expected =
+        ScoreEverything(encoded, options.mode, depth, options.fusion_weight);
     ASSERT_THAT(result->hits, SizeIs(std::min<size_t>(options.top_k, expected.size())));
     for (size_t k = 0; k < result->hits.size(); ++k) {
       const Hit& hit = result->hits[k];
       EXPECT_EQ(hit.row, expected[k].row) << "place " << k;
       EXPECT_EQ(hit.score, expected[k].score);
+      ASSERT_EQ(hit.rerank_score.has_value(), reranked);
+      EXPECT_EQ(hit.rerank_score.value_or(expected[k].rerank_score), expected[k].rerank_score);
       EXPECT_EQ(hit.coarse_score, expected[k].coarse_score);
       EXPECT_EQ(hit.coarse_rank, expected[k].coarse_rank);
       for (Direction direction : kDirections) {
         const int d = static_cast<int>(direction);
-        ASSERT_EQ(hit.direction_scores[d].has_value(), Uses(options.mode, direction));
+        const bool scored = reranked && Uses(options.mode, direction);
+        ASSERT_EQ(hit.direction_scores[d].has_value(), scored);
         if (hit.direction_scores[d]) {
           EXPECT_EQ(*hit.direction_scores[d], expected[k].direction_scores[d]);
         }
-        if (!options.want_paths || !Uses(options.mode, direction)) {
+        if (!options.want_paths || !scored) {
           EXPECT_THAT(hit.paths[d], IsEmpty());
           continue;
         }
@@ -107,15 +121,16 @@ class SearchPipelineTest : public ::testing::Test {
 // Every mode, depth and way to search, in both directions, against the exhaustive computation.
 class SearchPipelineOptionsTest
     : public SearchPipelineTest,
-      public ::testing::WithParamInterface<std::tuple<ScoreMode, int, int, bool>> {
+      public ::testing::WithParamInterface<std::tuple<ScoreMode, int, int, bool, float>> {
  protected:
   SearchOptions Options() const {
-    const auto [mode, top_k, depth, exact] = GetParam();
+    const auto [mode, top_k, depth, exact, fusion_weight] = GetParam();
     return {.top_k = top_k,
             .rerank_depth = std::max(top_k, depth),
             .exact = exact,
             .mode = mode,
-            .want_paths = depth % 2 == 1};
+            .want_paths = depth % 2 == 1,
+            .fusion_weight = fusion_weight};
   }
 };
 
@@ -138,11 +153,68 @@ TEST_P(SearchPipelineOptionsTest, GalleryImageToCaptions) {
                       gallery_->gallery().features(Modality::kImage).Slice(17, 1), Options());
 }
 
-INSTANTIATE_TEST_SUITE_P(All, SearchPipelineOptionsTest,
-                         ::testing::Combine(::testing::Values(ScoreMode::kI2t, ScoreMode::kT2i,
-                                                              ScoreMode::kEnsemble),
-                                            ::testing::Values(1, 10, 1000),
-                                            ::testing::Values(1, 20, 55), ::testing::Bool()));
+INSTANTIATE_TEST_SUITE_P(
+    All, SearchPipelineOptionsTest,
+    ::testing::Combine(::testing::Values(ScoreMode::kI2t, ScoreMode::kT2i, ScoreMode::kEnsemble),
+                       ::testing::Values(1, 10, 1000), ::testing::Values(1, 20, 55),
+                       ::testing::Bool(), ::testing::Values(0.0f, 0.25f, 1.0f)));
+
+TEST_F(SearchPipelineTest, TheCoarseScoreAloneCostsNoReranking) {
+  model_.fake_scorer().on_launch = [](absl::Span<const ScoringRequest>) {
+    return absl::InternalError("launched");
+  };
+  for (bool exact : {false, true}) {
+    const auto result =
+        pipeline_.Run(TextQuery{"red star"}, {.exact = exact, .fusion_weight = 1}, CallContext());
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->timings.rerank, absl::ZeroDuration());
+    for (int k = 0; k < 10; ++k) {
+      EXPECT_EQ(result->hits[k].coarse_rank, k + 1);
+      EXPECT_EQ(result->hits[k].score, result->hits[k].coarse_score);
+    }
+  }
+}
+
+TEST_F(SearchPipelineTest, AdaptiveDepthFindsTheSameWithFewerPairs) {
+  const EncodedItems encoded = *model_.caption_encoder().EncodeCaptions({"two big star"});
+  SearchOptions options = {.top_k = 5, .rerank_depth = kNumImages, .fusion_weight = 0.75f};
+  const auto full = pipeline_.Run(TextQuery{"two big star"}, options, CallContext());
+  ASSERT_TRUE(full.ok()) << full.status();
+  // Rerank scores are within [-1, 1].
+  options.score_bound = {.slope = 0.75f, .intercept = 0.25f};
+  options.want_paths = true;
+  const auto adaptive = pipeline_.Run(TextQuery{"two big star"}, options, CallContext());
+  ASSERT_TRUE(adaptive.ok()) << adaptive.status();
+  EXPECT_EQ(adaptive->recalled_count, kNumImages);
+  EXPECT_LT(adaptive->reranked_count, kNumImages);
+  EXPECT_GE(adaptive->reranked_count, 16);
+  ASSERT_THAT(adaptive->hits, SizeIs(5));
+  for (int k = 0; k < 5; ++k) {
+    const Hit& hit = adaptive->hits[k];
+    EXPECT_EQ(hit.row, full->hits[k].row);
+    EXPECT_EQ(hit.score, full->hits[k].score);
+    EXPECT_EQ(hit.coarse_rank, full->hits[k].coarse_rank);
+    // Each hit has its own paths, of whichever wave.
+    ASSERT_THAT(hit.paths[1], SizeIs(kNumPathWeights));
+    EXPECT_EQ(hit.paths[1][9], FakePathWeight(*hit.direction_scores[1], 9, Direction::kT2i));
+  }
+}
+
+TEST_F(SearchPipelineTest, ACallCancelledBetweenWavesIsGivenUp) {
+  CallContext context;
+  std::atomic<int64_t> scored = 0;
+  model_.fake_scorer().on_launch = [&](absl::Span<const ScoringRequest> requests) {
+    if ((scored += requests[0].rows.size()) >= 32) context.Cancel();
+    return absl::OkStatus();
+  };
+  // No bound to stop by: waves of 16, 16 and 28.
+  const SearchOptions options = {.top_k = 5,
+                                 .rerank_depth = kNumImages,
+                                 .score_bound = ScoreBound{.slope = 0, .intercept = 2}};
+  EXPECT_EQ(pipeline_.Run(TextQuery{"red"}, options, context).status().code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_EQ(scored, 32);
+}
 
 TEST_F(SearchPipelineTest, TiedScoresComeInOrderOfCoarseRank) {
   model_.fake_scorer().replace_score = [](int64_t, float) { return 0.25f; };

@@ -19,7 +19,8 @@ RerankedCandidates Reranked(std::vector<float> scores) {
     reranked.candidates.push_back({.row = int64_t(10 + k), .score = 0.9f - 0.1f * k});
   }
   reranked.scores.scores[0] = scores;
-  reranked.combined = scores;
+  reranked.rerank_scores = scores;
+  reranked.final_scores = scores;
   return reranked;
 }
 
@@ -34,6 +35,7 @@ TEST(SelectStageTest, TakesTheBest) {
       SelectStage().Run(Reranked({0.1f, 0.7f, -0.5f, 0.3f}), {.top_k = 2});
   EXPECT_THAT(RowsOf(hits), ElementsAre(11, 13));
   EXPECT_EQ(hits[0].score, 0.7f);
+  EXPECT_EQ(hits[0].rerank_score, 0.7f);
   EXPECT_FLOAT_EQ(hits[0].coarse_score, 0.8f);
   EXPECT_EQ(hits[0].coarse_rank, 2);
   EXPECT_EQ(hits[0].direction_scores[0], 0.7f);
@@ -45,6 +47,26 @@ TEST(SelectStageTest, TiesGoByCoarseRank) {
   const std::vector<Hit> hits =
       SelectStage().Run(Reranked({0.5f, 0.7f, 0.5f, 0.7f, 0.5f}), {.top_k = 4});
   EXPECT_THAT(RowsOf(hits), ElementsAre(11, 13, 10, 12));
+}
+
+TEST(SelectStageTest, TheFinalScoreOrdersNotTheRerankScore) {
+  RerankedCandidates reranked = Reranked({0.1f, 0.7f, 0.3f});
+  reranked.final_scores = {0.6f, 0.2f, 0.4f};
+  const std::vector<Hit> hits = SelectStage().Run(reranked, {.top_k = 2});
+  EXPECT_THAT(RowsOf(hits), ElementsAre(10, 12));
+  EXPECT_EQ(hits[0].score, 0.6f);
+  EXPECT_EQ(hits[0].rerank_score, 0.1f);
+}
+
+TEST(SelectStageTest, WithoutRerankScoresTheHitsHaveNone) {
+  RerankedCandidates recalled;
+  recalled.candidates = {{.row = 4, .score = 0.9f}, {.row = 2, .score = 0.8f}};
+  recalled.final_scores = {0.9f, 0.8f};
+  const std::vector<Hit> hits = SelectStage().Run(recalled, {.top_k = 5});
+  EXPECT_THAT(RowsOf(hits), ElementsAre(4, 2));
+  EXPECT_EQ(hits[0].rerank_score, std::nullopt);
+  EXPECT_EQ(hits[0].direction_scores[0], std::nullopt);
+  EXPECT_THAT(hits[0].paths[0], IsEmpty());
 }
 
 TEST(SelectStageTest, AllOfThemIfThereAreFewer) {

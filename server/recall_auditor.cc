@@ -1,0 +1,199 @@
+#include "server/recall_auditor.h"
+
+#include <sched.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <random>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "index/status_macros.h"
+#include "model/query_scores.h"
+
+namespace dime {
+namespace {
+
+// Scores that differ by less are equal up to rounding.
+constexpr float kTolerance = 1e-5f;
+
+// Of the calling thread, and of threads that it starts from then on.
+void TakeLowestPriority() {
+  const sched_param none{};
+  // What the kernel may refuse in a sandbox; the second best is always allowed.
+  if (sched_setscheduler(0, SCHED_IDLE, &none) != 0) setpriority(PRIO_PROCESS, 0, 19);
+}
+
+double RandomPhase() {
+  std::random_device random;
+  return std::uniform_real_distribution<double>(0, 1)(random);
+}
+
+// The k-th best of `scores`, which must be that many.
+float KthBest(std::vector<float> scores, int64_t k) {
+  std::nth_element(scores.begin(), scores.begin() + (k - 1), scores.end(), std::greater<>());
+  return scores[k - 1];
+}
+
+}  // namespace
+
+RecallAuditor::RecallAuditor(const Parts& parts, Options options)
+    : options_(std::move(options)),
+      gallery_(parts.gallery),
+      scorer_(parts.scorer),
+      encode_(parts.caption_encoder, parts.image_encoder, &parts.gallery->gallery()),
+      recall_(&parts.gallery->gallery()),
+      sampled_(RandomPhase()),
+      thread_([this] { Run(); }) {}
+
+RecallAuditor::~RecallAuditor() {
+  Stop();
+  thread_.join();
+}
+
+void RecallAuditor::CallStarted() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  ++live_calls_;
+}
+
+void RecallAuditor::CallEnded() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (--live_calls_ == 0) changed_.notify_all();
+}
+
+void RecallAuditor::Offer(const Query& query, const SearchOptions& options,
+                          const SearchResult& result) {
+  if (options.exact) return;
+  bool full = false;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (stopping_ || !IsSampled()) return;
+    full = static_cast<int64_t>(queue_.size()) >= options_.max_queued;
+    if (!full) {
+      Sample sample{
+          .query = query,
+          .options = options,
+          .window = result.reranked_count > 0 ? result.reranked_count : result.recalled_count};
+      for (const Hit& hit : result.hits) sample.served.push_back(hit.row);
+      queue_.push_back(std::move(sample));
+      changed_.notify_all();
+    }
+  }
+  if (full && options_.on_drop) options_.on_drop(result.target, Drop::kQueueFull);
+}
+
+void RecallAuditor::Stop() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  stopping_ = true;
+  changed_.notify_all();
+}
+
+bool RecallAuditor::IsSampled() {
+  sampled_ += options_.rate;
+  if (sampled_ < 1) return false;
+  sampled_ -= 1;
+  return true;
+}
+
+void RecallAuditor::Run() {
+  TakeLowestPriority();
+  while (true) {
+    std::optional<Sample> sample;
+    {
+      std::unique_lock<std::mutex> lock(mutex_);
+      changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
+      if (stopping_) return;
+      sample.emplace(std::move(queue_.front()));
+      queue_.pop_front();
+    }
+    const absl::StatusOr<RecallAudit> audit = Audit(*sample);
+    if (audit.ok()) {
+      if (options_.on_audit) options_.on_audit(*audit);
+    } else if (!absl::IsCancelled(audit.status()) && options_.on_drop) {
+      options_.on_drop(TargetOf(sample->query), Drop::kFailed);
+    }
+  }
+}
+
+bool RecallAuditor::AwaitQuiet() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [this] { return stopping_ || live_calls_ == 0; });
+  return !stopping_;
+}
+
+absl::StatusOr<RecallAudit> RecallAuditor::Audit(const Sample& sample) {
+  const auto stopped = [] { return absl::CancelledError("the server stops"); };
+  if (!AwaitQuiet()) return stopped();
+  ASSIGN_OR_RETURN(const EncodedQuery encoded, encode_.Run(sample.query));
+
+  // What the search looked at: recall finds the same candidates again.
+  if (!AwaitQuiet()) return stopped();
+  SearchOptions options = sample.options;
+  ASSIGN_OR_RETURN(std::vector<Candidate> window, recall_.Run(encoded, options));
+  window.resize(std::min<int64_t>(window.size(), sample.window));
+
+  if (!AwaitQuiet()) return stopped();
+  options.exact = true;
+  ASSIGN_OR_RETURN(std::vector<Candidate> all, recall_.Run(encoded, options));
+  all.resize(std::min<int64_t>(all.size(), options_.max_items));
+  ASSIGN_OR_RETURN(const std::vector<float> scores, ScoreAll(encoded, all, options));
+
+  std::vector<float> score_of_row(gallery_->gallery().size(encoded.target()),
+                                  -std::numeric_limits<float>::infinity());
+  for (size_t k = 0; k < all.size(); ++k) score_of_row[all[k].row] = scores[k];
+  RecallAudit audit{.target = encoded.target()};
+  for (size_t a = 0; a < kAuditedTopK.size(); ++a) {
+    if (sample.options.top_k < kAuditedTopK[a]) continue;
+    const int64_t k = std::min<int64_t>(kAuditedTopK[a], all.size());
+    const float lowest = KthBest(scores, k) - kTolerance;
+    const auto end = sample.served.begin() + std::min<int64_t>(k, sample.served.size());
+    const int64_t found =
+        std::count_if(sample.served.begin(), end,
+                      [&score_of_row, lowest](int64_t row) { return score_of_row[row] >= lowest; });
+    audit.ratios[a] = static_cast<double>(found) / static_cast<double>(k);
+  }
+  const float best = KthBest(scores, 1) - kTolerance;
+  audit.top1_in_window =
+      std::any_of(window.begin(), window.end(), [&score_of_row, best](const Candidate& candidate) {
+        return score_of_row[candidate.row] >= best;
+      });
+  audit.lag = sample.since_answer.Elapsed();
+  return audit;
+}
+
+absl::StatusOr<std::vector<float>> RecallAuditor::ScoreAll(const EncodedQuery& query,
+                                                           const std::vector<Candidate>& candidates,
+                                                           const SearchOptions& options) {
+  std::vector<float> final_scores;
+  final_scores.reserve(candidates.size());
+  if (options.fusion_weight >= 1) {
+    for (const Candidate& candidate : candidates) final_scores.push_back(candidate.score);
+    return final_scores;
+  }
+  std::vector<int64_t> rows;
+  for (size_t first = 0; first < candidates.size(); first += rows.size()) {
+    if (!AwaitQuiet()) return absl::CancelledError("the server stops");
+    const auto wave = absl::MakeConstSpan(candidates).subspan(first, options_.wave_pairs);
+    rows.clear();
+    for (const Candidate& candidate : wave) rows.push_back(candidate.row);
+    const ScoringRequest request = {.query = query.view(),
+                                    .bank = gallery_->bank(query.target()),
+                                    .rows = rows,
+                                    .mode = options.mode};
+    ASSIGN_OR_RETURN(const std::vector<PairScores> scored,
+                     scorer_->Score(absl::MakeConstSpan(&request, 1)));
+    const std::vector<float> rerank_scores = scored[0].Combined();
+    for (size_t k = 0; k < wave.size(); ++k) {
+      const float score = FusedScore(rerank_scores[k], wave[k].score, options.fusion_weight);
+      if (!std::isfinite(score)) return absl::InternalError("a score is no number");
+      final_scores.push_back(score);
+    }
+  }
+  return final_scores;
+}
+
+}  // namespace dime
