@@ -17,11 +17,16 @@
 #include "absl/time/time.h"
 #include "client/client_error.h"
 #include "client/exit_code.h"
+#include "client/explanation_picture.h"
+#include "client/explanation_printer.h"
+#include "client/pair_attention.h"
+#include "client/picture_file.h"
 #include "client/region_features_file.h"
 #include "client/result_printer.h"
 #include "client/retrieval_client.h"
 #include "dime/v1/retrieval.pb.h"
 #include "google/protobuf/util/json_util.h"
+#include "index/durable_file.h"
 #include "index/status_macros.h"
 #include "nlohmann/json.hpp"
 
@@ -52,6 +57,17 @@ constexpr char kCaptionsFooter[] = R"(Examples:
 
 For --address, --deadline, --json and exit codes see dime --help.)";
 
+constexpr char kExplainFooter[] = R"(Shows which words and which regions of the image looked
+at each other in the cross-modal cells that made the score: i2t, where regions look
+at words, and t2i, where words look at regions.
+
+Examples:
+  dime explain "a striped red cross and a blue heart" --image scene-17
+  dime explain --caption-id "scene-17#2" --image scene-17 --mode t2i --top 3
+  dime explain "a red cross" --image scene-17 --svg why.svg --picture scene-17.png
+
+For --address, --deadline, --json and exit codes see dime --help.)";
+
 constexpr char kInfoFooter[] = R"(Examples:
   dime info --address gallery.example:8980
   dime info --wait 60s
@@ -71,12 +87,19 @@ struct Flags {
   std::string mode;
   std::string view;
   std::optional<int32_t> effort;
-  // search-images.
+  std::optional<float> fusion_weight;
+  bool adaptive_depth = false;
+  // search-images and explain.
   std::string text;
-  // search-captions.
+  // search-captions and explain.
   std::optional<std::string> image_id;
   std::string features;
   std::optional<int64_t> row;
+  // explain.
+  std::optional<std::string> caption_id;
+  int links = 5;
+  std::string svg;
+  std::string picture;
   // info.
   std::string wait;
 };
@@ -123,6 +146,19 @@ void AddSearchFlags(CLI::App* command, Flags* flags) {
       ->add_option("--effort", flags->effort,
                    "Effort of an approximate index: nprobe of IVF, efSearch of HNSW")
       ->type_name("N");
+  command
+      ->add_option("--fusion-weight", flags->fusion_weight,
+                   "Share of the coarse score, 0 to 1 (default: see dime info)")
+      ->type_name("W");
+  command->add_flag("--adaptive-depth", flags->adaptive_depth,
+                    "Rerank in waves until the hits can hardly change any more");
+}
+
+v1::ScoreMode ToScoreMode(absl::string_view name) {
+  if (name == "i2t") return v1::SCORE_MODE_I2T;
+  if (name == "t2i") return v1::SCORE_MODE_T2I;
+  if (name == "ensemble") return v1::SCORE_MODE_ENSEMBLE;
+  return v1::SCORE_MODE_UNSPECIFIED;
 }
 
 v1::SearchOptions ToSearchOptions(const Flags& flags) {
@@ -130,13 +166,13 @@ v1::SearchOptions ToSearchOptions(const Flags& flags) {
   if (flags.top_k.has_value()) options.set_top_k(*flags.top_k);
   if (flags.rerank_depth.has_value()) options.set_rerank_depth(*flags.rerank_depth);
   options.set_exact(flags.exact);
-  if (flags.mode == "i2t") options.set_score_mode(v1::SCORE_MODE_I2T);
-  if (flags.mode == "t2i") options.set_score_mode(v1::SCORE_MODE_T2I);
-  if (flags.mode == "ensemble") options.set_score_mode(v1::SCORE_MODE_ENSEMBLE);
+  options.set_score_mode(ToScoreMode(flags.mode));
   if (flags.view == "basic") options.set_view(v1::RESULT_VIEW_BASIC);
   if (flags.view == "full") options.set_view(v1::RESULT_VIEW_FULL);
   if (flags.view == "explain") options.set_view(v1::RESULT_VIEW_EXPLAIN);
   if (flags.effort.has_value()) options.set_search_effort(*flags.effort);
+  if (flags.fusion_weight.has_value()) options.set_fusion_weight(*flags.fusion_weight);
+  options.set_adaptive_depth(flags.adaptive_depth);
   return options;
 }
 
@@ -176,6 +212,67 @@ absl::StatusOr<std::string> SearchCaptions(const RetrievalClient& client, const 
   *request.mutable_options() = ToSearchOptions(flags);
   ASSIGN_OR_RETURN(const v1::SearchCaptionsResponse response, client.SearchCaptions(request));
   return flags.json ? ToJson(response) : FormatCaptions(response, terminal);
+}
+
+// The picture for the drawing: the one given, else the image's own where its URI leads to a file
+// here. Where there is none, `why` says so.
+absl::StatusOr<std::optional<PictureFile>> FindPicture(const Flags& flags, const std::string& uri,
+                                                       std::string* why) {
+  if (!flags.picture.empty()) return ReadPicture(flags.picture);
+  if (uri.empty()) {
+    *why = "the gallery does not know where it is";
+    return std::nullopt;
+  }
+  const absl::StatusOr<std::string> path = LocalPath(uri);
+  absl::StatusOr<PictureFile> picture =
+      path.ok() ? ReadPicture(*path) : absl::StatusOr<PictureFile>(path.status());
+  if (picture.ok()) return *std::move(picture);
+  *why = std::string(picture.status().message());
+  return std::nullopt;
+}
+
+// Writes the drawing and returns the line that says so.
+absl::StatusOr<std::string> WriteDrawing(const Flags& flags,
+                                         const v1::ExplainPairResponse& response,
+                                         const std::vector<PairAttention>& directions) {
+  std::string why;
+  ASSIGN_OR_RETURN(const std::optional<PictureFile> picture,
+                   FindPicture(flags, response.image_uri(), &why));
+  ASSIGN_OR_RETURN(const std::string svg,
+                   DrawExplanation(response, directions, picture, flags.links));
+  RETURN_IF_ERROR(WriteFileDurably(flags.svg, svg));
+  return absl::StrCat("\nwrote ", Printable(flags.svg),
+                      picture.has_value()
+                          ? ""
+                          : absl::StrCat(" without the picture: ", Printable(why),
+                                         "; --picture FILE gives one"),
+                      "\n");
+}
+
+absl::StatusOr<std::string> Explain(const RetrievalClient& client, const Flags& flags,
+                                    const Terminal& terminal) {
+  v1::ExplainPairRequest request;
+  if (flags.caption_id.has_value()) {
+    request.set_caption_id(*flags.caption_id);
+  } else {
+    request.set_text(flags.text);
+  }
+  if (flags.image_id.has_value()) {
+    request.set_image_id(*flags.image_id);
+  } else {
+    ASSIGN_OR_RETURN(*request.mutable_features(), ReadRegionFeatures(flags.features, flags.row));
+  }
+  request.set_score_mode(ToScoreMode(flags.mode));
+  ASSIGN_OR_RETURN(const v1::ExplainPairResponse response, client.ExplainPair(request));
+  if (flags.json && flags.svg.empty()) return ToJson(response);
+  ASSIGN_OR_RETURN(const std::vector<PairAttention> directions,
+                   PairAttention::FromResponse(response));
+  std::string drawing;
+  if (!flags.svg.empty()) {
+    ASSIGN_OR_RETURN(drawing, WriteDrawing(flags, response, directions));
+  }
+  if (flags.json) return ToJson(response);
+  return FormatExplanation(response, directions, flags.links, terminal) + drawing;
 }
 
 absl::StatusOr<std::string> Info(const RetrievalClient& client, const Flags& flags,
@@ -270,9 +367,14 @@ ExitCode ReportUsageError(absl::string_view message, absl::string_view command, 
 struct Commands {
   CLI::App* images;
   CLI::App* captions;
+  CLI::App* explain;
   CLI::App* info;
   CLI::Option* image_id;
   CLI::Option* features;
+  CLI::Option* explained_text;
+  CLI::Option* explained_caption_id;
+  CLI::Option* explained_image_id;
+  CLI::Option* explained_features;
 };
 
 // `flags` are set by parsing and must outlive `app`.
@@ -318,6 +420,51 @@ Commands AddCommands(CLI::App* app, Flags* flags) {
       ->needs(commands.features);
   AddSearchFlags(commands.captions, flags);
 
+  commands.explain =
+      app->add_subcommand("explain", "Show what made the score of a caption and an image");
+  commands.explain->footer(kExplainFooter);
+  commands.explained_text =
+      commands.explain->add_option("text", flags->text, "A caption of your own, in quotes")
+          ->type_name("TEXT");
+  commands.explained_caption_id =
+      commands.explain
+          ->add_option("--caption-id", flags->caption_id, "Or a caption of the gallery")
+          ->type_name("ID")
+          ->excludes(commands.explained_text);
+  commands.explained_image_id =
+      commands.explain->add_option("--image,--image-id", flags->image_id, "An image of the gallery")
+          ->type_name("ID");
+  commands.explained_features =
+      commands.explain
+          ->add_option("--features", flags->features,
+                       "Or region features of any image: .npy, (R, D) or (N, R, D)")
+          ->type_name("FILE")
+          ->excludes(commands.explained_image_id);
+  commands.explain->add_option("--row", flags->row, "Which image of a file of (N, R, D), from 0")
+      ->type_name("N")
+      ->needs(commands.explained_features);
+  commands.explain
+      ->add_option("--mode", flags->mode,
+                   "Which model's score (default: the one the server prefers)")
+      ->type_name("MODE")
+      ->check(CLI::IsMember({"i2t", "t2i", "ensemble"}));
+  commands.explain
+      ->add_option("--top", flags->links,
+                   "Links to show of each layer, and words to draw (at most 6 of them)")
+      ->type_name("N")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  CLI::Option* svg =
+      commands.explain
+          ->add_option("--svg", flags->svg,
+                       "Also draw the image, its most attended regions and the words")
+          ->type_name("FILE");
+  commands.explain
+      ->add_option("--picture", flags->picture,
+                   "PNG or JPEG to draw on (default: the image's own, if it is here)")
+      ->type_name("FILE")
+      ->needs(svg);
+
   commands.info = app->add_subcommand("info", "Show the server's model, gallery and limits");
   commands.info->footer(kInfoFooter);
   commands.info
@@ -339,8 +486,9 @@ std::string UsageMessage(const CLI::ParseError& error, const CLI::App& app,
   }
   absl::string_view advice;
   if (!any_command) {
-    advice = "; the commands are search-images, search-captions and info";
-  } else if (commands.images->parsed() && !absl::StartsWith(unexpected[0], "-")) {
+    advice = "; the commands are search-images, search-captions, explain and info";
+  } else if ((commands.images->parsed() || commands.explain->parsed()) &&
+             !absl::StartsWith(unexpected[0], "-")) {
     advice = "; a text of several words must stand in quotes";
   }
   return absl::StrCat("unexpected: ", absl::StrJoin(unexpected, " "), advice);
@@ -373,6 +521,15 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
     return ReportUsageError("one of --image-id ID and --features FILE is needed",
                             "dime search-captions", flags.json, err);
   }
+  if (commands.explain->parsed()) {
+    std::string missing;
+    if (commands.explained_text->empty() && commands.explained_caption_id->empty()) {
+      missing = "a caption is needed: TEXT in quotes, or --caption-id ID";
+    } else if (commands.explained_image_id->empty() && commands.explained_features->empty()) {
+      missing = "an image is needed: --image ID, or --features FILE";
+    }
+    if (!missing.empty()) return ReportUsageError(missing, "dime explain", flags.json, err);
+  }
 
   if (flags.no_color) terminal.color = false;
   RetrievalClient::Options options;
@@ -384,6 +541,7 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
   const absl::StatusOr<std::string> result =
       commands.images->parsed()     ? SearchImages(**client, flags, terminal)
       : commands.captions->parsed() ? SearchCaptions(**client, flags, terminal)
+      : commands.explain->parsed()  ? Explain(**client, flags, terminal)
                                     : Info(**client, flags, terminal);
   if (!result.ok()) {
     return ReportError(result.status(), (*client)->address(), flags.json, err);

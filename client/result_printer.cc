@@ -24,17 +24,21 @@ constexpr size_t kShortFingerprint = 12;
 
 std::string FormatScore(float score) { return absl::StrFormat("%.4f", score); }
 
+std::string FormatWeight(float weight) { return absl::StrFormat("%.3g", weight); }
+
 std::string FormatMilliseconds(const google::protobuf::Duration& duration) {
   return absl::StrFormat("%.1f", static_cast<double>(duration.seconds()) * 1e3 +
                                      static_cast<double>(duration.nanos()) * 1e-6);
 }
 
-absl::string_view DirectionName(v1::ScoreMode direction) {
-  switch (direction) {
+absl::string_view ModeName(v1::ScoreMode mode) {
+  switch (mode) {
     case v1::SCORE_MODE_I2T:
       return "i2t";
     case v1::SCORE_MODE_T2I:
       return "t2i";
+    case v1::SCORE_MODE_ENSEMBLE:
+      return "ensemble";
     default:
       return "?";
   }
@@ -56,7 +60,9 @@ class LeadingColumns {
       details_ |= hit.has_details();
       i2t_ |= hit.details().has_i2t_score();
       t2i_ |= hit.details().has_t2i_score();
+      fused_ |= hit.details().has_rerank_score() && hit.details().rerank_score() != hit.score();
     }
+    fused_ &= i2t_ && t2i_;  // one direction's score is the rerank score
   }
 
   void AppendColumns(std::vector<TextTable::Column>* columns) const {
@@ -64,6 +70,7 @@ class LeadingColumns {
     columns->push_back({"score", kRight});
     if (i2t_) columns->push_back({"i2t", kRight});
     if (t2i_) columns->push_back({"t2i", kRight});
+    if (fused_) columns->push_back({"rerank", kRight});
     if (details_) {
       columns->push_back({"coarse", kRight});
       columns->push_back({"from", kRight});
@@ -78,6 +85,9 @@ class LeadingColumns {
     cells->emplace_back(FormatScore(hit.score()), Style::kBold);
     if (i2t_) cells->emplace_back(details.has_i2t_score() ? FormatScore(details.i2t_score()) : "");
     if (t2i_) cells->emplace_back(details.has_t2i_score() ? FormatScore(details.t2i_score()) : "");
+    if (fused_) {
+      cells->emplace_back(details.has_rerank_score() ? FormatScore(details.rerank_score()) : "");
+    }
     if (details_) {
       cells->emplace_back(FormatScore(details.coarse_score()));
       cells->emplace_back(absl::StrCat(details.coarse_rank()));
@@ -89,6 +99,7 @@ class LeadingColumns {
   bool details_ = false;
   bool i2t_ = false;
   bool t2i_ = false;
+  bool fused_ = false;  // the rerank score is neither the final one nor a direction's
 };
 
 // Path weights by layer, cell and path; layer 2 has one path, number 0. NaN where none came.
@@ -126,7 +137,7 @@ std::string WeightCell(float weight, const Terminal& terminal) {
 std::string FormatRouting(const v1::Routing& routing, const Terminal& terminal) {
   const PathGrid grid = MakePathGrid(routing);
   std::string text =
-      absl::StrFormat("  %-4s   %s    %s    %s\n         ", DirectionName(routing.direction()),
+      absl::StrFormat("  %-4s   %s    %s    %s\n         ", ModeName(routing.direction()),
                       "layer 0 -> cell of layer 1", "layer 1 -> cell of layer 2", "layer 2");
   for (int layer = 0; layer < 2; ++layer) {
     for (int path = 0; path < kCells; ++path) {
@@ -172,6 +183,17 @@ std::string FormatRoutings(const Hits& hits, const Terminal& terminal) {
   return text;
 }
 
+// "64 reranked", "24 reranked of 64 recalled", "64 recalled, none reranked".
+std::string FormatCounts(const v1::SearchStats& stats) {
+  if (stats.reranked_count() == 0 && stats.recalled_count() > 0) {
+    return absl::StrCat(stats.recalled_count(), " recalled, none reranked,");
+  }
+  return absl::StrCat(stats.reranked_count(), " reranked",
+                      stats.recalled_count() > stats.reranked_count()
+                          ? absl::StrCat(" of ", stats.recalled_count(), " recalled")
+                          : "");
+}
+
 // What a search took, and of what: views FULL and EXPLAIN.
 template <typename Response>
 std::string FormatStats(const Response& response, const Terminal& terminal) {
@@ -179,11 +201,15 @@ std::string FormatStats(const Response& response, const Terminal& terminal) {
   const v1::SearchStats& stats = response.stats();
   std::string text = absl::StrCat(
       "\n", response.hits_size(), response.hits_size() == 1 ? " hit of " : " hits of ",
-      stats.reranked_count(), " reranked in ", FormatMilliseconds(stats.total_time()),
+      FormatCounts(stats), " in ", FormatMilliseconds(stats.total_time()),
       " ms: queue ", FormatMilliseconds(stats.queue_time()), ", encode ",
       FormatMilliseconds(stats.encode_time()), ", recall ", FormatMilliseconds(stats.recall_time()),
       ", rerank ", FormatMilliseconds(stats.rerank_time()), ", select ",
       FormatMilliseconds(stats.select_time()), "\n");
+  if (stats.fusion_weight() > 0) {
+    absl::StrAppend(&text, "score = ", FormatWeight(1 - stats.fusion_weight()), " x rerank + ",
+                    FormatWeight(stats.fusion_weight()), " x coarse\n");
+  }
   if (stats.text_truncated()) {
     absl::StrAppend(&text, "the text is longer than the model takes: its end was left out\n");
   }
@@ -207,6 +233,10 @@ std::string FormatBytes(int64_t bytes) {
   if (bytes >= 1 << 20) return absl::StrFormat("%.4g MiB", static_cast<double>(bytes) / (1 << 20));
   if (bytes >= 1 << 10) return absl::StrFormat("%.4g KiB", static_cast<double>(bytes) / (1 << 10));
   return absl::StrCat(bytes, " bytes");
+}
+
+std::string EffortName(int effort) {
+  return effort > 0 ? absl::StrCat(effort) : "the index's own";
 }
 
 }  // namespace
@@ -295,19 +325,32 @@ std::string FormatInfo(const v1::GetInfoResponse& response, absl::string_view ad
   const v1::ModelInfo& model = response.model();
   add("model", model.name(), " on ", model.device(), ", fingerprint ", model.fingerprint());
   add("", model.num_regions(), " regions of ", model.feature_dim(), " features, ",
-      model.max_words(), " words, coarse embedding of ", model.coarse_dim());
+      model.max_words(), " words");
+  add("", "coarse embedding of ", model.coarse_dim(),
+      model.coarse_heads() ? " by heads trained for recall"
+                           : " by the directions' global vectors, not trained for recall");
   for (const v1::DirectionInfo& direction : model.directions()) {
-    add("", DirectionName(direction.direction()), ": E ", direction.embed_size(), ", ",
+    add("", ModeName(direction.direction()), ": E ", direction.embed_size(), ", ",
         direction.num_heads(), " heads, ", direction.raw_feature_norm(), ", lambda ",
         direction.lambda_softmax());
+  }
+  for (const v1::FusionWeight& weight : model.fusion_weights()) {
+    add("", "score of ", ModeName(weight.score_mode()),
+        weight.score_mode() == model.default_score_mode() ? " (default)" : "",
+        ": coarse weighs ", FormatWeight(weight.images()), " for images, ",
+        FormatWeight(weight.captions()), " for captions");
   }
 
   const v1::Limits& limits = response.limits();
   add("limits", "top_k ", limits.max_top_k(), ", rerank_depth ", limits.max_rerank_depth(),
-      " (default ", limits.default_rerank_depth(), "), exact up to ", limits.max_exact_items(),
-      " items");
-  add("", "text of ", limits.max_text_characters(), " characters, search_effort ",
-      limits.max_search_effort(), ", requests of ", FormatBytes(limits.max_request_bytes()));
+      " (default ", limits.default_rerank_depth(), " for images, ",
+      limits.default_caption_rerank_depth(), " for captions)");
+  add("", "search_effort ", limits.max_search_effort(), " (default ",
+      EffortName(limits.default_search_effort()), " for images, ",
+      EffortName(limits.default_caption_search_effort()), " for captions)");
+  add("", "exact up to ", limits.max_exact_items(), " items, text of ",
+      limits.max_text_characters(), " characters, requests of ",
+      FormatBytes(limits.max_request_bytes()));
   return text;
 }
 

@@ -191,6 +191,24 @@ absl::StatusOr<v1::SearchCaptionsResponse> RetrievalClient::SearchCaptions(
   return response;
 }
 
+absl::StatusOr<v1::ExplainPairResponse> RetrievalClient::ExplainPair(
+    const v1::ExplainPairRequest& request, std::optional<absl::Duration> deadline) const {
+  const std::pair<absl::string_view, const std::string&> fields[] = {
+      {"text", request.text()},
+      {"caption_id", request.caption_id()},
+      {"image_id", request.image_id()}};
+  for (const auto& [name, value] : fields) {
+    if (!IsUtf8(value)) {
+      return InvalidFieldError(name, "must be valid UTF-8", v1::ERROR_REASON_TEXT_NOT_UTF8);
+    }
+  }
+  v1::ExplainPairResponse response;
+  RETURN_IF_ERROR(Call(deadline, /*wait_for_ready=*/false, [&](grpc::ClientContext* context) {
+    return stub_->ExplainPair(context, request, &response);
+  }));
+  return response;
+}
+
 absl::StatusOr<v1::GetInfoResponse> RetrievalClient::GetInfo(
     std::optional<absl::Duration> deadline) const {
   v1::GetInfoResponse response;

@@ -71,6 +71,12 @@ class RetrievalClient {
       const v1::SearchCaptionsRequest& request,
       std::optional<absl::Duration> deadline = std::nullopt) const;
 
+  // What made the score of a caption, by its text or its id, and an image, by its id or its region
+  // features. Errors as in SearchImages.
+  absl::StatusOr<v1::ExplainPairResponse> ExplainPair(
+      const v1::ExplainPairRequest& request,
+      std::optional<absl::Duration> deadline = std::nullopt) const;
+
   // Limits, and facts about the model and the gallery.
   absl::StatusOr<v1::GetInfoResponse> GetInfo(
       std::optional<absl::Duration> deadline = std::nullopt) const;

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "client/explanation_printer.h"
 #include "client/result_printer.h"
 #include "gmock/gmock.h"
 #include "google/protobuf/util/json_util.h"
@@ -71,7 +72,8 @@ TEST_F(CliTest, SearchImagesShowsATable) {
 
 TEST_F(CliTest, SearchImagesCarriesEveryOption) {
   const Outcome outcome = Run({"search-images", "x", "--top-k", "5", "--rerank-depth", "200",
-                               "--exact", "--mode", "t2i", "--view", "explain", "--effort", "32"});
+                               "--exact", "--mode", "t2i", "--view", "explain", "--effort", "32",
+                               "--fusion-weight", "0.25", "--adaptive-depth"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   const v1::SearchOptions options = server_.last_images_request().options();
   EXPECT_EQ(options.top_k(), 5);
@@ -80,6 +82,8 @@ TEST_F(CliTest, SearchImagesCarriesEveryOption) {
   EXPECT_EQ(options.score_mode(), v1::SCORE_MODE_T2I);
   EXPECT_EQ(options.view(), v1::RESULT_VIEW_EXPLAIN);
   EXPECT_EQ(options.search_effort(), 32);
+  EXPECT_EQ(options.fusion_weight(), 0.25f);
+  EXPECT_TRUE(options.adaptive_depth());
 }
 
 TEST_F(CliTest, ModesAndViewsGoByTheirNames) {
@@ -108,6 +112,10 @@ TEST_F(CliTest, NumbersOfAnySizeReachTheServer) {
   EXPECT_EQ(server_.last_images_request().options().top_k(), 0);
   EXPECT_EQ(Run({"search-images", "x", "--top-k", "-7"}).exit_code, 0);
   EXPECT_EQ(server_.last_images_request().options().top_k(), -7);
+  EXPECT_EQ(Run({"search-images", "x", "--fusion-weight", "0"}).exit_code, 0);
+  EXPECT_TRUE(server_.last_images_request().options().has_fusion_weight());
+  EXPECT_EQ(Run({"search-images", "x", "--fusion-weight", "-2.5"}).exit_code, 0);
+  EXPECT_EQ(server_.last_images_request().options().fusion_weight(), -2.5f);
 }
 
 TEST_F(CliTest, TextsAreTakenAsTheyAre) {
@@ -178,6 +186,86 @@ TEST_F(CliTest, ABadFeaturesFileGivesItsError) {
   EXPECT_THAT(malformed.err, HasSubstr(path));
   EXPECT_EQ(server_.calls(), 0);
   std::remove(path.c_str());
+}
+
+TEST_F(CliTest, ExplainByText) {
+  server_.AnswerExplanation(SampleExplanation());
+  const Outcome outcome = Run({"explain", "red cross", "--image", "scene-7", "--top", "2"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  EXPECT_EQ(outcome.out,
+            FormatExplanation(SampleExplanation(),
+                              *PairAttention::FromResponse(SampleExplanation()), 2, {}));
+  v1::ExplainPairRequest expected;
+  expected.set_text("red cross");
+  expected.set_image_id("scene-7");
+  EXPECT_TRUE(MessageDifferencer::Equals(server_.last_explain_request(), expected));
+}
+
+TEST_F(CliTest, ExplainByIdAsJson) {
+  server_.AnswerExplanation(SampleExplanation());
+  const Outcome outcome = Run({"explain", "--caption-id", "scene-7#2", "--image-id", "scene-7",
+                               "--mode", "t2i", "--json"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  v1::ExplainPairResponse parsed;
+  ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(outcome.out, &parsed).ok());
+  EXPECT_TRUE(MessageDifferencer::Equals(parsed, SampleExplanation()));
+  EXPECT_EQ(server_.last_explain_request().caption_id(), "scene-7#2");
+  EXPECT_EQ(server_.last_explain_request().score_mode(), v1::SCORE_MODE_T2I);
+}
+
+TEST_F(CliTest, ExplainDrawsThePictureThatIsGivenOrKnown) {
+  const std::string svg_path = testing::TempDir() + "cli_test.svg";
+  const std::string png_path = testing::TempDir() + "cli_test.png";
+  std::ofstream(png_path, std::ios::binary) << SamplePng(100, 50);
+  const auto drawing = [&svg_path] {
+    std::ostringstream content;
+    content << std::ifstream(svg_path).rdbuf();
+    return content.str();
+  };
+  v1::ExplainPairResponse response = SampleExplanation();
+  server_.AnswerExplanation(response);
+  const std::vector<std::string> explain = {"explain", "red cross", "--image", "scene-7", "--svg",
+                                            svg_path};
+  std::vector<std::string> with_picture = explain;
+  with_picture.insert(with_picture.end(), {"--picture", png_path});
+  const Outcome given = Run(with_picture);
+  EXPECT_EQ(given.exit_code, 0) << given.err;
+  EXPECT_THAT(given.out, testing::EndsWith(absl::StrCat("\nwrote ", svg_path, "\n")));
+  EXPECT_THAT(drawing(), HasSubstr("data:image/png;base64,"));
+
+  const Outcome plain = Run(explain);
+  EXPECT_EQ(plain.exit_code, 0) << plain.err;
+  EXPECT_THAT(plain.out, HasSubstr("without the picture: the gallery does not know where it is; "
+                                   "--picture FILE gives one"));
+  EXPECT_THAT(drawing(), AllOf(HasSubstr("<svg"), testing::Not(HasSubstr("data:image"))));
+
+  response.set_image_uri(absl::StrCat("file://", png_path));
+  server_.AnswerExplanation(response);
+  EXPECT_EQ(Run(explain).exit_code, 0);
+  EXPECT_THAT(drawing(), HasSubstr("data:image/png;base64,"));
+  response.set_image_uri("https://example.org/scene-7.png");
+  server_.AnswerExplanation(response);
+  EXPECT_THAT(Run(explain).out, HasSubstr("scene-7.png is no file of this machine"));
+
+  std::vector<std::string> missing = explain;
+  missing.insert(missing.end(), {"--picture", "/no/such.png"});
+  const Outcome no_picture = Run(missing);
+  EXPECT_EQ(no_picture.exit_code, 4);
+  EXPECT_THAT(no_picture.err, HasSubstr("/no/such.png"));
+  response.clear_boxes();
+  server_.AnswerExplanation(response);
+  EXPECT_EQ(Run(explain).exit_code, 4);
+  std::remove(svg_path.c_str());
+  std::remove(png_path.c_str());
+}
+
+TEST_F(CliTest, AnExplanationThatDoesNotFitTogetherIsAFault) {
+  v1::ExplainPairResponse response = SampleExplanation();
+  response.add_words("more");
+  server_.AnswerExplanation(response);
+  const Outcome outcome = Run({"explain", "x", "--image", "a"});
+  EXPECT_EQ(outcome.exit_code, 1);
+  EXPECT_THAT(outcome.err, HasSubstr("does not fit together"));
 }
 
 TEST_F(CliTest, Info) {
@@ -367,7 +455,7 @@ TEST_F(CliTest, ColoursForTerminalsUnlessForbidden) {
 
 TEST_F(CliTest, WrongCommandLinesAreUsageErrors) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
-      {{"bogus"}, "the commands are search-images, search-captions and info"},
+      {{"bogus"}, "the commands are search-images, search-captions, explain and info"},
       {{"--json-please", "info"}, "--json-please"},
       {{"info", "extra"}, "unexpected: extra"},
       {{"search-images"}, "text is required"},
@@ -381,6 +469,13 @@ TEST_F(CliTest, WrongCommandLinesAreUsageErrors) {
       {{"search-captions"}, "one of --image-id ID and --features FILE is needed"},
       {{"search-captions", "--image-id", "a", "--features", "b"}, "--features"},
       {{"search-captions", "--image-id", "a", "--row", "1"}, "--row requires --features"},
+      {{"explain", "--image", "a"}, "a caption is needed: TEXT in quotes, or --caption-id ID"},
+      {{"explain", "x"}, "an image is needed: --image ID, or --features FILE"},
+      {{"explain", "x", "--caption-id", "b", "--image", "a"}, "text excludes --caption-id"},
+      {{"explain", "a", "red", "cross", "--image", "a"}, "must stand in quotes"},
+      {{"explain", "x", "--image", "a", "--features", "b"}, "--image excludes --features"},
+      {{"explain", "x", "--image", "a", "--picture", "b.png"}, "--picture requires --svg"},
+      {{"explain", "x", "--image", "a", "--top", "0"}, "--top"},
       {{"info", "--deadline", "soon"}, "'soon' is no time longer than zero"},
       {{"info", "--deadline", "-1"}, "'-1' is no time longer than zero"},
       {{"info", "--deadline", "nan"}, "'nan' is no time longer than zero"},
@@ -413,7 +508,7 @@ TEST(CliWithoutServerTest, HelpTellsTheExitCodes) {
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("search-images"), HasSubstr("search-captions"),
                                  HasSubstr("DIME_ADDRESS"), HasSubstr("Exit codes"),
                                  HasSubstr("  7  the server is full")));
-  for (const char* command : {"search-images", "search-captions", "info"}) {
+  for (const char* command : {"search-images", "search-captions", "explain", "info"}) {
     const Outcome help = RunWith({}, {command, "--help"});
     EXPECT_EQ(help.exit_code, 0);
     EXPECT_THAT(help.out, HasSubstr(absl::StrCat("Usage: dime ", command)));

@@ -55,6 +55,11 @@ void FakeRetrievalServer::AnswerCaptions(v1::SearchCaptionsResponse response) {
   captions_response_ = std::move(response);
 }
 
+void FakeRetrievalServer::AnswerExplanation(v1::ExplainPairResponse response) {
+  std::unique_lock lock(mutex_);
+  explain_response_ = std::move(response);
+}
+
 void FakeRetrievalServer::AnswerInfo(v1::GetInfoResponse response) {
   std::unique_lock lock(mutex_);
   info_response_ = std::move(response);
@@ -84,6 +89,11 @@ v1::SearchImagesRequest FakeRetrievalServer::last_images_request() const {
 v1::SearchCaptionsRequest FakeRetrievalServer::last_captions_request() const {
   std::unique_lock lock(mutex_);
   return captions_request_;
+}
+
+v1::ExplainPairRequest FakeRetrievalServer::last_explain_request() const {
+  std::unique_lock lock(mutex_);
+  return explain_request_;
 }
 
 std::string FakeRetrievalServer::last_user_agent() const {
@@ -125,6 +135,16 @@ grpc::Status FakeRetrievalServer::SearchCaptions(grpc::ServerContext* context,
   std::unique_lock lock(mutex_);
   captions_request_ = *request;
   if (status.ok()) *response = captions_response_;
+  return status;
+}
+
+grpc::Status FakeRetrievalServer::ExplainPair(grpc::ServerContext* context,
+                                              const v1::ExplainPairRequest* request,
+                                              v1::ExplainPairResponse* response) {
+  const grpc::Status status = Begin(context);
+  std::unique_lock lock(mutex_);
+  explain_request_ = *request;
+  if (status.ok()) *response = explain_response_;
   return status;
 }
 

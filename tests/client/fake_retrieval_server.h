@@ -30,6 +30,7 @@ class FakeRetrievalServer final : public v1::RetrievalService::Service {
   // What calls answer from now on.
   void AnswerImages(v1::SearchImagesResponse response);
   void AnswerCaptions(v1::SearchCaptionsResponse response);
+  void AnswerExplanation(v1::ExplainPairResponse response);
   void AnswerInfo(v1::GetInfoResponse response);
   // The next `times` calls of any kind fail so; `push_back` is the trailer grpc-retry-pushback-ms.
   void FailNext(const grpc::Status& status, int times = 1,
@@ -41,6 +42,7 @@ class FakeRetrievalServer final : public v1::RetrievalService::Service {
   int calls() const;
   v1::SearchImagesRequest last_images_request() const;
   v1::SearchCaptionsRequest last_captions_request() const;
+  v1::ExplainPairRequest last_explain_request() const;
   std::string last_user_agent() const;
 
  private:
@@ -54,6 +56,8 @@ class FakeRetrievalServer final : public v1::RetrievalService::Service {
   grpc::Status SearchCaptions(grpc::ServerContext* context,
                               const v1::SearchCaptionsRequest* request,
                               v1::SearchCaptionsResponse* response) override;
+  grpc::Status ExplainPair(grpc::ServerContext* context, const v1::ExplainPairRequest* request,
+                           v1::ExplainPairResponse* response) override;
   grpc::Status GetInfo(grpc::ServerContext* context, const v1::GetInfoRequest* request,
                        v1::GetInfoResponse* response) override;
   // Counts the call and fails it if it is to fail.
@@ -65,9 +69,11 @@ class FakeRetrievalServer final : public v1::RetrievalService::Service {
   std::condition_variable stop_;
   v1::SearchImagesResponse images_response_;
   v1::SearchCaptionsResponse captions_response_;
+  v1::ExplainPairResponse explain_response_;
   v1::GetInfoResponse info_response_;
   v1::SearchImagesRequest images_request_;
   v1::SearchCaptionsRequest captions_request_;
+  v1::ExplainPairRequest explain_request_;
   std::string user_agent_;
   std::deque<Failure> failures_;
   bool hang_ = false;

@@ -69,6 +69,38 @@ TEST(ResultPrinterTest, FullShowsHowHitsCameByTheirPlaces) {
             "gallery 4be1a2c0ffee, model 8f3a51e0d2c4\n");
 }
 
+TEST(ResultPrinterTest, AFusedScoreIsShownWithItsParts) {
+  v1::SearchImagesResponse images = SampleImages(v1::RESULT_VIEW_FULL);
+  images.mutable_hits()->DeleteSubrange(1, 2);
+  images.mutable_hits(0)->mutable_details()->set_rerank_score(0.9f);
+  images.mutable_stats()->set_fusion_weight(0.25f);
+  images.mutable_stats()->set_reranked_count(24);
+  EXPECT_EQ(FormatImages(images, {}),
+            "#   score     i2t     t2i  rerank  coarse  from  moved  image    pixels   uri\n"
+            "1  0.8123  0.8023  0.8223  0.9000  0.5500    17    +16  scene-0  120x120  "
+            "images/scene-0.png\n"
+            "\n"
+            "1 hit of 24 reranked of 64 recalled in 5.9 ms: queue 0.1, encode 2.0, recall 0.3, "
+            "rerank 3.4, select 0.1\n"
+            "score = 0.75 x rerank + 0.25 x coarse\n"
+            "gallery 4be1a2c0ffee, model 8f3a51e0d2c4\n");
+}
+
+TEST(ResultPrinterTest, WithoutRerankingThereIsTheCoarseScoreAlone) {
+  v1::SearchImagesResponse images = SampleImages(v1::RESULT_VIEW_FULL);
+  for (v1::ImageHit& hit : *images.mutable_hits()) {
+    hit.mutable_details()->clear_i2t_score();
+    hit.mutable_details()->clear_t2i_score();
+    hit.mutable_details()->clear_rerank_score();
+  }
+  images.mutable_stats()->set_fusion_weight(1);
+  images.mutable_stats()->set_reranked_count(0);
+  const std::string text = FormatImages(images, {});
+  EXPECT_THAT(text, HasSubstr("#    score  coarse  from"));
+  EXPECT_THAT(text, HasSubstr("3 hits of 64 recalled, none reranked, in 5.9 ms"));
+  EXPECT_THAT(text, HasSubstr("score = 0 x rerank + 1 x coarse\n"));
+}
+
 TEST(ResultPrinterTest, FullOfOneDirectionHasOneColumnOfItsScores) {
   v1::SearchCaptionsResponse captions = SampleCaptions(v1::RESULT_VIEW_FULL);
   for (v1::CaptionHit& hit : *captions.mutable_hits()) hit.mutable_details()->clear_t2i_score();
@@ -150,11 +182,16 @@ TEST(ResultPrinterTest, Info) {
             "         1000 images (Flat), 5000 captions (IVF256,Flat)\n"
             "model    scenes on cpu, fingerprint "
             "8f3a51e0d2c4b6a798897a6b5c4d3e2f1a0b1c2d3e4f5061728394a5b6c7d8e9\n"
-            "         36 regions of 288 features, 32 words, coarse embedding of 128\n"
+            "         36 regions of 288 features, 32 words\n"
+            "         coarse embedding of 128 by heads trained for recall\n"
             "         i2t: E 64, 4 heads, clipped_l2norm, lambda 4\n"
             "         t2i: E 64, 4 heads, clipped_l2norm, lambda 9\n"
-            "limits   top_k 100, rerank_depth 1000 (default 64), exact up to 20000 items\n"
-            "         text of 2000 characters, search_effort 4096, requests of 16 MiB\n");
+            "         score of i2t: coarse weighs 0.125 for images, 0 for captions\n"
+            "         score of t2i: coarse weighs 0.25 for images, 0 for captions\n"
+            "         score of ensemble (default): coarse weighs 0.125 for images, 0 for captions\n"
+            "limits   top_k 100, rerank_depth 1000 (default 64 for images, 80 for captions)\n"
+            "         search_effort 4096 (default the index's own for images, 32 for captions)\n"
+            "         exact up to 20000 items, text of 2000 characters, requests of 16 MiB\n");
 }
 
 TEST(ResultPrinterTest, InfoOfAnEmptyServerIsShownToo) {

@@ -30,12 +30,14 @@ void FillDetails(v1::ResultView view, float coarse_score, int coarse_rank, float
   details->set_coarse_rank(coarse_rank);
   details->set_i2t_score(score - 0.01f);
   details->set_t2i_score(score + 0.01f);
+  details->set_rerank_score(score);
   if (view != v1::RESULT_VIEW_EXPLAIN) return;
   AddRouting(v1::SCORE_MODE_I2T, details);
   AddRouting(v1::SCORE_MODE_T2I, details);
 }
 
 void FillStats(v1::SearchStats* stats) {
+  stats->set_recalled_count(64);
   stats->set_reranked_count(64);
   stats->mutable_total_time()->set_nanos(5912345);
   stats->mutable_queue_time()->set_nanos(110000);
@@ -102,6 +104,8 @@ v1::GetInfoResponse SampleInfo() {
   limits->set_max_top_k(100);
   limits->set_max_rerank_depth(1000);
   limits->set_default_rerank_depth(64);
+  limits->set_default_caption_rerank_depth(80);
+  limits->set_default_caption_search_effort(32);
   limits->set_max_exact_items(20000);
   limits->set_max_text_characters(2000);
   limits->set_max_search_effort(4096);
@@ -122,6 +126,14 @@ v1::GetInfoResponse SampleInfo() {
     direction->set_raw_feature_norm("clipped_l2norm");
     direction->set_lambda_softmax(mode == v1::SCORE_MODE_I2T ? 4.0f : 9.0f);
   }
+  model->set_coarse_heads(true);
+  for (const v1::ScoreMode mode :
+       {v1::SCORE_MODE_I2T, v1::SCORE_MODE_T2I, v1::SCORE_MODE_ENSEMBLE}) {
+    v1::FusionWeight* weight = model->add_fusion_weights();
+    weight->set_score_mode(mode);
+    weight->set_images(mode == v1::SCORE_MODE_T2I ? 0.25f : 0.125f);
+  }
+  model->set_default_score_mode(v1::SCORE_MODE_ENSEMBLE);
   v1::GalleryInfo* gallery = response.mutable_gallery();
   gallery->set_name("scenes-test");
   gallery->set_version(kGalleryVersion);
@@ -130,6 +142,64 @@ v1::GetInfoResponse SampleInfo() {
   gallery->set_image_index("Flat");
   gallery->set_caption_index("IVF256,Flat");
   return response;
+}
+
+v1::ExplainPairResponse SampleExplanation() {
+  constexpr int kWords = 4, kRegions = 5;
+  v1::ExplainPairResponse response;
+  for (const char* word : {"[CLS]", "red", "cross", "[SEP]"}) response.add_words(word);
+  response.set_num_regions(kRegions);
+  for (int r = 0; r < kRegions; ++r) {
+    v1::Box* box = response.add_boxes();
+    box->set_left(20.0f * static_cast<float>(r));
+    box->set_right(20.0f * static_cast<float>(r + 1));
+    box->set_bottom(50);
+  }
+  response.set_image_width(100);
+  response.set_image_height(50);
+  response.set_rerank_score(0.5f);
+  response.set_coarse_score(0.375f);
+  for (const v1::ScoreMode mode : {v1::SCORE_MODE_I2T, v1::SCORE_MODE_T2I}) {
+    float attention[kWords][kRegions];
+    for (auto& row : attention) {
+      for (float& share : row) share = mode == v1::SCORE_MODE_I2T ? 0.25f : 0.2f;
+    }
+    if (mode == v1::SCORE_MODE_I2T) {
+      for (int w = 0; w < kWords; ++w) {
+        attention[w][1] = w == 1 ? 0.7f : 0.1f;
+        attention[w][3] = w == 2 ? 0.6f : 2.0f / 15;
+      }
+    } else {
+      for (int r = 0; r < kRegions; ++r) {
+        attention[1][r] = r == 1 ? 0.6f : 0.1f;
+        attention[2][r] = r == 3 ? 0.5f : r == 2 ? 0.3f : 1.0f / 15;
+      }
+    }
+    v1::DirectionExplanation* direction = response.add_directions();
+    direction->set_direction(mode);
+    direction->set_score(mode == v1::SCORE_MODE_I2T ? 0.4f : 0.6f);
+    for (int layer = 0; layer < 3; ++layer) {
+      v1::CellAttention* cell = direction->add_cells();
+      cell->set_layer(layer);
+      cell->set_cell(v1::CELL_CMRC);
+      cell->set_weight(layer == 0 ? 0.25f : layer == 1 ? 0.0f : 0.75f);
+      for (const auto& row : attention) {
+        // What a shut layer looks at must not count.
+        for (const float share : row) cell->add_attention(layer == 1 ? 1.0f : share);
+      }
+    }
+  }
+  return response;
+}
+
+std::string SamplePng(int width, int height) {
+  std::string png("\x89PNG\r\n\x1a\n\x00\x00\x00\x0dIHDR", 16);
+  for (const int side : {width, height}) {
+    for (int shift = 24; shift >= 0; shift -= 8) {
+      png += static_cast<char>(static_cast<unsigned>(side) >> shift);
+    }
+  }
+  return png + std::string("\x08\x02\x00\x00\x00", 5);
 }
 
 }  // namespace dime
