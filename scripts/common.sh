@@ -39,7 +39,7 @@ build_preset() {
 prepare_sample() {
   local sample=$1 bin=build/release/bin
   mkdir -p "$sample/model"
-  cp examples/scenes/model/config.json examples/scenes/model/*.safetensors "$sample/model/"
+  cp examples/scenes/model/*.json examples/scenes/model/*.safetensors "$sample/model/"
   ln -sfn "$deps/minilm" "$sample/model/bert"
   if [ ! -f "$sample/data/world.json" ]; then
     say "drawing 1,000 held-out scenes"

@@ -36,7 +36,7 @@ else
 fi
 # The sample's pairs are small and its first stage is DIME's own: a deep rerank is cheap and finds more.
 start_server "$sample/model" "$sample/gallery" "$address" "$metrics_address" "$sample/server.log" \
-  --default-rerank-depth 200
+  --default-rerank-depth 100
 
 run_shown() { printf '\n\033[1m$ %s\033[0m\n' "$1"; shift; "$@"; }
 run_shown "dime search-images \"$query\" --top-k 5 --view full" \

@@ -1,30 +1,54 @@
 #!/usr/bin/env bash
-# Makes the sample model of this folder again: draws the world and trains both directions at once,
-# one core each. About an hour on 2 cores; stopped and called again it goes on where it was.
+# Makes the sample model of this folder again: draws the worlds, trains both directions at once, one
+# core each, then the coarse heads, and tunes how the two stages go together. About an hour and a half
+# on 2 cores; stopped and called again it goes on where it was.
 #
 #   examples/scenes/train_sample.sh [OUT_DIR]      default: build/sample-training
+#
+# Two courses. The lesson: mirrored twins of two objects, a caption each that says where one is from
+# the other. The encoders alone first learn to let words meet regions (--alignment-steps); from that
+# the cells learn relations within minutes, and without it they stay at chance (README.md has the
+# figures). The world: everything else, from the lesson's weights, with steps within twins throughout.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source scripts/common.sh
 
 out=${1:-build/sample-training}
 scripts/setup.sh
-build_preset release dime_train scenes_generate
+build_preset release dime_train dime_train_coarse dime_evaluate scenes_generate
+bin=build/release/bin
+[ -f "$out/lesson/world.json" ] ||
+  "$bin/scenes_generate" --out "$out/lesson" --seed 201 --train 10000 --dev 400 --test 0 \
+    --png-split none --relations --max-objects 2
 [ -f "$out/world/world.json" ] ||
-  build/release/bin/scenes_generate --out "$out/world" --seed 7 --train 10000 --dev 500 --test 1000
+  "$bin/scenes_generate" --out "$out/world" --seed 7 --train 20000 --dev 500 --test 2000 --png-split none
 
-train() {  # DIRECTION STEPS
-  local resume=()
-  [ ! -f "$out/model/training/$1/state.pt" ] || resume=(--resume)
-  OMP_NUM_THREADS=1 build/release/bin/dime_train \
-    --data "$out/world" --bert "$deps/minilm" --link-bert --out "$out/model" --direction "$1" \
+train() {  # DIRECTION DATA MODEL OPTION...
+  local direction=$1 data=$2 model=$3 resume=()
+  shift 3
+  [ ! -f "$model/training/$direction/state.pt" ] || resume=(--resume)
+  OMP_NUM_THREADS=1 "$bin/dime_train" \
+    --data "$data" --bert "$deps/minilm" --link-bert --out "$model" --direction "$direction" \
     --embed-size 64 --heads 4 --feed-forward-size 128 --router-size 32 --max-words 24 \
-    --batch-size 24 --group-size 2 --positives "$out/world/train_truth.json" \
-    --no-bert-dropout --contrastive-steps 800 --global-weight 0.5 \
-    --learning-rate 1e-3 --warmup-steps 100 --lr-update 1.44 --max-steps "$2" \
-    --val-step 500 --val-images 100 --device cpu --seed 1 "${resume[@]}"
+    --batch-size 24 --group-size 2 --group-steps 1 --group-batch-size 192 \
+    --positives "$data/train_truth.json" --no-bert-dropout --state-cache "$out/states" \
+    --learning-rate 1e-3 --warmup-steps 50 --device cpu --seed 1 "$@" "${resume[@]}"
 }
-train i2t 4000 &
-train t2i 3500 &
+lesson() {  # DIRECTION OPTION...
+  train "$1" "$out/lesson" "$out/lesson-model" --alignment-steps 600 --contrastive-steps 2000 \
+    --lr-update 1000 --max-steps 1500 --val-step 1500 --val-images 40 "${@:2}"
+}
+course() {  # DIRECTION OPTION...
+  lesson "$@"
+  train "$1" "$out/world" "$out/model" --init "$out/lesson-model" --alignment-steps 400 \
+    --alignment-weight 0.2 --contrastive-steps 500 --global-weight 0.3 --lr-update 0.3121 \
+    --max-steps 3200 --val-step 3200 --val-images 100 "${@:2}"
+}
+course i2t --lambda-softmax 14 &
+course t2i &
 wait %1
 wait %2
+"$bin/dime_train_coarse" --model "$out/model" --data "$out/world" --state-cache "$out/states" \
+  --positives "$out/world/train_truth.json" --device cpu --seed 1 --dim 128 --hidden-size 128 \
+  --pooling-queries 6 --steps 900 --val-step 450 --val-queries 10 --teacher-queries 160 --teacher-candidates 40
+"$bin/dime_evaluate" --tune-fusion --model "$out/model" --data "$out/world" --split dev --queries 100
