@@ -69,7 +69,7 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
 }
 
-std::vector<Query> SampleQueries(const Gallery& gallery, Modality target, int64_t count) {
+std::vector<Query> SampleQueries(const FileGallery& gallery, Modality target, int64_t count) {
   const int64_t images = gallery.size(Modality::kImage);
   const int64_t captions = gallery.size(Modality::kCaption);
   std::vector<Query> queries;
@@ -102,16 +102,16 @@ double Median(std::vector<double> values) {
   return *middle;
 }
 
-absl::StatusOr<SearchResult> TimedSearch(const SearchPipeline& pipeline, const Query& query,
-                                         const SearchOptions& options,
+absl::StatusOr<SearchResult> TimedSearch(const GalleryView& view, const SearchPipeline& pipeline,
+                                         const Query& query, const SearchOptions& options,
                                          std::vector<double>& milliseconds) {
   const Stopwatch stopwatch;
-  ASSIGN_OR_RETURN(SearchResult result, pipeline.Run(query, options, CallContext()));
+  ASSIGN_OR_RETURN(SearchResult result, pipeline.Run(view, query, options, CallContext()));
   milliseconds.push_back(absl::ToDoubleMilliseconds(stopwatch.Elapsed()));
   return result;
 }
 
-absl::StatusOr<Comparison> Compare(const SearchPipeline& pipeline,
+absl::StatusOr<Comparison> Compare(const GalleryView& view, const SearchPipeline& pipeline,
                                    const std::vector<Query>& queries, const SearchOptions& adaptive,
                                    absl::string_view label) {
   SearchOptions full = adaptive;
@@ -121,9 +121,10 @@ absl::StatusOr<Comparison> Compare(const SearchPipeline& pipeline,
   // The first search pays for what is allocated once.
   RETURN_IF_ERROR(pipeline.Run(queries[0], full, CallContext()).status());
   for (const Query& query : queries) {
-    ASSIGN_OR_RETURN(const SearchResult all, TimedSearch(pipeline, query, full, sums.full_ms));
+    ASSIGN_OR_RETURN(const SearchResult all,
+                     TimedSearch(view, pipeline, query, full, sums.full_ms));
     ASSIGN_OR_RETURN(const SearchResult some,
-                     TimedSearch(pipeline, query, adaptive, sums.adaptive_ms));
+                     TimedSearch(view, pipeline, query, adaptive, sums.adaptive_ms));
     sums.full_pairs += all.reranked_count;
     sums.adaptive_pairs += some.reranked_count;
     std::set<int64_t> found;
@@ -146,9 +147,9 @@ absl::Status Run(const Flags& flags) {
   ASSIGN_OR_RETURN(
       std::unique_ptr<FileGallery> files,
       FileGallery::Open(flags.gallery, {.expected_model_fingerprint = info.fingerprint}));
+  const FileGallery& gallery = *files;
   ASSIGN_OR_RETURN(const std::unique_ptr<LoadedGallery> loaded,
                    LoadedGallery::Create(std::move(files), info, model->pair_scorer()));
-  const Gallery& gallery = loaded->gallery();
   BatchingScorer scorer(&model->pair_scorer(), {});
   const SearchPipeline pipeline(loaded.get(), &model->caption_encoder(), &model->image_encoder(),
                                 &scorer);
@@ -186,7 +187,7 @@ absl::Status Run(const Flags& flags) {
     for (int depth : flags.depths) {
       options.rerank_depth = std::max(depth, options.top_k);
       const std::string label = absl::StrCat(ModalityName(target), "s, depth ", depth);
-      ASSIGN_OR_RETURN(const Comparison sums, Compare(pipeline, queries, options, label));
+      ASSIGN_OR_RETURN(const Comparison sums, Compare(gallery, pipeline, queries, options, label));
       const auto count = static_cast<double>(queries.size());
       std::printf(
           "| %ss | %.3g | %.3g c %+.3g | %zu | %d | %.1f | %.1f | %.1f%% | %lld of %lld | %lld | "

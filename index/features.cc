@@ -57,4 +57,38 @@ EncodedItemsView EncodedItems::view() const {
   return view;
 }
 
+EncodedItemsView ShapeOf(const EncodedItemsView& items) { return items.Slice(0, 0); }
+
+bool SameShape(const EncodedItemsView& a, const EncodedItemsView& b) {
+  for (const Direction direction : kDirections) {
+    if (a.of(direction).embed_size != b.of(direction).embed_size) return false;
+  }
+  return a.modality == b.modality && a.positions == b.positions && a.coarse_dim == b.coarse_dim;
+}
+
+EncodedItems CopyItems(const EncodedItemsView& items, absl::Span<const int64_t> places) {
+  EncodedItems copy{.modality = items.modality,
+                    .count = static_cast<int64_t>(places.size()),
+                    .positions = items.positions,
+                    .coarse_dim = items.coarse_dim};
+  for (size_t i = 0; i < copy.directions.size(); ++i) {
+    copy.directions[i].embed_size = items.directions[i].embed_size;
+    copy.directions[i].local.reserve(places.size() * static_cast<size_t>(items.positions) *
+                                     static_cast<size_t>(items.directions[i].embed_size));
+  }
+  for (const int64_t place : places) {
+    const EncodedItemsView item = items.Slice(place, 1);
+    const auto append = [](absl::Span<const float> values, std::vector<float>& to) {
+      to.insert(to.end(), values.begin(), values.end());
+    };
+    copy.lengths.push_back(item.lengths[0]);
+    for (size_t i = 0; i < copy.directions.size(); ++i) {
+      append(item.directions[i].local, copy.directions[i].local);
+      append(item.directions[i].global, copy.directions[i].global);
+    }
+    append(item.coarse, copy.coarse);
+  }
+  return copy;
+}
+
 }  // namespace dime

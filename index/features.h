@@ -49,11 +49,11 @@ struct DirectionFeaturesView {
 struct EncodedItemsView {
   Modality modality = Modality::kImage;
   int64_t count = 0;
-  int positions = 0;                    // R regions or L words, padding included
-  absl::Span<const int32_t> lengths;    // (count); valid positions: R, or tokens incl. [CLS], [SEP]
+  int positions = 0;                  // R regions or L words, padding included
+  absl::Span<const int32_t> lengths;  // (count); valid positions: R, or tokens incl. [CLS], [SEP]
   std::array<DirectionFeaturesView, kNumDirections> directions;  // indexed by Direction
-  int coarse_dim = 0;                   // C
-  absl::Span<const float> coarse;       // (count, C) unit rows: the first stage's embedding
+  int coarse_dim = 0;                                            // C
+  absl::Span<const float> coarse;  // (count, C) unit rows: the first stage's embedding
 
   const DirectionFeaturesView& of(Direction direction) const {
     return directions[static_cast<int>(direction)];
@@ -80,6 +80,13 @@ struct EncodedItems {
 
   EncodedItemsView view() const;
 };
+
+// The sizes of a view's items: the same view without the items.
+EncodedItemsView ShapeOf(const EncodedItemsView& items);
+// Whether items of these two have the same sizes.
+bool SameShape(const EncodedItemsView& a, const EncodedItemsView& b);
+// A copy of the items at `places`, each from 0 to items.count - 1; repeats are allowed.
+EncodedItems CopyItems(const EncodedItemsView& items, absl::Span<const int64_t> places);
 
 }  // namespace dime
 

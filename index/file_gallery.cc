@@ -13,8 +13,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "index/float_bits.h"
 #include "index/gallery_manifest.h"
 #include "index/mapped_file.h"
+#include "index/record_subject.h"
 #include "index/shape.h"
 #include "index/status_macros.h"
 #include "index/text_lines.h"
@@ -110,8 +112,8 @@ absl::StatusOr<std::vector<int32_t>> ReadLengths(const SafetensorsFile& file, in
 }
 
 // The features in `file`, used in place. `lengths` must outlive them and is filled here.
-absl::StatusOr<EncodedItemsView> ReadFeatures(const SafetensorsFile& file, Modality modality,
-                                              int64_t count, std::vector<int32_t>& lengths) {
+absl::StatusOr<EncodedItemsView> MapFeatures(const SafetensorsFile& file, Modality modality,
+                                             int64_t count, std::vector<int32_t>& lengths) {
   EncodedItemsView features;
   features.modality = modality;
   features.count = count;
@@ -168,10 +170,20 @@ bool ReadSide(const json& object, const char* key, int32_t& side) {
   return true;
 }
 
+bool ReadPayload(const json& object, Payload& payload) {
+  const auto field = object.find("payload");
+  if (field == object.end()) return true;
+  absl::StatusOr<Payload> checked = CheckPayload(*field);
+  if (!checked.ok()) return false;
+  payload = *std::move(checked);
+  return true;
+}
+
 std::optional<ImageRecord> ParseImage(const json& object) {
   ImageRecord record;
   if (!ReadText(object, "id", true, record.id) || !ReadSide(object, "width", record.width) ||
-      !ReadSide(object, "height", record.height) || !ReadText(object, "uri", false, record.uri)) {
+      !ReadSide(object, "height", record.height) || !ReadText(object, "uri", false, record.uri) ||
+      !ReadPayload(object, record.payload)) {
     return std::nullopt;
   }
   return record;
@@ -180,7 +192,8 @@ std::optional<ImageRecord> ParseImage(const json& object) {
 std::optional<CaptionRecord> ParseCaption(const json& object) {
   CaptionRecord record;
   if (!ReadText(object, "id", true, record.id) || !ReadText(object, "text", true, record.text) ||
-      !ReadText(object, "image_id", false, record.image_id)) {
+      !ReadText(object, "image_id", false, record.image_id) ||
+      !ReadText(object, "uri", false, record.uri) || !ReadPayload(object, record.payload)) {
     return std::nullopt;
   }
   return record;
@@ -323,7 +336,7 @@ absl::StatusOr<std::unique_ptr<FileGallery>> FileGallery::Open(const std::string
         SafetensorsFile::Open(PathOf(directory, features_name));
     if (!file.ok()) return Damage(file.status());
     side.file = *std::move(file);
-    ASSIGN_OR_RETURN(side.features, ReadFeatures(*side.file, modality, count, side.lengths));
+    ASSIGN_OR_RETURN(side.features, MapFeatures(*side.file, modality, count, side.lengths));
 
     const std::string records_path = PathOf(directory, records_name);
     if (modality == Modality::kImage) {
@@ -333,6 +346,11 @@ absl::StatusOr<std::unique_ptr<FileGallery>> FileGallery::Open(const std::string
       RETURN_IF_ERROR(
           ReadRecords(records_path, count, ParseCaption, gallery->captions_, side.rows));
     }
+
+    side.by_id = gallery->ListRows(modality);
+    std::sort(side.by_id.begin(), side.by_id.end(), [&](int64_t a, int64_t b) {
+      return gallery->IdOf(modality, a) < gallery->IdOf(modality, b);
+    });
 
     absl::StatusOr<std::unique_ptr<CoarseIndex>> index =
         LoadIndex(directory, *manifest, side.features, options.verify_checksums);
@@ -356,6 +374,7 @@ absl::StatusOr<std::unique_ptr<FileGallery>> FileGallery::Open(const std::string
   }
   gallery->info_ = {.name = GalleryName(directory),
                     .version = manifest->Version(),
+                    .lineage = manifest->Version(),
                     .model_fingerprint = manifest->model_fingerprint,
                     .image_index = manifest->sides[static_cast<size_t>(Modality::kImage)].index,
                     .caption_index = manifest->sides[static_cast<size_t>(Modality::kCaption)].index,
@@ -364,7 +383,10 @@ absl::StatusOr<std::unique_ptr<FileGallery>> FileGallery::Open(const std::string
   return gallery;
 }
 
-int64_t FileGallery::size(Modality modality) const { return side(modality).features.count; }
+std::shared_ptr<const GalleryView> FileGallery::Pin() const {
+  // Without ownership: the gallery outlives its views.
+  return std::shared_ptr<const GalleryView>(std::shared_ptr<const void>(), this);
+}
 
 absl::StatusOr<int64_t> FileGallery::FindRow(Modality modality, absl::string_view id) const {
   const auto& rows = side(modality).rows;
@@ -376,20 +398,111 @@ absl::StatusOr<int64_t> FileGallery::FindRow(Modality modality, absl::string_vie
   return found->second;
 }
 
-EncodedItemsView FileGallery::features(Modality modality) const { return side(modality).features; }
+std::vector<int64_t> FileGallery::ListRows(Modality modality) const {
+  std::vector<int64_t> rows(static_cast<size_t>(size(modality)));
+  std::iota(rows.begin(), rows.end(), 0);
+  return rows;
+}
 
-absl::StatusOr<std::vector<Candidate>> FileGallery::Recall(
-    Modality modality, absl::Span<const float> coarse_query, int64_t k,
-    const CoarseIndex::SearchOptions& options) const {
+absl::StatusOr<std::vector<std::string>> FileGallery::ListIds(Modality modality,
+                                                              absl::string_view after_id,
+                                                              int64_t limit) const {
+  const std::vector<int64_t>& by_id = side(modality).by_id;
+  auto next = std::upper_bound(
+      by_id.begin(), by_id.end(), after_id,
+      [this, modality](absl::string_view id, int64_t row) { return id < IdOf(modality, row); });
+  std::vector<std::string> ids;
+  for (; next != by_id.end() && static_cast<int64_t>(ids.size()) < limit; ++next) {
+    ids.push_back(IdOf(modality, *next));
+  }
+  return ids;
+}
+
+absl::Status FileGallery::CheckRows(Modality modality, absl::Span<const int64_t> rows) const {
+  for (const int64_t row : rows) {
+    if (row >= 0 && row < size(modality)) continue;
+    return absl::NotFoundError(
+        absl::StrCat("gallery ", info_.name, " has no ", ModalityName(modality), " in row ", row));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<ImageRecord>> FileGallery::ReadImages(
+    absl::Span<const int64_t> rows) const {
+  RETURN_IF_ERROR(CheckRows(Modality::kImage, rows));
+  std::vector<ImageRecord> records;
+  for (const int64_t row : rows) records.push_back(images_[static_cast<size_t>(row)]);
+  return records;
+}
+
+absl::StatusOr<std::vector<CaptionRecord>> FileGallery::ReadCaptions(
+    absl::Span<const int64_t> rows) const {
+  RETURN_IF_ERROR(CheckRows(Modality::kCaption, rows));
+  std::vector<CaptionRecord> records;
+  for (const int64_t row : rows) records.push_back(captions_[static_cast<size_t>(row)]);
+  return records;
+}
+
+absl::StatusOr<EncodedItems> FileGallery::ReadFeatures(Modality modality,
+                                                       absl::Span<const int64_t> rows) const {
+  RETURN_IF_ERROR(CheckRows(modality, rows));
+  return CopyItems(features(modality), rows);
+}
+
+std::vector<int64_t> FileGallery::MatchingRows(Modality modality, const ItemFilter* filter) const {
+  std::vector<int64_t> rows = ListRows(modality);
+  if (filter == nullptr || filter->matches_everything()) return rows;
+  std::erase_if(rows, [&](int64_t row) {
+    return !filter->Matches(modality == Modality::kImage
+                                ? SubjectOf(images_[static_cast<size_t>(row)])
+                                : SubjectOf(captions_[static_cast<size_t>(row)]));
+  });
+  return rows;
+}
+
+std::vector<Candidate> FileGallery::Scan(const Side& searched, absl::Span<const int64_t> rows,
+                                         absl::Span<const float> coarse_query, int64_t k) const {
+  const size_t dim = coarse_query.size();
+  std::vector<Candidate> candidates;
+  candidates.reserve(rows.size());
+  for (const int64_t row : rows) {
+    const absl::Span<const float> item =
+        searched.features.coarse.subspan(static_cast<size_t>(row) * dim, dim);
+    candidates.push_back(
+        {row, std::inner_product(item.begin(), item.end(), coarse_query.begin(), 0.0f)});
+  }
+  // Stable: rows of equal score stay in the rows' order.
+  std::stable_sort(candidates.begin(), candidates.end(),
+                   [](const Candidate& a, const Candidate& b) { return a.score > b.score; });
+  if (static_cast<int64_t>(candidates.size()) > k) candidates.resize(static_cast<size_t>(k));
+  return candidates;
+}
+
+absl::StatusOr<std::vector<Candidate>> FileGallery::Recall(Modality modality,
+                                                           absl::Span<const float> coarse_query,
+                                                           int64_t k,
+                                                           const RecallOptions& options) const {
   const Side& searched = side(modality);
   if (searched.index == nullptr) return std::vector<Candidate>();
-  if (searched.index->keeps_vectors()) return searched.index->Search(coarse_query, k, options);
+  if (options.exact || options.filter != nullptr) {
+    if (coarse_query.size() != static_cast<size_t>(searched.features.coarse_dim) || k < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a coarse query of ", coarse_query.size(), " floats for ", k,
+                       " candidates; the gallery has ", searched.features.coarse_dim));
+    }
+    if (FindNonFinite(coarse_query) >= 0) {
+      return absl::InvalidArgumentError("the coarse query holds a NaN or an infinity");
+    }
+    return Scan(searched, MatchingRows(modality, options.filter), coarse_query, k);
+  }
+  const CoarseIndex::SearchOptions search = {.effort = options.effort};
+  if (searched.index->keeps_vectors()) return searched.index->Search(coarse_query, k, search);
 
   // The index saw the vectors through a quantiser; here they are as they were. A few more
   // candidates bring back what its rounding pushed below the k-th place.
   k = std::min(k, searched.features.count);
   ASSIGN_OR_RETURN(std::vector<Candidate> candidates,
-                   searched.index->Search(coarse_query, k + k / kMoreForQuantised, options));
+                   searched.index->Search(coarse_query, k + k / kMoreForQuantised, search));
   const size_t dim = coarse_query.size();
   for (Candidate& candidate : candidates) {
     const absl::Span<const float> item =

@@ -26,8 +26,9 @@ namespace dime {
 //   images.faiss, captions.faiss   derived: rebuilt (with a warning) if missing or damaged
 //   search_settings.json    not looked at here: how to search it best, see search_settings.h
 // A modality without items has no files. Features are used in place through the memory map.
+// It has one version, so that it is its own view.
 // Thread-safe: immutable after Open().
-class FileGallery : public Gallery {
+class FileGallery : public Gallery, public GalleryView {
  public:
   struct Options {
     // FAILED_PRECONDITION if the gallery was made with another model; empty accepts any.
@@ -40,15 +41,32 @@ class FileGallery : public Gallery {
   static absl::StatusOr<std::unique_ptr<FileGallery>> Open(const std::string& directory,
                                                            const Options& options);
 
+  std::shared_ptr<const GalleryView> Pin() const override;
+
   const GalleryInfo& info() const override { return info_; }
-  int64_t size(Modality modality) const override;
+  int64_t size(Modality modality) const override { return features(modality).count; }
+  EncodedItemsView shape(Modality modality) const override { return ShapeOf(features(modality)); }
   absl::StatusOr<int64_t> FindRow(Modality modality, absl::string_view id) const override;
-  const ImageRecord& image(int64_t row) const override { return images_[row]; }
-  const CaptionRecord& caption(int64_t row) const override { return captions_[row]; }
-  EncodedItemsView features(Modality modality) const override;
-  absl::StatusOr<std::vector<Candidate>> Recall(
-      Modality modality, absl::Span<const float> coarse_query, int64_t k,
-      const CoarseIndex::SearchOptions& options) const override;
+  std::vector<int64_t> ListRows(Modality modality) const override;
+  absl::StatusOr<std::vector<std::string>> ListIds(Modality modality, absl::string_view after_id,
+                                                   int64_t limit) const override;
+  absl::StatusOr<std::vector<ImageRecord>> ReadImages(
+      absl::Span<const int64_t> rows) const override;
+  absl::StatusOr<std::vector<CaptionRecord>> ReadCaptions(
+      absl::Span<const int64_t> rows) const override;
+  absl::StatusOr<EncodedItems> ReadFeatures(Modality modality,
+                                            absl::Span<const int64_t> rows) const override;
+  std::optional<EncodedItemsView> whole_features(Modality modality) const override {
+    return features(modality);
+  }
+  absl::StatusOr<std::vector<Candidate>> Recall(Modality modality,
+                                                absl::Span<const float> coarse_query, int64_t k,
+                                                const RecallOptions& options) const override;
+
+  // What the above read, in place. Rows must be valid.
+  const ImageRecord& image(int64_t row) const { return images_[row]; }
+  const CaptionRecord& caption(int64_t row) const { return captions_[row]; }
+  EncodedItemsView features(Modality modality) const { return side(modality).features; }
 
  private:
   struct Side {
@@ -57,8 +75,18 @@ class FileGallery : public Gallery {
     EncodedItemsView features;
     std::unique_ptr<CoarseIndex> index;
     absl::flat_hash_map<std::string, int64_t> rows;  // id -> row
+    std::vector<int64_t> by_id;                      // rows, ascending by id
   };
   FileGallery() = default;
+  // Compares with every one of `rows`.
+  std::vector<Candidate> Scan(const Side& searched, absl::Span<const int64_t> rows,
+                              absl::Span<const float> coarse_query, int64_t k) const;
+  // Rows that the filter matches, ascending; all of them without a filter.
+  std::vector<int64_t> MatchingRows(Modality modality, const ItemFilter* filter) const;
+  const std::string& IdOf(Modality modality, int64_t row) const {
+    return modality == Modality::kImage ? images_[row].id : captions_[row].id;
+  }
+  absl::Status CheckRows(Modality modality, absl::Span<const int64_t> rows) const;
   const Side& side(Modality modality) const { return sides_[static_cast<int>(modality)]; }
 
   GalleryInfo info_;

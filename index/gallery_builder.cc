@@ -40,6 +40,18 @@ absl::Status CheckText(Modality modality, absl::string_view id, absl::string_vie
       absl::StrCat(ModalityName(modality), " ", Quoted(id), ": its ", field, " is no UTF-8"));
 }
 
+absl::Status AddPayload(Modality modality, absl::string_view id, const Payload& payload,
+                        json& line) {
+  if (payload.is_null()) return absl::OkStatus();
+  absl::StatusOr<Payload> checked = CheckPayload(payload);
+  if (!checked.ok()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(ModalityName(modality), " ", Quoted(id), ": ", checked.status().message()));
+  }
+  line["payload"] = *std::move(checked);
+  return absl::OkStatus();
+}
+
 // An error if a directory holds anything that a gallery's does not.
 absl::Status CheckHoldsGalleryFilesOnly(const std::string& directory) {
   const std::vector<std::string> known = GalleryFileNames();
@@ -205,6 +217,7 @@ absl::Status GalleryBuilder::AddImages(absl::Span<const ImageRecord> records,
     if (record.width != 0) line["width"] = record.width;
     if (record.height != 0) line["height"] = record.height;
     if (!record.uri.empty()) line["uri"] = record.uri;
+    RETURN_IF_ERROR(AddPayload(Modality::kImage, record.id, record.payload, line));
     absl::StrAppend(&batch.lines, line.dump(), "\n");
     batch.ids.push_back(record.id);
     batch.boxes.insert(batch.boxes.end(), record.boxes.begin(), record.boxes.end());
@@ -219,12 +232,15 @@ absl::Status GalleryBuilder::AddCaptions(absl::Span<const CaptionRecord> records
     RETURN_IF_ERROR(CheckText(Modality::kCaption, record.id, "id", record.id));
     RETURN_IF_ERROR(CheckText(Modality::kCaption, record.id, "text", record.text));
     RETURN_IF_ERROR(CheckText(Modality::kCaption, record.id, "image_id", record.image_id));
+    RETURN_IF_ERROR(CheckText(Modality::kCaption, record.id, "uri", record.uri));
     if (record.text.empty()) {
       return absl::InvalidArgumentError(
           absl::StrCat("caption ", Quoted(record.id), " has no text"));
     }
     json line = {{"id", record.id}, {"text", record.text}};
     if (!record.image_id.empty()) line["image_id"] = record.image_id;
+    if (!record.uri.empty()) line["uri"] = record.uri;
+    RETURN_IF_ERROR(AddPayload(Modality::kCaption, record.id, record.payload, line));
     absl::StrAppend(&batch.lines, line.dump(), "\n");
     batch.ids.push_back(record.id);
   }

@@ -9,24 +9,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "index/item_records.h"
 #include "index/npy_file.h"
 
 namespace dime {
-
-// What is known of an image besides its features; all of it optional but the id.
-struct ImageRecord {
-  std::string id;
-  int32_t width = 0;         // pixels; 0 = unknown
-  int32_t height = 0;        // pixels; 0 = unknown
-  std::string uri;           // where the picture may be found, RFC 3986; empty = unknown
-  std::vector<float> boxes;  // (R, 4) x0, y0, x1, y1 in pixels; empty = unknown
-};
-
-struct CaptionRecord {
-  std::string id;
-  std::string text;      // UTF-8
-  std::string image_id;  // the image that it describes; empty = unknown
-};
 
 // One split of a data set in the published precomputed layout, features through a memory map:
 //   SPLIT_ims.npy     (N, R, D) float32 region features

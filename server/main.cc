@@ -143,7 +143,7 @@ absl::Status Serve(Flags flags) {
   std::cerr << "warming up ..." << std::endl;
   RETURN_IF_ERROR(server->Start());
   RETURN_IF_ERROR(InstallShutdownSignal());
-  const Gallery& served = server->gallery();
+  const std::shared_ptr<const GalleryView> served = server->gallery().Pin();
   std::cout << kProgram << " " << DIME_VERSION
             << absl::StrFormat(" ready in %.1f s", absl::ToDoubleSeconds(stopwatch.Elapsed()))
             << ": gRPC on " << server->address();
@@ -151,8 +151,8 @@ absl::Status Serve(Flags flags) {
     std::cout << ", metrics on http://" << server->metrics_address() << "/metrics";
   }
   std::cout << "; model " << server->model_info().name << " on " << device << ", gallery "
-            << served.info().name << " with " << served.size(Modality::kImage) << " images and "
-            << served.size(Modality::kCaption) << " captions" << std::endl;
+            << served->info().name << " with " << served->size(Modality::kImage) << " images and "
+            << served->size(Modality::kCaption) << " captions" << std::endl;
 
   AwaitShutdownSignal();
   std::cerr << "draining for up to " << flags.drain_seconds

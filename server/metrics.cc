@@ -100,14 +100,14 @@ absl::string_view RpcMethodName(RpcMethod method) {
   return "";
 }
 
-Metrics::Metrics(absl::string_view server_version, const ModelInfo& model, const Gallery& gallery)
-    : gallery_sizes_{gallery.size(Modality::kImage), gallery.size(Modality::kCaption)} {
+Metrics::Metrics(absl::string_view server_version, const ModelInfo& model,
+                 const GalleryView& view) {
   AddRequestSeries();
   AddSearchSeries();
   AddRankingSeries();
   AddAuditSeries();
   AddBatchSeries();
-  AddInfoSeries(server_version, model, gallery);
+  AddInfoSeries(server_version, model, view);
 }
 
 void Metrics::AddRequestSeries() {
@@ -262,7 +262,7 @@ void Metrics::AddBatchSeries() {
 }
 
 void Metrics::AddInfoSeries(absl::string_view server_version, const ModelInfo& model,
-                            const Gallery& gallery) {
+                            const GalleryView& view) {
   const auto info = [this](const char* name, const char* help, const prometheus::Labels& labels) {
     BuildGauge().Name(name).Help(help).Register(registry_).Add(labels).Set(1);
   };
@@ -278,17 +278,18 @@ void Metrics::AddInfoSeries(absl::string_view server_version, const ModelInfo& m
         {"device", model.device},
         {"directions", absl::StrJoin(directions, ",")}});
   info("dime_gallery_info", "The gallery that is searched, with its coarse indexes; always 1.",
-       {{"name", gallery.info().name},
-        {"version", gallery.info().version},
-        {"image_index", gallery.info().image_index},
-        {"caption_index", gallery.info().caption_index}});
+       {{"name", view.info().name},
+        {"version", view.info().lineage},
+        {"image_index", view.info().image_index},
+        {"caption_index", view.info().caption_index}});
   auto& items = BuildGauge()
                     .Name("dime_gallery_items")
                     .Help("Items of the gallery, by modality.")
                     .Register(registry_);
   for (Modality modality : {Modality::kImage, Modality::kCaption}) {
-    items.Add({{"modality", std::string(ModalityName(modality))}})
-        .Set(static_cast<double>(gallery.size(modality)));
+    prometheus::Gauge& gauge = items.Add({{"modality", std::string(ModalityName(modality))}});
+    gauge.Set(static_cast<double>(view.size(modality)));
+    gallery_items_[static_cast<int>(modality)] = &gauge;
   }
 }
 
@@ -349,7 +350,7 @@ void Metrics::CountRerankGain(RpcMethod method, const SearchResult& result) {
   }
   gain.displacement->Observe(displacement / static_cast<double>(result.hits.size()));
   gain.deepest_rank->Observe(deepest);
-  if (result.recalled_count < gallery_sizes_[static_cast<int>(result.target)]) {
+  if (result.recalled_count < result.gallery_items) {
     gain.deepest_ratio->Observe(static_cast<double>(deepest) /
                                 static_cast<double>(result.recalled_count));
   }
@@ -383,6 +384,12 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
     queue_requests_->Set(static_cast<double>(state.requests));
     queue_pairs_->Set(static_cast<double>(state.pairs));
     queue_oldest_->Set(absl::ToDoubleSeconds(state.oldest_wait));
+  }
+  if (gallery_ != nullptr) {
+    const std::shared_ptr<const GalleryView> view = gallery_->Pin();
+    for (Modality modality : {Modality::kImage, Modality::kCaption}) {
+      gallery_items_[static_cast<int>(modality)]->Set(static_cast<double>(view->size(modality)));
+    }
   }
   std::vector<prometheus::MetricFamily> families = registry_.Collect();
   for (prometheus::MetricFamily& family : CollectProcessMetrics()) {

@@ -31,7 +31,7 @@ absl::string_view RpcMethodName(RpcMethod method);  // "SearchImages", ...
 
 // What the server measures of itself, as Prometheus collects it. Every series that can ever appear
 // is there from the start, at zero. Units are seconds and pairs, in the names.
-// Thread-safe. Whatever ObserveQueue()'s function uses must outlive the last Collect().
+// Thread-safe. What ObserveQueue()'s function uses and the gallery must outlive the last Collect().
 class Metrics : public prometheus::Collectable {
  public:
   // What waits at this moment.
@@ -41,10 +41,12 @@ class Metrics : public prometheus::Collectable {
     absl::Duration oldest_wait;  // of the oldest of those pairs
   };
 
-  Metrics(absl::string_view server_version, const ModelInfo& model, const Gallery& gallery);
+  // `view`: the gallery at the start.
+  Metrics(absl::string_view server_version, const ModelInfo& model, const GalleryView& view);
 
   // Asked at each collection. To be set before the first one.
   void ObserveQueue(std::function<QueueState()> state) { queue_state_ = std::move(state); }
+  void ObserveGallery(const Gallery* gallery) { gallery_ = gallery; }
 
   void RequestStarted(RpcMethod method);
   // `code` is one that the service answers with. Searches that got no answer because of load or
@@ -94,13 +96,14 @@ class Metrics : public prometheus::Collectable {
   void AddAuditSeries();
   void AddBatchSeries();
   void AddInfoSeries(absl::string_view server_version, const ModelInfo& model,
-                     const Gallery& gallery);
+                     const GalleryView& view);
 
   void CountRerankGain(RpcMethod method, const SearchResult& result);
 
   prometheus::Registry registry_;
-  const std::array<int64_t, 2> gallery_sizes_;  // by Modality
+  std::array<prometheus::Gauge*, 2> gallery_items_{};  // by Modality
   std::function<QueueState()> queue_state_;
+  const Gallery* gallery_ = nullptr;
   // All of these live in registry_.
   std::array<std::map<absl::StatusCode, Outcome>, kNumRpcMethods> outcomes_;  // by RpcMethod
   std::array<prometheus::Gauge*, kNumRpcMethods> inflight_{};                 // by RpcMethod

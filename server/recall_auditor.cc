@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <limits>
 #include <random>
 #include <utility>
 
+#include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "index/status_macros.h"
@@ -45,8 +45,7 @@ RecallAuditor::RecallAuditor(const Parts& parts, Options options)
     : options_(std::move(options)),
       gallery_(parts.gallery),
       scorer_(parts.scorer),
-      encode_(parts.caption_encoder, parts.image_encoder, &parts.gallery->gallery()),
-      recall_(&parts.gallery->gallery()),
+      encode_(parts.caption_encoder, parts.image_encoder),
       sampled_(RandomPhase()),
       thread_([this] { Run(); }) {}
 
@@ -65,8 +64,8 @@ void RecallAuditor::CallEnded() {
   if (--live_calls_ == 0) changed_.notify_all();
 }
 
-void RecallAuditor::Offer(const Query& query, const SearchOptions& options,
-                          const SearchResult& result) {
+void RecallAuditor::Offer(std::shared_ptr<const GalleryView> view, const Query& query,
+                          const SearchOptions& options, const SearchResult& result) {
   if (options.exact) return;
   bool full = false;
   {
@@ -75,6 +74,7 @@ void RecallAuditor::Offer(const Query& query, const SearchOptions& options,
     full = static_cast<int64_t>(queue_.size()) >= options_.max_queued;
     if (!full) {
       Sample sample{
+          .view = std::move(view),
           .query = query,
           .options = options,
           .window = result.reranked_count > 0 ? result.reranked_count : result.recalled_count};
@@ -128,23 +128,27 @@ bool RecallAuditor::AwaitQuiet() {
 absl::StatusOr<RecallAudit> RecallAuditor::Audit(const Sample& sample) {
   const auto stopped = [] { return absl::CancelledError("the server stops"); };
   if (!AwaitQuiet()) return stopped();
-  ASSIGN_OR_RETURN(const EncodedQuery encoded, encode_.Run(sample.query));
+  ASSIGN_OR_RETURN(const EncodedQuery encoded, encode_.Run(*sample.view, sample.query));
 
   // What the search looked at: recall finds the same candidates again.
   if (!AwaitQuiet()) return stopped();
   SearchOptions options = sample.options;
-  ASSIGN_OR_RETURN(std::vector<Candidate> window, recall_.Run(encoded, options));
+  ASSIGN_OR_RETURN(std::vector<Candidate> window, recall_.Run(*sample.view, encoded, options));
   window.resize(std::min<int64_t>(window.size(), sample.window));
 
   if (!AwaitQuiet()) return stopped();
   options.exact = true;
-  ASSIGN_OR_RETURN(std::vector<Candidate> all, recall_.Run(encoded, options));
+  ASSIGN_OR_RETURN(std::vector<Candidate> all, recall_.Run(*sample.view, encoded, options));
   all.resize(std::min<int64_t>(all.size(), options_.max_items));
-  ASSIGN_OR_RETURN(const std::vector<float> scores, ScoreAll(encoded, all, options));
+  ASSIGN_OR_RETURN(const std::vector<float> scores, ScoreAll(*sample.view, encoded, all, options));
 
-  std::vector<float> score_of_row(gallery_->gallery().size(encoded.target()),
-                                  -std::numeric_limits<float>::infinity());
+  absl::flat_hash_map<int64_t, float> score_of_row;
   for (size_t k = 0; k < all.size(); ++k) score_of_row[all[k].row] = scores[k];
+  // Rows that were not scored count as worse than all that were.
+  const auto reaches = [&score_of_row](int64_t row, float score) {
+    const auto found = score_of_row.find(row);
+    return found != score_of_row.end() && found->second >= score;
+  };
   RecallAudit audit{.target = encoded.target()};
   for (size_t a = 0; a < kAuditedTopK.size(); ++a) {
     if (sample.options.top_k < kAuditedTopK[a]) continue;
@@ -153,19 +157,19 @@ absl::StatusOr<RecallAudit> RecallAuditor::Audit(const Sample& sample) {
     const auto end = sample.served.begin() + std::min<int64_t>(k, sample.served.size());
     const int64_t found =
         std::count_if(sample.served.begin(), end,
-                      [&score_of_row, lowest](int64_t row) { return score_of_row[row] >= lowest; });
+                      [&reaches, lowest](int64_t row) { return reaches(row, lowest); });
     audit.ratios[a] = static_cast<double>(found) / static_cast<double>(k);
   }
   const float best = KthBest(scores, 1) - kTolerance;
-  audit.top1_in_window =
-      std::any_of(window.begin(), window.end(), [&score_of_row, best](const Candidate& candidate) {
-        return score_of_row[candidate.row] >= best;
-      });
+  audit.top1_in_window = std::any_of(
+      window.begin(), window.end(),
+      [&reaches, best](const Candidate& candidate) { return reaches(candidate.row, best); });
   audit.lag = sample.since_answer.Elapsed();
   return audit;
 }
 
-absl::StatusOr<std::vector<float>> RecallAuditor::ScoreAll(const EncodedQuery& query,
+absl::StatusOr<std::vector<float>> RecallAuditor::ScoreAll(const GalleryView& view,
+                                                           const EncodedQuery& query,
                                                            const std::vector<Candidate>& candidates,
                                                            const SearchOptions& options) {
   std::vector<float> final_scores;
@@ -180,10 +184,9 @@ absl::StatusOr<std::vector<float>> RecallAuditor::ScoreAll(const EncodedQuery& q
     const auto wave = absl::MakeConstSpan(candidates).subspan(first, options_.wave_pairs);
     rows.clear();
     for (const Candidate& candidate : wave) rows.push_back(candidate.row);
-    const ScoringRequest request = {.query = query.view(),
-                                    .bank = gallery_->bank(query.target()),
-                                    .rows = rows,
-                                    .mode = options.mode};
+    ASSIGN_OR_RETURN(const BankLease lease, gallery_->Acquire(view, query.target(), rows));
+    const ScoringRequest request = {
+        .query = query.view(), .bank = lease.bank, .rows = lease.rows, .mode = options.mode};
     ASSIGN_OR_RETURN(const std::vector<PairScores> scored,
                      scorer_->Score(absl::MakeConstSpan(&request, 1)));
     const std::vector<float> rerank_scores = scored[0].Combined();

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -84,14 +85,16 @@ class RecallAuditor {
   // A live call is under way until its CallEnded(). While any is, no wave begins.
   void CallStarted() ABSL_LOCKS_EXCLUDED(mutex_);
   void CallEnded() ABSL_LOCKS_EXCLUDED(mutex_);
-  // A search that was answered. Does not block, and copies the query only if it is sampled.
-  void Offer(const Query& query, const SearchOptions& options, const SearchResult& result)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  // A search of `view` that was answered. Does not block, and copies the query only if it is
+  // sampled; the audit then answers over the same view, which it keeps until it is done.
+  void Offer(std::shared_ptr<const GalleryView> view, const Query& query,
+             const SearchOptions& options, const SearchResult& result) ABSL_LOCKS_EXCLUDED(mutex_);
   // From now on nothing is sampled or scored; returns at once.
   void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Sample {
+    std::shared_ptr<const GalleryView> view;
     Query query;
     SearchOptions options;
     std::vector<int64_t> served;  // rows of the hits
@@ -106,7 +109,7 @@ class RecallAuditor {
   // CANCELLED if stopped meanwhile.
   absl::StatusOr<RecallAudit> Audit(const Sample& sample) ABSL_LOCKS_EXCLUDED(mutex_);
   // Final scores of the candidates, wave by wave.
-  absl::StatusOr<std::vector<float>> ScoreAll(const EncodedQuery& query,
+  absl::StatusOr<std::vector<float>> ScoreAll(const GalleryView& view, const EncodedQuery& query,
                                               const std::vector<Candidate>& candidates,
                                               const SearchOptions& options)
       ABSL_LOCKS_EXCLUDED(mutex_);
@@ -115,7 +118,7 @@ class RecallAuditor {
   const LoadedGallery* const gallery_;
   const PairScorer* const scorer_;
   const EncodeStage encode_;
-  const RecallStage recall_;
+  const RecallStage recall_{};
   std::mutex mutex_;
   std::condition_variable changed_;
   int64_t live_calls_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -120,7 +120,7 @@ void ConvertImage(const Request& request, const ModelInfo& model, Query& image,
   }
 }
 
-absl::StatusOr<Query> FindImage(const std::string& id, const Gallery& gallery) {
+absl::StatusOr<Query> FindImage(const std::string& id, const GalleryView& gallery) {
   const absl::StatusOr<int64_t> row = gallery.FindRow(Modality::kImage, id);
   if (!row.ok()) return ItemNotFoundError(Modality::kImage, id);
   return GalleryImageQuery{.row = *row};
@@ -187,7 +187,7 @@ void ConvertRanking(const v1::SearchOptions& given, Modality target, const Model
 
 // The part that both searches share; `target` is what they search.
 void ConvertOptions(const v1::SearchOptions& given, Modality target, const SearchLimits& limits,
-                    const ModelInfo& model, const Gallery& gallery, SearchRequest& request,
+                    const ModelInfo& model, const GalleryView& gallery, SearchRequest& request,
                     Violations& violations) {
   SearchOptions& options = request.options;
   options.top_k = given.has_top_k() ? given.top_k() : std::min(kDefaultTopK, limits.max_top_k);
@@ -238,40 +238,39 @@ void ConvertOptions(const v1::SearchOptions& given, Modality target, const Searc
 
 }  // namespace
 
-absl::StatusOr<SearchRequest> RequestConverter::Convert(
-    const v1::SearchImagesRequest& request) const {
+absl::StatusOr<SearchRequest> RequestConverter::Convert(const v1::SearchImagesRequest& request,
+                                                        const GalleryView& view) const {
   Violations violations;
   SearchRequest converted;
   CheckText(request.text(), limits_.max_text_characters, violations);
   converted.query = TextQuery{request.text()};
-  ConvertOptions(request.options(), Modality::kImage, limits_, model_, *gallery_, converted,
-                 violations);
+  ConvertOptions(request.options(), Modality::kImage, limits_, model_, view, converted, violations);
   if (!violations.empty()) return InvalidRequestError(violations);
-  if (gallery_->size(Modality::kImage) == 0) {
-    return GalleryEmptyError(gallery_->info().name, Modality::kImage);
+  if (view.size(Modality::kImage) == 0) {
+    return GalleryEmptyError(view.info().name, Modality::kImage);
   }
   return converted;
 }
 
-absl::StatusOr<SearchRequest> RequestConverter::Convert(
-    const v1::SearchCaptionsRequest& request) const {
+absl::StatusOr<SearchRequest> RequestConverter::Convert(const v1::SearchCaptionsRequest& request,
+                                                        const GalleryView& view) const {
   Violations violations;
   SearchRequest converted;
   ConvertImage(request, model_, converted.query, violations);
-  ConvertOptions(request.options(), Modality::kCaption, limits_, model_, *gallery_, converted,
+  ConvertOptions(request.options(), Modality::kCaption, limits_, model_, view, converted,
                  violations);
   if (!violations.empty()) return InvalidRequestError(violations);
-  if (gallery_->size(Modality::kCaption) == 0) {
-    return GalleryEmptyError(gallery_->info().name, Modality::kCaption);
+  if (view.size(Modality::kCaption) == 0) {
+    return GalleryEmptyError(view.info().name, Modality::kCaption);
   }
   if (request.has_image_id()) {
-    ASSIGN_OR_RETURN(converted.query, FindImage(request.image_id(), *gallery_));
+    ASSIGN_OR_RETURN(converted.query, FindImage(request.image_id(), view));
   }
   return converted;
 }
 
-absl::StatusOr<ExplainRequest> RequestConverter::Convert(
-    const v1::ExplainPairRequest& request) const {
+absl::StatusOr<ExplainRequest> RequestConverter::Convert(const v1::ExplainPairRequest& request,
+                                                         const GalleryView& view) const {
   Violations violations;
   ExplainRequest converted;
   if (request.has_text()) {
@@ -288,12 +287,15 @@ absl::StatusOr<ExplainRequest> RequestConverter::Convert(
   converted.mode = ConvertMode("score_mode", request.score_mode(), model_, violations);
   if (!violations.empty()) return InvalidRequestError(violations);
   if (request.has_caption_id()) {
-    const absl::StatusOr<int64_t> row = gallery_->FindRow(Modality::kCaption, request.caption_id());
-    if (!row.ok()) return ItemNotFoundError(Modality::kCaption, request.caption_id());
+    const absl::StatusOr<int64_t> row = view.FindRow(Modality::kCaption, request.caption_id());
+    if (absl::IsNotFound(row.status())) {
+      return ItemNotFoundError(Modality::kCaption, request.caption_id());
+    }
+    RETURN_IF_ERROR(row.status());
     converted.pair.caption = GalleryCaptionQuery{.row = *row};
   }
   if (request.has_image_id()) {
-    ASSIGN_OR_RETURN(converted.pair.image, FindImage(request.image_id(), *gallery_));
+    ASSIGN_OR_RETURN(converted.pair.image, FindImage(request.image_id(), view));
   }
   return converted;
 }

@@ -28,21 +28,24 @@ struct ExplainRequest {
 // The door: turns messages of the API into native types, once, and checks everything about them, so
 // that nothing behind it has to. All fields at fault are reported together, each with what is
 // allowed and what was given.
-// Immutable, hence thread-safe. The gallery must outlive it.
+// Immutable, hence thread-safe.
 class RequestConverter {
  public:
-  RequestConverter(const SearchLimits& limits, const ModelInfo& model, const Gallery* gallery)
-      : limits_(limits), model_(model), gallery_(gallery) {}
+  RequestConverter(const SearchLimits& limits, const ModelInfo& model)
+      : limits_(limits), model_(model) {}
 
-  // INVALID_ARGUMENT, NOT_FOUND or FAILED_PRECONDITION, with the details of error_details.h.
-  absl::StatusOr<SearchRequest> Convert(const v1::SearchImagesRequest& request) const;
-  absl::StatusOr<SearchRequest> Convert(const v1::SearchCaptionsRequest& request) const;
-  absl::StatusOr<ExplainRequest> Convert(const v1::ExplainPairRequest& request) const;
+  // `view`: the gallery as the call sees it; ids become its rows. INVALID_ARGUMENT, NOT_FOUND or
+  // FAILED_PRECONDITION, with the details of error_details.h.
+  absl::StatusOr<SearchRequest> Convert(const v1::SearchImagesRequest& request,
+                                        const GalleryView& view) const;
+  absl::StatusOr<SearchRequest> Convert(const v1::SearchCaptionsRequest& request,
+                                        const GalleryView& view) const;
+  absl::StatusOr<ExplainRequest> Convert(const v1::ExplainPairRequest& request,
+                                         const GalleryView& view) const;
 
  private:
   const SearchLimits limits_;
   const ModelInfo model_;
-  const Gallery* const gallery_;
 };
 
 // What to tell the caller if the search itself finds the query at fault (INVALID_ARGUMENT of

@@ -1,6 +1,9 @@
 #include "server/response_writer.h"
 
 #include <string>
+#include <vector>
+
+#include "index/status_macros.h"
 
 namespace dime {
 namespace {
@@ -113,25 +116,23 @@ v1::ModelInfo WriteModel(const ModelInfo& model) {
   return proto;
 }
 
-v1::GalleryInfo WriteGallery(const Gallery& gallery) {
-  v1::GalleryInfo proto;
-  proto.set_name(gallery.info().name);
-  proto.set_version(gallery.info().version);
-  proto.set_image_count(gallery.size(Modality::kImage));
-  proto.set_caption_count(gallery.size(Modality::kCaption));
-  proto.set_image_index(gallery.info().image_index);
-  proto.set_caption_index(gallery.info().caption_index);
-  return proto;
+std::vector<int64_t> RowsOf(const SearchResult& result) {
+  std::vector<int64_t> rows;
+  for (const Hit& hit : result.hits) rows.push_back(hit.row);
+  return rows;
 }
 
 }  // namespace
 
-v1::SearchImagesResponse ResponseWriter::WriteImages(const SearchResult& result,
-                                                     const CallTimings& timings,
-                                                     bool want_details) const {
+absl::StatusOr<v1::SearchImagesResponse> ResponseWriter::WriteImages(const GalleryView& view,
+                                                                     const SearchResult& result,
+                                                                     const CallTimings& timings,
+                                                                     bool want_details) const {
+  ASSIGN_OR_RETURN(const std::vector<ImageRecord> records, view.ReadImages(RowsOf(result)));
   v1::SearchImagesResponse response;
-  for (const Hit& hit : result.hits) {
-    const ImageRecord& record = gallery_->image(hit.row);
+  for (size_t k = 0; k < records.size(); ++k) {
+    const Hit& hit = result.hits[k];
+    const ImageRecord& record = records[k];
     v1::ImageHit& added = *response.add_hits();
     added.set_id(record.id);
     added.set_score(hit.score);
@@ -141,17 +142,20 @@ v1::SearchImagesResponse ResponseWriter::WriteImages(const SearchResult& result,
     if (want_details) *added.mutable_details() = WriteDetails(hit);
   }
   if (want_details) *response.mutable_stats() = WriteStats(result, timings);
-  response.set_gallery_version(gallery_->info().version);
+  response.set_gallery_version(view.info().version);
   response.set_model_fingerprint(model_.fingerprint);
   return response;
 }
 
-v1::SearchCaptionsResponse ResponseWriter::WriteCaptions(const SearchResult& result,
-                                                         const CallTimings& timings,
-                                                         bool want_details) const {
+absl::StatusOr<v1::SearchCaptionsResponse> ResponseWriter::WriteCaptions(const GalleryView& view,
+                                                                         const SearchResult& result,
+                                                                         const CallTimings& timings,
+                                                                         bool want_details) const {
+  ASSIGN_OR_RETURN(const std::vector<CaptionRecord> records, view.ReadCaptions(RowsOf(result)));
   v1::SearchCaptionsResponse response;
-  for (const Hit& hit : result.hits) {
-    const CaptionRecord& record = gallery_->caption(hit.row);
+  for (size_t k = 0; k < records.size(); ++k) {
+    const Hit& hit = result.hits[k];
+    const CaptionRecord& record = records[k];
     v1::CaptionHit& added = *response.add_hits();
     added.set_id(record.id);
     added.set_score(hit.score);
@@ -160,20 +164,20 @@ v1::SearchCaptionsResponse ResponseWriter::WriteCaptions(const SearchResult& res
     if (want_details) *added.mutable_details() = WriteDetails(hit);
   }
   if (want_details) *response.mutable_stats() = WriteStats(result, timings);
-  response.set_gallery_version(gallery_->info().version);
+  response.set_gallery_version(view.info().version);
   response.set_model_fingerprint(model_.fingerprint);
   return response;
 }
 
-v1::ExplainPairResponse ResponseWriter::WriteExplanation(const PairQuery& query,
-                                                         const ExplainedPair& pair) const {
+absl::StatusOr<v1::ExplainPairResponse> ResponseWriter::WriteExplanation(
+    const GalleryView& view, const PairQuery& query, const ExplainedPair& pair) const {
   v1::ExplainPairResponse response;
   response.mutable_words()->Add(pair.words.begin(), pair.words.end());
   response.set_num_regions(pair.explanation.num_regions);
   response.set_text_truncated(pair.text_truncated);
   response.set_coarse_score(pair.coarse_score);
   if (const auto* stored = std::get_if<GalleryImageQuery>(&query.image)) {
-    const ImageRecord& record = gallery_->image(stored->row);
+    ASSIGN_OR_RETURN(const ImageRecord record, view.ReadImage(stored->row));
     response.set_image_uri(record.uri);
     response.set_image_width(record.width);
     response.set_image_height(record.height);
@@ -231,8 +235,18 @@ v1::GetInfoResponse ResponseWriter::WriteInfo(absl::string_view server_version,
   proto.set_default_caption_rerank_depth(limits.DefaultRerankDepth(Modality::kCaption));
   proto.set_default_caption_search_effort(limits.DefaultSearchEffort(Modality::kCaption));
   *response.mutable_model() = WriteModel(model_);
-  *response.mutable_gallery() = WriteGallery(*gallery_);
   return response;
+}
+
+v1::GalleryInfo ResponseWriter::WriteGallery(const GalleryView& view) const {
+  v1::GalleryInfo proto;
+  proto.set_name(view.info().name);
+  proto.set_version(view.info().version);
+  proto.set_image_count(view.size(Modality::kImage));
+  proto.set_caption_count(view.size(Modality::kCaption));
+  proto.set_image_index(view.info().image_index);
+  proto.set_caption_index(view.info().caption_index);
+  return proto;
 }
 
 }  // namespace dime

@@ -1,6 +1,7 @@
 #ifndef DIME_SERVER_RESPONSE_WRITER_H_
 #define DIME_SERVER_RESPONSE_WRITER_H_
 
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "dime/v1/retrieval.pb.h"
@@ -18,26 +19,32 @@ struct CallTimings {
   absl::Duration total;  // from admission
 };
 
-// Turns results into messages of the API, with each hit's record out of the gallery.
-// Immutable, hence thread-safe. The gallery must outlive it.
+// Turns results into messages of the API, with each hit's record out of the view that was searched.
+// Immutable, hence thread-safe.
 class ResponseWriter {
  public:
-  ResponseWriter(const ModelInfo& model, const Gallery* gallery)
-      : model_(model), gallery_(gallery) {}
+  explicit ResponseWriter(const ModelInfo& model) : model_(model) {}
 
   // The result's target must be the response's kind of item. `want_details`: views FULL, EXPLAIN.
-  v1::SearchImagesResponse WriteImages(const SearchResult& result, const CallTimings& timings,
-                                       bool want_details) const;
-  v1::SearchCaptionsResponse WriteCaptions(const SearchResult& result, const CallTimings& timings,
-                                           bool want_details) const;
-  v1::ExplainPairResponse WriteExplanation(const PairQuery& query,
-                                           const ExplainedPair& pair) const;
+  // Errors: those of reading the hits' records.
+  absl::StatusOr<v1::SearchImagesResponse> WriteImages(const GalleryView& view,
+                                                       const SearchResult& result,
+                                                       const CallTimings& timings,
+                                                       bool want_details) const;
+  absl::StatusOr<v1::SearchCaptionsResponse> WriteCaptions(const GalleryView& view,
+                                                           const SearchResult& result,
+                                                           const CallTimings& timings,
+                                                           bool want_details) const;
+  absl::StatusOr<v1::ExplainPairResponse> WriteExplanation(const GalleryView& view,
+                                                           const PairQuery& query,
+                                                           const ExplainedPair& pair) const;
+  // Without the gallery, which may change: see WriteGallery().
   v1::GetInfoResponse WriteInfo(absl::string_view server_version, absl::Time start_time,
                                 const SearchLimits& limits) const;
+  v1::GalleryInfo WriteGallery(const GalleryView& view) const;
 
  private:
   const ModelInfo model_;
-  const Gallery* const gallery_;
 };
 
 }  // namespace dime

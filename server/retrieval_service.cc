@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 
@@ -44,13 +45,17 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
         method_(method),
         server_context_(*context),
         response_(*response),
-        context_(DeadlineOf(*context)) {
+        context_(DeadlineOf(*context)),
+        view_(service->parts_.gallery->Pin()) {
     metrics().RequestStarted(method_);
     if (auditor() != nullptr) auditor()->CallStarted();
     std::lock_guard<std::mutex> lock(service_.mutex_);
     ++service_.calls_;
     refused_ = service_.draining_;
   }
+
+  // The version of the gallery that this call sees.
+  const GalleryView& view() const { return *view_; }
 
   // Schedules a search. May end the call at once.
   void StartSearch(absl::StatusOr<SearchRequest> request) {
@@ -68,7 +73,10 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
 
   void AnswerInfo(const absl::StatusOr<v1::GetInfoRequest>& request) {
     if (refused_) return End(absl::UnavailableError("the server is shutting down"));
-    End(request.ok() ? Serialize(service_.info_, response_) : request.status());
+    if (!request.ok()) return End(request.status());
+    v1::GetInfoResponse info = service_.info_;
+    *info.mutable_gallery() = service_.parts_.writer->WriteGallery(*view_);
+    End(Serialize(info, response_));
   }
 
   void OnCancel() override {
@@ -116,10 +124,10 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
   void Search() {
     const absl::Duration queue_time = stopwatch_.Elapsed();
     absl::StatusOr<SearchResult> result =
-        service_.parts_.pipeline->Run(request_.query, request_.options, context_);
+        service_.parts_.pipeline->Run(*view_, request_.query, request_.options, context_);
     if (!result.ok()) return End(BlameQuery(Told(result.status()), request_.query));
     metrics().SearchAnswered(method_, *result, request_.options, queue_time);
-    if (auditor() != nullptr) auditor()->Offer(request_.query, request_.options, *result);
+    if (auditor() != nullptr) auditor()->Offer(view_, request_.query, request_.options, *result);
     End(Write(*result, {.queue = queue_time, .total = stopwatch_.Elapsed()}));
   }
 
@@ -127,17 +135,25 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
   void Explain() {
     const PairQuery& query = explain_request_.pair;
     const absl::StatusOr<ExplainedPair> pair =
-        service_.parts_.explainer->Run(query, explain_request_.mode, context_);
+        service_.parts_.explainer->Run(*view_, query, explain_request_.mode, context_);
     if (!pair.ok()) return End(BlameQuery(Told(pair.status()), query));
-    End(Serialize(service_.parts_.writer->WriteExplanation(query, *pair), response_));
+    End(SerializeOr(service_.parts_.writer->WriteExplanation(*view_, query, *pair)));
   }
 
   absl::Status Write(const SearchResult& result, const CallTimings& timings) {
     const ResponseWriter& writer = *service_.parts_.writer;
     if (method_ == RpcMethod::kSearchImages) {
-      return Serialize(writer.WriteImages(result, timings, request_.want_details), response_);
+      return SerializeOr(writer.WriteImages(*view_, result, timings, request_.want_details));
     }
-    return Serialize(writer.WriteCaptions(result, timings, request_.want_details), response_);
+    return SerializeOr(writer.WriteCaptions(*view_, result, timings, request_.want_details));
+  }
+
+  // The response, or why there is none: records that could not be read.
+  template <typename Response>
+  absl::Status SerializeOr(const absl::StatusOr<Response>& response) {
+    if (response.ok()) return Serialize(*response, response_);
+    return absl::InternalError(
+        absl::StrCat("reading the items' records failed: ", response.status().message()));
   }
 
   // The call's last act: gRPC may delete this object before Finish() returns.
@@ -160,6 +176,7 @@ class RetrievalService::Call final : public grpc::ServerUnaryReactor {
   grpc::CallbackServerContext& server_context_;
   grpc::ByteBuffer& response_;
   CallContext context_;
+  const std::shared_ptr<const GalleryView> view_;
   std::atomic<bool> at_deadline_{false};  // it was cancelled because its deadline came
   const Stopwatch stopwatch_;
   bool refused_ = false;
@@ -176,7 +193,8 @@ grpc::ServerUnaryReactor* RetrievalService::SearchImages(grpc::CallbackServerCon
                                                          grpc::ByteBuffer* response) {
   auto* call = new Call(this, RpcMethod::kSearchImages, context, response);
   const auto parsed = ParseRequest<v1::SearchImagesRequest>(*request, max_request_bytes());
-  call->StartSearch(parsed.ok() ? parts_.converter->Convert(*parsed) : parsed.status());
+  call->StartSearch(parsed.ok() ? parts_.converter->Convert(*parsed, call->view())
+                                : parsed.status());
   return call;
 }
 
@@ -185,7 +203,8 @@ grpc::ServerUnaryReactor* RetrievalService::SearchCaptions(grpc::CallbackServerC
                                                            grpc::ByteBuffer* response) {
   auto* call = new Call(this, RpcMethod::kSearchCaptions, context, response);
   const auto parsed = ParseRequest<v1::SearchCaptionsRequest>(*request, max_request_bytes());
-  call->StartSearch(parsed.ok() ? parts_.converter->Convert(*parsed) : parsed.status());
+  call->StartSearch(parsed.ok() ? parts_.converter->Convert(*parsed, call->view())
+                                : parsed.status());
   return call;
 }
 
@@ -194,7 +213,8 @@ grpc::ServerUnaryReactor* RetrievalService::ExplainPair(grpc::CallbackServerCont
                                                         grpc::ByteBuffer* response) {
   auto* call = new Call(this, RpcMethod::kExplainPair, context, response);
   const auto parsed = ParseRequest<v1::ExplainPairRequest>(*request, max_request_bytes());
-  call->StartExplanation(parsed.ok() ? parts_.converter->Convert(*parsed) : parsed.status());
+  call->StartExplanation(parsed.ok() ? parts_.converter->Convert(*parsed, call->view())
+                                     : parsed.status());
   return call;
 }
 

@@ -23,18 +23,18 @@ namespace dime {
 // dime.v1.RetrievalService over gRPC's callback API. A reaction parses, checks and schedules; the
 // search, or the explanation, runs on a worker, which finishes the call. A full queue is told at
 // once with the time after which to try again (RetryInfo, and the trailer grpc-retry-pushback-ms
-// that gRPC's own retries obey). A call that was cancelled or whose deadline has passed stops at the
-// next stage.
-// Requests come as bytes: see request_parser.h.
-// Thread-safe. Its parts must outlive it, and it every call.
-class RetrievalService final
-    : public v1::RetrievalService::WithRawCallbackMethod_SearchImages<
-          v1::RetrievalService::WithRawCallbackMethod_SearchCaptions<
-              v1::RetrievalService::WithRawCallbackMethod_ExplainPair<
-                  v1::RetrievalService::WithRawCallbackMethod_GetInfo<
-                      v1::RetrievalService::Service>>>> {
+// that gRPC's own retries obey). A call that was cancelled or whose deadline has passed stops at
+// the next stage. Each call pins one version of the gallery when it comes, and everything about it
+// sees that one. Requests come as bytes: see request_parser.h. Thread-safe. Its parts must outlive
+// it, and it every call.
+class RetrievalService final : public v1::RetrievalService::WithRawCallbackMethod_SearchImages<
+                                   v1::RetrievalService::WithRawCallbackMethod_SearchCaptions<
+                                       v1::RetrievalService::WithRawCallbackMethod_ExplainPair<
+                                           v1::RetrievalService::WithRawCallbackMethod_GetInfo<
+                                               v1::RetrievalService::Service>>>> {
  public:
   struct Parts {
+    const Gallery* gallery;
     const RequestConverter* converter;
     const SearchPipeline* pipeline;
     const ExplainPipeline* explainer;
@@ -47,7 +47,7 @@ class RetrievalService final
     absl::Duration retry_delay = absl::Milliseconds(250);  // told with RESOURCE_EXHAUSTED etc.
   };
 
-  // `info` is what GetInfo answers.
+  // `info` is what GetInfo answers, but for the gallery, which is told as it then is.
   RetrievalService(const Parts& parts, v1::GetInfoResponse info, const Options& options);
 
   grpc::ServerUnaryReactor* SearchImages(grpc::CallbackServerContext* context,

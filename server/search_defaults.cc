@@ -15,7 +15,7 @@ std::optional<SearchSettings> Fitting(const absl::StatusOr<SearchSettings>& sett
                                       std::vector<std::string>& warnings) {
   if (absl::IsNotFound(settings.status())) return std::nullopt;
   const absl::Status fits =
-      settings.ok() ? settings->CheckFits(gallery.version, model.fingerprint) : settings.status();
+      settings.ok() ? settings->CheckFits(gallery.lineage, model.fingerprint) : settings.status();
   if (!fits.ok()) {
     warnings.push_back(absl::StrCat("tuned search settings are not used: ", fits.message()));
     return std::nullopt;

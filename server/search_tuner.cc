@@ -15,8 +15,8 @@ namespace {
 constexpr int kDeepest = 2000;  // of the default depths
 constexpr int kWarmUps = 3;     // searches of a setting before those that are timed
 
-const std::string& IndexOf(const Gallery& gallery, Modality target) {
-  return target == Modality::kImage ? gallery.info().image_index : gallery.info().caption_index;
+const std::string& IndexOf(const GalleryView& view, Modality target) {
+  return target == Modality::kImage ? view.info().image_index : view.info().caption_index;
 }
 
 }  // namespace
@@ -35,7 +35,7 @@ std::vector<int> SearchTuner::DefaultDepths(int k, int64_t size) {
 absl::StatusOr<SearchTuner::Tuning> SearchTuner::Tune(absl::Span<const Query> queries) const {
   if (queries.empty()) return absl::InvalidArgumentError("there are no queries to tune with");
   const Modality target = TargetOf(queries.front());
-  const int64_t size = gallery_->size(target);
+  const int64_t size = view_->size(target);
   const auto is_other = [&](const Query& query) { return TargetOf(query) != target; };
   if (size == 0 || std::any_of(queries.begin(), queries.end(), is_other)) {
     return absl::InvalidArgumentError(
@@ -46,7 +46,7 @@ absl::StatusOr<SearchTuner::Tuning> SearchTuner::Tune(absl::Span<const Query> qu
       options_.depths.empty() ? DefaultDepths(options_.k, size) : options_.depths;
   // Depths beyond the gallery all mean the same.
   for (int& depth : depths) depth = static_cast<int>(std::min<int64_t>(depth, size));
-  std::vector<int> efforts = SearchEfforts(IndexOf(*gallery_, target));
+  std::vector<int> efforts = SearchEfforts(IndexOf(*view_, target));
   const bool knows_effort = efforts.back() > 0;
   if (knows_effort && !options_.efforts.empty()) efforts = options_.efforts;
   for (std::vector<int>* values : {&depths, &efforts}) {
@@ -111,11 +111,12 @@ absl::StatusOr<SearchTuner::Exhaustive> SearchTuner::SearchExactly(
   ProgressBar bar(absl::StrCat("exhaustive ", ModalityName(TargetOf(queries.front())), " searches"),
                   static_cast<int64_t>(queries.size()), options_.progress);
   for (const Query& query : queries) {
-    ASSIGN_OR_RETURN(const EncodedQuery encoded, encode_->Run(query));
+    ASSIGN_OR_RETURN(const EncodedQuery encoded, encode_->Run(*view_, query));
     const absl::Span<const float> coarse = encoded.view().coarse;
     Reference reference = {.coarse = {coarse.begin(), coarse.end()}};
     const Stopwatch stopwatch;
-    ASSIGN_OR_RETURN(const SearchResult result, pipeline_->Run(query, exact, CallContext()));
+    ASSIGN_OR_RETURN(const SearchResult result,
+                     pipeline_->Run(*view_, query, exact, CallContext()));
     times.push_back(stopwatch.Elapsed());
     if (result.reranked_count > 0) {
       pair_times.push_back(result.timings.rerank / result.reranked_count);
@@ -140,7 +141,7 @@ absl::StatusOr<TuningPoint> SearchTuner::Try(Modality target, const Exhaustive& 
   for (const Reference& reference : exhaustive.references) {
     const Stopwatch stopwatch;
     ASSIGN_OR_RETURN(const std::vector<Candidate> candidates,
-                     gallery_->Recall(target, reference.coarse, depth, {.effort = effort}));
+                     view_->Recall(target, reference.coarse, depth, {.effort = effort}));
     times.push_back(stopwatch.Elapsed());
     const auto kept =
         std::count_if(reference.rows.begin(), reference.rows.end(), [&candidates](int64_t row) {
@@ -169,13 +170,13 @@ absl::Status SearchTuner::Time(absl::Span<const Query> queries, SearchOptions op
   options.search_effort = point.search_effort;
   const CallContext context;
   for (size_t q = 0; q < std::min<size_t>(kWarmUps, queries.size()); ++q) {
-    RETURN_IF_ERROR(pipeline_->Run(queries[q], options, context).status());
+    RETURN_IF_ERROR(pipeline_->Run(*view_, queries[q], options, context).status());
   }
   std::vector<absl::Duration> times;
   int64_t pairs = 0;
   for (const Query& query : queries) {
     const Stopwatch stopwatch;
-    ASSIGN_OR_RETURN(const SearchResult result, pipeline_->Run(query, options, context));
+    ASSIGN_OR_RETURN(const SearchResult result, pipeline_->Run(*view_, query, options, context));
     times.push_back(stopwatch.Elapsed());
     pairs += result.reranked_count;
   }

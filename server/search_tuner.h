@@ -47,9 +47,10 @@ class SearchTuner {
   // From k on a bit more than 1.4 times each, up to the whole gallery or 2,000.
   static std::vector<int> DefaultDepths(int k, int64_t size);
 
-  SearchTuner(const Gallery* gallery, const EncodeStage* encode, const SearchPipeline* pipeline,
+  // All of it is measured on one view.
+  SearchTuner(const GalleryView* view, const EncodeStage* encode, const SearchPipeline* pipeline,
               const ModelInfo& model, const Options& options)
-      : gallery_(gallery), encode_(encode), pipeline_(pipeline), model_(model), options_(options) {}
+      : view_(view), encode_(encode), pipeline_(pipeline), model_(model), options_(options) {}
 
   // `queries`: at least one; all search the same kind, of which the gallery holds items.
   // INVALID_ARGUMENT if they are not so, or if a depth or an effort is out of range; otherwise the
@@ -75,7 +76,7 @@ class SearchTuner {
   absl::Status Time(absl::Span<const Query> queries, SearchOptions options,
                     TuningPoint& point) const;
 
-  const Gallery* const gallery_;
+  const GalleryView* const view_;
   const EncodeStage* const encode_;
   const SearchPipeline* const pipeline_;
   const ModelInfo model_;

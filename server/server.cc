@@ -78,7 +78,7 @@ absl::Status CheckOptions(const Server::Options& options) {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Create(const Options& options,
                                                        std::unique_ptr<const DimeModel> model,
-                                                       std::unique_ptr<const Gallery> gallery) {
+                                                       std::unique_ptr<Gallery> gallery) {
   RETURN_IF_ERROR(CheckOptions(options));
   ASSIGN_OR_RETURN(std::unique_ptr<LoadedGallery> loaded,
                    LoadedGallery::Create(std::move(gallery), model->info(), model->pair_scorer()));
@@ -90,7 +90,8 @@ Server::Server(const Options& options, std::unique_ptr<const DimeModel> model,
     : options_(options),
       model_(std::move(model)),
       gallery_(std::move(gallery)),
-      metrics_(std::make_shared<Metrics>(options_.version, model_->info(), gallery_->gallery())),
+      metrics_(
+          std::make_shared<Metrics>(options_.version, model_->info(), *gallery_->gallery().Pin())),
       scorer_(&model_->pair_scorer(), {.max_batch_pairs = options_.max_batch_pairs,
                                        .max_queue_pairs = options_.max_queue_pairs,
                                        .on_batch =
@@ -98,16 +99,16 @@ Server::Server(const Options& options, std::unique_ptr<const DimeModel> model,
                                              if (warm_) metrics_->BatchLaunched(stats);
                                            }}),
       pipeline_(gallery_.get(), &model_->caption_encoder(), &model_->image_encoder(), &scorer_),
-      explainer_(&gallery_->gallery(), &model_->caption_encoder(), &model_->image_encoder(),
-                 &model_->pair_explainer()),
-      converter_(options_.limits, model_->info(), &gallery_->gallery()),
-      writer_(model_->info(), &gallery_->gallery()),
+      explainer_(&model_->caption_encoder(), &model_->image_encoder(), &model_->pair_explainer()),
+      converter_(options_.limits, model_->info()),
+      writer_(model_->info()),
       workers_(options_.workers) {
   metrics_->ObserveQueue([this] {
     return Metrics::QueueState{.requests = workers_.queued(),
                                .pairs = scorer_.queued_pairs(),
                                .oldest_wait = scorer_.oldest_wait()};
   });
+  metrics_->ObserveGallery(&gallery_->gallery());
 }
 
 Server::~Server() { Shutdown(absl::ZeroDuration()); }
@@ -128,8 +129,9 @@ absl::Status Server::WarmUp() {
   constexpr int kRuns = 3;
   const CallContext context;
   std::vector<Query> queries;
-  if (gallery().size(Modality::kImage) > 0) queries.push_back(TextQuery{"warming up"});
-  if (gallery().size(Modality::kCaption) > 0) {
+  const std::shared_ptr<const GalleryView> view = gallery().Pin();
+  if (view->size(Modality::kImage) > 0) queries.push_back(TextQuery{"warming up"});
+  if (view->size(Modality::kCaption) > 0) {
     const ModelInfo& model = model_->info();
     queries.push_back(RegionFeaturesQuery{
         .num_regions = model.num_regions,
@@ -143,7 +145,7 @@ absl::Status Server::WarmUp() {
         .search_effort = options_.limits.DefaultSearchEffort(TargetOf(query)),
     };
     for (int run = 0; run < kRuns; ++run) {
-      RETURN_IF_ERROR(pipeline_.Run(query, options, context).status());
+      RETURN_IF_ERROR(pipeline_.Run(*view, query, options, context).status());
     }
   }
   return absl::OkStatus();
@@ -164,7 +166,8 @@ absl::Status Server::Listen() {
         std::move(audit));
   }
   service_ = std::make_unique<RetrievalService>(
-      RetrievalService::Parts{.converter = &converter_,
+      RetrievalService::Parts{.gallery = &gallery_->gallery(),
+                              .converter = &converter_,
                               .pipeline = &pipeline_,
                               .explainer = &explainer_,
                               .writer = &writer_,

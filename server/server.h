@@ -50,7 +50,7 @@ class Server {
   // FAILED_PRECONDITION or INVALID_ARGUMENT if model and gallery do not fit (see LoadedGallery).
   static absl::StatusOr<std::unique_ptr<Server>> Create(const Options& options,
                                                         std::unique_ptr<const DimeModel> model,
-                                                        std::unique_ptr<const Gallery> gallery);
+                                                        std::unique_ptr<Gallery> gallery);
   ~Server();
 
   // Listens for metrics, warms the model up by a few searches, then listens for calls and turns

@@ -116,16 +116,19 @@ absl::StatusOr<std::vector<Query>> ReadTexts(const std::string& path, int64_t co
 }
 
 // Queries for items of `target`; none if there is nothing to search or nothing to ask with.
-absl::StatusOr<std::vector<Query>> SampleQueries(const Flags& flags, const Gallery& gallery,
+absl::StatusOr<std::vector<Query>> SampleQueries(const Flags& flags, const GalleryView& gallery,
                                                  Modality target) {
   std::vector<Query> queries;
   if (gallery.size(target) == 0) return queries;
   if (target == Modality::kImage && !flags.texts.empty()) {
     return ReadTexts(flags.texts, flags.queries);
   }
-  for (const int64_t row : SpreadRows(gallery.size(OtherModality(target)), flags.queries)) {
+  const std::vector<int64_t> rows = gallery.ListRows(OtherModality(target));
+  for (const int64_t place : SpreadRows(gallery.size(OtherModality(target)), flags.queries)) {
+    const int64_t row = rows[place];
     if (target == Modality::kImage) {
-      queries.push_back(TextQuery{gallery.caption(row).text});
+      ASSIGN_OR_RETURN(CaptionRecord caption, gallery.ReadCaption(row));
+      queries.push_back(TextQuery{std::move(caption.text)});
     } else {
       queries.push_back(GalleryImageQuery{.row = row});
     }
@@ -167,7 +170,7 @@ std::string Target(const Flags& flags) {
       flags.p99_ms > 0 ? absl::StrFormat(" within a p99 of %g ms", flags.p99_ms) : "");
 }
 
-void PrintTable(const Flags& flags, const Gallery& gallery, const Result& result) {
+void PrintTable(const Flags& flags, const GalleryView& gallery, const Result& result) {
   const SearchTuner::Tuning& tuning = result.tuning;
   const std::string kind(ModalityName(tuning.target));
   std::cout << absl::StrFormat(
@@ -240,14 +243,14 @@ SearchSettings::Entry ToEntry(const Flags& flags, const Result& result) {
 }
 
 // Puts what was found beside what holds still of the other kind.
-absl::Status Save(const Flags& flags, const Gallery& gallery, const ModelInfo& model,
+absl::Status Save(const Flags& flags, const GalleryView& gallery, const ModelInfo& model,
                   const std::vector<Result>& results) {
   SearchSettings settings;
   const absl::StatusOr<SearchSettings> before = SearchSettings::Load(flags.gallery);
-  if (before.ok() && before->CheckFits(gallery.info().version, model.fingerprint).ok()) {
+  if (before.ok() && before->CheckFits(gallery.info().lineage, model.fingerprint).ok()) {
     settings = *before;
   }
-  settings.gallery_version = gallery.info().version;
+  settings.gallery_version = gallery.info().lineage;
   settings.model_fingerprint = model.fingerprint;
   settings.measured_on = model.device;
   for (const Result& result : results) {
@@ -277,9 +280,10 @@ absl::StatusOr<ProgramExit> Tune(Flags flags) {
       FileGallery::Open(flags.gallery, {.expected_model_fingerprint = info.fingerprint}));
   ASSIGN_OR_RETURN(const std::unique_ptr<LoadedGallery> loaded,
                    LoadedGallery::Create(std::move(opened), info, model->pair_scorer()));
-  const Gallery& gallery = loaded->gallery();
+  const std::shared_ptr<const GalleryView> view = loaded->gallery().Pin();
+  const GalleryView& gallery = *view;
   BatchingScorer scorer(&model->pair_scorer(), {});
-  const EncodeStage encode(&model->caption_encoder(), &model->image_encoder(), &gallery);
+  const EncodeStage encode(&model->caption_encoder(), &model->image_encoder());
   const SearchPipeline pipeline(loaded.get(), &model->caption_encoder(), &model->image_encoder(),
                                 &scorer);
   const SearchTuner tuner(&gallery, &encode, &pipeline, info, flags.tuner);

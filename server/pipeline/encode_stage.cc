@@ -26,13 +26,15 @@ bool AllFinite(const EncodedItemsView& items) {
 
 }  // namespace
 
-absl::StatusOr<EncodedQuery> EncodeStage::Run(const Query& query) const {
+absl::StatusOr<EncodedQuery> EncodeStage::Run(const GalleryView& view, const Query& query) const {
   if (const auto* text = std::get_if<TextQuery>(&query)) return EncodeText(*text);
   if (const auto* features = std::get_if<RegionFeaturesQuery>(&query)) {
     return EncodeFeatures(*features);
   }
   const int64_t row = std::get<GalleryImageQuery>(query).row;
-  return EncodedQuery(gallery_->features(Modality::kImage).Slice(row, 1));
+  ASSIGN_OR_RETURN(EncodedItems stored,
+                   view.ReadFeatures(Modality::kImage, absl::MakeConstSpan(&row, 1)));
+  return EncodedQuery(std::move(stored), /*text_truncated=*/false);
 }
 
 absl::StatusOr<EncodedQuery> EncodeStage::EncodeText(const TextQuery& query) const {

@@ -10,17 +10,16 @@
 namespace dime {
 
 // The first stage of a search: a query becomes what recall and reranking take. Texts and region
-// features go through the model's encoders; an image of the gallery has its features stored, and
-// costs nothing.
-// Immutable, hence thread-safe. Encoders and gallery must outlive it and what it returns.
+// features go through the model's encoders; an image of the gallery has its features stored.
+// Immutable, hence thread-safe. The encoders must outlive it.
 class EncodeStage {
  public:
-  EncodeStage(const CaptionEncoder* caption_encoder, const ImageEncoder* image_encoder,
-              const Gallery* gallery)
-      : caption_encoder_(caption_encoder), image_encoder_(image_encoder), gallery_(gallery) {}
+  EncodeStage(const CaptionEncoder* caption_encoder, const ImageEncoder* image_encoder)
+      : caption_encoder_(caption_encoder), image_encoder_(image_encoder) {}
 
-  // INVALID_ARGUMENT if the query itself is at fault, such as features too large to encode.
-  absl::StatusOr<EncodedQuery> Run(const Query& query) const;
+  // `view`: what the rows of the query are of. INVALID_ARGUMENT if the query itself is at fault,
+  // such as features too large to encode; DATA_LOSS if stored features are damaged.
+  absl::StatusOr<EncodedQuery> Run(const GalleryView& view, const Query& query) const;
 
  private:
   absl::StatusOr<EncodedQuery> EncodeText(const TextQuery& query) const;
@@ -28,7 +27,6 @@ class EncodeStage {
 
   const CaptionEncoder* const caption_encoder_;
   const ImageEncoder* const image_encoder_;
-  const Gallery* const gallery_;
 };
 
 }  // namespace dime

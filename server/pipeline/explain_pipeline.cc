@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <numeric>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -18,26 +20,32 @@ absl::Status Failure(absl::string_view why) {
 
 }  // namespace
 
-absl::StatusOr<ExplainedPair> ExplainPipeline::Run(const PairQuery& query, ScoreMode mode,
+absl::StatusOr<ExplainedPair> ExplainPipeline::Run(const GalleryView& view, const PairQuery& query,
+                                                   ScoreMode mode,
                                                    const CallContext& context) const {
   ExplainedPair pair;
   RETURN_IF_ERROR(context.Check());
   const auto* stored = std::get_if<GalleryCaptionQuery>(&query.caption);
-  const std::string& text = stored != nullptr ? gallery_->caption(stored->row).text
-                                              : std::get<TextQuery>(query.caption).text;
-  ASSIGN_OR_RETURN(const EncodedQuery caption,
-                   stored != nullptr
-                       ? absl::StatusOr<EncodedQuery>(EncodedQuery(
-                             gallery_->features(Modality::kCaption).Slice(stored->row, 1)))
-                       : encode_.Run(TextQuery{text}));
+  std::string text;
+  std::optional<EncodedQuery> caption;
+  if (stored != nullptr) {
+    ASSIGN_OR_RETURN(CaptionRecord record, view.ReadCaption(stored->row));
+    text = std::move(record.text);
+    ASSIGN_OR_RETURN(EncodedItems features,
+                     view.ReadFeatures(Modality::kCaption, absl::MakeConstSpan(&stored->row, 1)));
+    caption.emplace(std::move(features), /*text_truncated=*/false);
+  } else {
+    text = std::get<TextQuery>(query.caption).text;
+    ASSIGN_OR_RETURN(caption, encode_.Run(view, TextQuery{text}));
+  }
   ASSIGN_OR_RETURN(pair.words, explainer_->Words(text));
   ASSIGN_OR_RETURN(pair.text_truncated, caption_encoder_->IsTruncated(text));
 
   RETURN_IF_ERROR(context.Check());
-  ASSIGN_OR_RETURN(const EncodedQuery image, encode_.Run(query.image));
+  ASSIGN_OR_RETURN(const EncodedQuery image, encode_.Run(view, query.image));
 
   RETURN_IF_ERROR(context.Check());
-  const EncodedItemsView image_view = image.view(), caption_view = caption.view();
+  const EncodedItemsView image_view = image.view(), caption_view = caption->view();
   pair.coarse_score = std::inner_product(image_view.coarse.begin(), image_view.coarse.end(),
                                          caption_view.coarse.begin(), 0.0f);
   absl::StatusOr<PairExplanation> explanation = explainer_->Explain(image_view, caption_view, mode);

@@ -43,21 +43,19 @@ struct ExplainedPair {
 // made of must outlive it.
 class ExplainPipeline {
  public:
-  ExplainPipeline(const Gallery* gallery, const CaptionEncoder* caption_encoder,
-                  const ImageEncoder* image_encoder, const PairExplainer* explainer)
-      : encode_(caption_encoder, image_encoder, gallery),
-        gallery_(gallery),
+  ExplainPipeline(const CaptionEncoder* caption_encoder, const ImageEncoder* image_encoder,
+                  const PairExplainer* explainer)
+      : encode_(caption_encoder, image_encoder),
         caption_encoder_(caption_encoder),
         explainer_(explainer) {}
 
-  // Errors: INVALID_ARGUMENT if text or features are at fault, DEADLINE_EXCEEDED or CANCELLED as
-  // `context` says, INTERNAL if the model fails.
-  absl::StatusOr<ExplainedPair> Run(const PairQuery& query, ScoreMode mode,
+  // `view`: what the rows of the query are of. Errors: INVALID_ARGUMENT if text or features are at
+  // fault, DEADLINE_EXCEEDED or CANCELLED as `context` says, INTERNAL if the model fails.
+  absl::StatusOr<ExplainedPair> Run(const GalleryView& view, const PairQuery& query, ScoreMode mode,
                                     const CallContext& context) const;
 
  private:
   const EncodeStage encode_;
-  const Gallery* const gallery_;
   const CaptionEncoder* const caption_encoder_;
   const PairExplainer* const explainer_;
 };

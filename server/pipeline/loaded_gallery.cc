@@ -1,5 +1,8 @@
 #include "server/pipeline/loaded_gallery.h"
 
+#include <numeric>
+#include <optional>
+
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
@@ -7,7 +10,7 @@
 namespace dime {
 namespace {
 
-absl::Status CheckSize(const Gallery& gallery, Modality modality, absl::string_view what,
+absl::Status CheckSize(const GalleryView& gallery, Modality modality, absl::string_view what,
                        int64_t found, int64_t wanted) {
   if (found == wanted) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -16,8 +19,8 @@ absl::Status CheckSize(const Gallery& gallery, Modality modality, absl::string_v
                    "; the gallery is damaged: build it again with dime_build_gallery"));
 }
 
-absl::Status CheckFeatures(const Gallery& gallery, Modality modality, const ModelInfo& model) {
-  const EncodedItemsView features = gallery.features(modality);
+absl::Status CheckFeatures(const GalleryView& gallery, Modality modality, const ModelInfo& model) {
+  const EncodedItemsView features = gallery.shape(modality);
   RETURN_IF_ERROR(CheckSize(
       gallery, modality, modality == Modality::kImage ? "the region count" : "the word count",
       features.positions, modality == Modality::kImage ? model.num_regions : model.max_words));
@@ -35,22 +38,44 @@ absl::Status CheckFeatures(const Gallery& gallery, Modality modality, const Mode
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LoadedGallery>> LoadedGallery::Create(
-    std::unique_ptr<const Gallery> gallery, const ModelInfo& model, const PairScorer& scorer) {
-  if (gallery->info().model_fingerprint != model.fingerprint) {
+    std::unique_ptr<Gallery> gallery, const ModelInfo& model, const PairScorer& scorer) {
+  const std::shared_ptr<const GalleryView> view = gallery->Pin();
+  if (view->info().model_fingerprint != model.fingerprint) {
     return absl::FailedPreconditionError(absl::StrCat(
-        "gallery ", gallery->info().name, " was made with model ",
-        gallery->info().model_fingerprint, ", not with ", model.name, " (", model.fingerprint,
+        "gallery ", view->info().name, " was made with model ", view->info().model_fingerprint,
+        ", not with ", model.name, " (", model.fingerprint,
         "); serve it with its own model, or build it again with dime_build_gallery --model ",
         model.name));
   }
   Banks banks;
   for (Modality modality : {Modality::kImage, Modality::kCaption}) {
-    if (gallery->size(modality) == 0) continue;
-    RETURN_IF_ERROR(CheckFeatures(*gallery, modality, model));
-    ASSIGN_OR_RETURN(banks[static_cast<int>(modality)],
-                     scorer.MakeBank(gallery->features(modality)));
+    if (view->shape(modality).positions == 0) continue;
+    RETURN_IF_ERROR(CheckFeatures(*view, modality, model));
+    const std::optional<EncodedItemsView> features = view->whole_features(modality);
+    if (!features.has_value() || features->count == 0) continue;
+    ASSIGN_OR_RETURN(banks[static_cast<int>(modality)], scorer.MakeBank(*features));
   }
-  return std::unique_ptr<LoadedGallery>(new LoadedGallery(std::move(gallery), std::move(banks)));
+  return std::unique_ptr<LoadedGallery>(
+      new LoadedGallery(std::move(gallery), &scorer, std::move(banks)));
+}
+
+absl::StatusOr<BankLease> LoadedGallery::Acquire(const GalleryView& view, Modality modality,
+                                                 absl::Span<const int64_t> rows) const {
+  if (const auto& bank = banks_[static_cast<int>(modality)]; bank != nullptr) {
+    return BankLease{.bank = bank.get(), .rows = {rows.begin(), rows.end()}};
+  }
+  // A bank of these rows alone; the scorer may use the features in place.
+  struct Hold {
+    EncodedItems items;
+    std::unique_ptr<FeatureBank> bank;
+  };
+  auto hold = std::make_shared<Hold>();
+  ASSIGN_OR_RETURN(hold->items, view.ReadFeatures(modality, rows));
+  ASSIGN_OR_RETURN(hold->bank, scorer_->MakeBank(hold->items.view()));
+  BankLease lease{.bank = hold->bank.get(), .rows = std::vector<int64_t>(rows.size())};
+  std::iota(lease.rows.begin(), lease.rows.end(), 0);
+  lease.hold = std::move(hold);
+  return lease;
 }
 
 }  // namespace dime

@@ -2,38 +2,59 @@
 #define DIME_SERVER_PIPELINE_LOADED_GALLERY_H_
 
 #include <array>
+#include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/span.h"
 #include "index/gallery.h"
+#include "index/mutable_gallery.h"
 #include "model/model_info.h"
 #include "model/pair_scorer.h"
 
 namespace dime {
 
-// A gallery made ready for a model's scorer: its local features are where the scorer wants them.
-// Immutable, hence thread-safe. The scorer must outlive it.
+// Some rows of a gallery where a scorer wants them. Whatever they need stays while the lease lives.
+struct BankLease {
+  const FeatureBank* bank = nullptr;
+  std::vector<int64_t> rows;  // of the bank, in the order of those asked for
+  std::shared_ptr<const void> hold;
+};
+
+// A gallery made ready for a model's scorer: it leases local features where the scorer wants them.
+// Those of a gallery that lies in memory whole are all there from the start; of others the rows
+// asked for are read.
+// Thread-safe. The scorer must outlive it, and it every view and lease.
 class LoadedGallery {
  public:
   // FAILED_PRECONDITION if the gallery was made with another model than `model`, saying what to do;
   // INVALID_ARGUMENT if its features do not have the model's sizes.
-  static absl::StatusOr<std::unique_ptr<LoadedGallery>> Create(
-      std::unique_ptr<const Gallery> gallery, const ModelInfo& model, const PairScorer& scorer);
+  static absl::StatusOr<std::unique_ptr<LoadedGallery>> Create(std::unique_ptr<Gallery> gallery,
+                                                               const ModelInfo& model,
+                                                               const PairScorer& scorer);
 
   const Gallery& gallery() const { return *gallery_; }
-  // Null if the gallery holds nothing of this kind.
-  const FeatureBank* bank(Modality modality) const {
-    return banks_[static_cast<int>(modality)].get();
-  }
+  // Null if the gallery is only read.
+  MutableGallery* mutable_gallery() const { return mutable_gallery_; }
+  // `rows`: of `view`, which must be of this gallery. Errors of GalleryView::ReadFeatures() and of
+  // PairScorer::MakeBank().
+  absl::StatusOr<BankLease> Acquire(const GalleryView& view, Modality modality,
+                                    absl::Span<const int64_t> rows) const;
 
  private:
   using Banks = std::array<std::unique_ptr<FeatureBank>, 2>;  // by Modality
-  LoadedGallery(std::unique_ptr<const Gallery> gallery, Banks banks)
-      : gallery_(std::move(gallery)), banks_(std::move(banks)) {}
+  LoadedGallery(std::unique_ptr<Gallery> gallery, const PairScorer* scorer, Banks banks)
+      : gallery_(std::move(gallery)),
+        mutable_gallery_(dynamic_cast<MutableGallery*>(gallery_.get())),
+        scorer_(scorer),
+        banks_(std::move(banks)) {}
 
-  const std::unique_ptr<const Gallery> gallery_;  // first: banks may use its features in place
-  const Banks banks_;
+  const std::unique_ptr<Gallery> gallery_;  // first: banks may use its features in place
+  MutableGallery* const mutable_gallery_;
+  const PairScorer* const scorer_;
+  const Banks banks_;  // of what lies in memory whole; null for others
 };
 
 }  // namespace dime

@@ -13,19 +13,12 @@ namespace dime {
 // that the gallery's coarse index finds, or with `exact` all items, by a scan of their embeddings.
 // Either way they come in order of coarse score, ties by row; a candidate's place in that order is
 // its coarse rank.
-// Immutable, hence thread-safe. The gallery must outlive it.
+// Stateless.
 class RecallStage {
  public:
-  explicit RecallStage(const Gallery* gallery) : gallery_(gallery) {}
-
-  // No candidates if the gallery holds nothing of the kind searched.
-  absl::StatusOr<std::vector<Candidate>> Run(const EncodedQuery& query,
+  // No candidates if the view holds nothing of the kind searched.
+  absl::StatusOr<std::vector<Candidate>> Run(const GalleryView& view, const EncodedQuery& query,
                                              const SearchOptions& options) const;
-
- private:
-  std::vector<Candidate> ScanAll(const EncodedQuery& query) const;
-
-  const Gallery* const gallery_;
 };
 
 }  // namespace dime

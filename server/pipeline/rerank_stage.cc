@@ -42,7 +42,8 @@ void Append(const PairScores& wave, PairScores& scores) {
 
 }  // namespace
 
-absl::StatusOr<RerankedCandidates> RerankStage::Run(const EncodedQuery& query,
+absl::StatusOr<RerankedCandidates> RerankStage::Run(const GalleryView& view,
+                                                    const EncodedQuery& query,
                                                     std::vector<Candidate> candidates,
                                                     const SearchOptions& options,
                                                     const CallContext& context) const {
@@ -57,7 +58,7 @@ absl::StatusOr<RerankedCandidates> RerankStage::Run(const EncodedQuery& query,
   while (const int64_t size = planner.NextWave(reranked.final_scores)) {
     RETURN_IF_ERROR(context.Check());
     const absl::Span<const Candidate> wave = all.subspan(reranked.final_scores.size(), size);
-    ASSIGN_OR_RETURN(PairScores scores, Score(query, wave, options, context));
+    ASSIGN_OR_RETURN(PairScores scores, Score(view, query, wave, options, context));
     const std::vector<float> rerank_scores = scores.Combined();
     for (int64_t k = 0; k < size; ++k) {
       reranked.final_scores.push_back(
@@ -72,16 +73,21 @@ absl::StatusOr<RerankedCandidates> RerankStage::Run(const EncodedQuery& query,
   return reranked;
 }
 
-absl::StatusOr<PairScores> RerankStage::Score(const EncodedQuery& query,
+absl::StatusOr<PairScores> RerankStage::Score(const GalleryView& view, const EncodedQuery& query,
                                               absl::Span<const Candidate> candidates,
                                               const SearchOptions& options,
                                               const CallContext& context) const {
   std::vector<int64_t> rows;
   rows.reserve(candidates.size());
   for (const Candidate& candidate : candidates) rows.push_back(candidate.row);
+  absl::StatusOr<BankLease> lease = gallery_->Acquire(view, query.target(), rows);
+  if (!lease.ok()) {
+    return absl::InternalError(
+        absl::StrCat("reading the candidates' features failed: ", lease.status().message()));
+  }
   absl::StatusOr<PairScores> scores = scorer_->Score({.query = query.view(),
-                                                      .bank = gallery_->bank(query.target()),
-                                                      .rows = rows,
+                                                      .bank = lease->bank,
+                                                      .rows = lease->rows,
                                                       .mode = options.mode,
                                                       .want_paths = options.want_paths},
                                                      context);

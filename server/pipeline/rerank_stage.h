@@ -26,14 +26,14 @@ class RerankStage {
   // Those of the candidates that have a final score: a first part of them, in their order.
   // RESOURCE_EXHAUSTED, UNAVAILABLE, DEADLINE_EXCEEDED, CANCELLED as BatchingScorer gives them;
   // INTERNAL for anything else that fails, and for scores that are no numbers.
-  absl::StatusOr<RerankedCandidates> Run(const EncodedQuery& query,
+  absl::StatusOr<RerankedCandidates> Run(const GalleryView& view, const EncodedQuery& query,
                                          std::vector<Candidate> candidates,
                                          const SearchOptions& options,
                                          const CallContext& context) const;
 
  private:
   // Scores of `candidates`, one wave.
-  absl::StatusOr<PairScores> Score(const EncodedQuery& query,
+  absl::StatusOr<PairScores> Score(const GalleryView& view, const EncodedQuery& query,
                                    absl::Span<const Candidate> candidates,
                                    const SearchOptions& options, const CallContext& context) const;
 

@@ -6,24 +6,27 @@
 #include "server/pipeline/stopwatch.h"
 
 namespace dime {
-absl::StatusOr<SearchResult> SearchPipeline::Run(const Query& query, const SearchOptions& options,
+absl::StatusOr<SearchResult> SearchPipeline::Run(const GalleryView& view, const Query& query,
+                                                 const SearchOptions& options,
                                                  const CallContext& context) const {
-  SearchResult result{.target = TargetOf(query), .fusion_weight = options.fusion_weight};
+  SearchResult result{.target = TargetOf(query),
+                      .gallery_items = view.size(TargetOf(query)),
+                      .fusion_weight = options.fusion_weight};
   Stopwatch stopwatch;
 
   RETURN_IF_ERROR(context.Check());
-  ASSIGN_OR_RETURN(const EncodedQuery encoded, encode_.Run(query));
+  ASSIGN_OR_RETURN(const EncodedQuery encoded, encode_.Run(view, query));
   result.text_truncated = encoded.text_truncated();
   result.timings.encode = stopwatch.Lap();
 
   RETURN_IF_ERROR(context.Check());
-  ASSIGN_OR_RETURN(std::vector<Candidate> candidates, recall_.Run(encoded, options));
+  ASSIGN_OR_RETURN(std::vector<Candidate> candidates, recall_.Run(view, encoded, options));
   result.recalled_count = static_cast<int64_t>(candidates.size());
   result.timings.recall = stopwatch.Lap();
 
   RETURN_IF_ERROR(context.Check());
   ASSIGN_OR_RETURN(const RerankedCandidates reranked,
-                   rerank_.Run(encoded, std::move(candidates), options, context));
+                   rerank_.Run(view, encoded, std::move(candidates), options, context));
   result.reranked_count = static_cast<int64_t>(reranked.rerank_scores.size());
   // Without reranking the lap is the coarse scores' way through the stage.
   const absl::Duration rerank_time = stopwatch.Lap();

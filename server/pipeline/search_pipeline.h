@@ -24,18 +24,16 @@ class SearchPipeline {
  public:
   SearchPipeline(const LoadedGallery* gallery, const CaptionEncoder* caption_encoder,
                  const ImageEncoder* image_encoder, BatchingScorer* scorer)
-      : encode_(caption_encoder, image_encoder, &gallery->gallery()),
-        recall_(&gallery->gallery()),
-        rerank_(gallery, scorer) {}
+      : encode_(caption_encoder, image_encoder), rerank_(gallery, scorer) {}
 
-  // Errors: INVALID_ARGUMENT if the query is at fault, DEADLINE_EXCEEDED or CANCELLED as `context`
-  // says, and those of RerankStage.
-  absl::StatusOr<SearchResult> Run(const Query& query, const SearchOptions& options,
-                                   const CallContext& context) const;
+  // Searches `view`, which the query's rows are of. Errors: INVALID_ARGUMENT if the query is at
+  // fault, DEADLINE_EXCEEDED or CANCELLED as `context` says, and those of RerankStage.
+  absl::StatusOr<SearchResult> Run(const GalleryView& view, const Query& query,
+                                   const SearchOptions& options, const CallContext& context) const;
 
  private:
   const EncodeStage encode_;
-  const RecallStage recall_;
+  const RecallStage recall_{};
   const RerankStage rerank_;
   const SelectStage select_{};
 };

@@ -60,23 +60,21 @@ struct SearchOptions {
   std::optional<ScoreBound> score_bound;
 };
 
-// A query in the form that recall and reranking take: fresh from an encoder, or an item of the
-// gallery seen in place (the gallery must then outlive it). Movable value.
+// A query in the form that recall and reranking take: fresh from an encoder, or a copy of an item
+// of the gallery. Movable value.
 class EncodedQuery {
  public:
   EncodedQuery(EncodedItems encoded, bool text_truncated)
       : encoded_(std::move(encoded)), text_truncated_(text_truncated) {}
-  explicit EncodedQuery(const EncodedItemsView& stored) : stored_(stored) {}
 
   // count = 1. Valid as long as this object.
-  EncodedItemsView view() const { return encoded_ ? encoded_->view() : stored_; }
+  EncodedItemsView view() const { return encoded_.view(); }
   // What it searches.
-  Modality target() const { return OtherModality(view().modality); }
+  Modality target() const { return OtherModality(encoded_.modality); }
   bool text_truncated() const { return text_truncated_; }
 
  private:
-  std::optional<EncodedItems> encoded_;
-  EncodedItemsView stored_;
+  EncodedItems encoded_;
   bool text_truncated_ = false;
 };
 
@@ -111,7 +109,8 @@ struct StageTimings {
 
 struct SearchResult {
   Modality target = Modality::kImage;
-  std::vector<Hit> hits;  // best first
+  std::vector<Hit> hits;      // best first
+  int64_t gallery_items = 0;  // of the kind searched, in the version that was searched
   int64_t recalled_count = 0;
   int64_t reranked_count = 0;  // fewer if adaptive depth stopped early, none if fusion_weight is 1
   float fusion_weight = 0;

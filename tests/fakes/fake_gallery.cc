@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
@@ -40,6 +41,7 @@ std::vector<std::string> FakeCaptions(int count) {
 FakeGallery::FakeGallery(const Contents& contents) {
   info_ = {.name = "fake-gallery",
            .version = "v1",
+           .lineage = "v1",
            .model_fingerprint = "fake-fingerprint",
            .image_index = "Flat",
            .caption_index = "Flat",
@@ -75,14 +77,54 @@ absl::StatusOr<int64_t> FakeGallery::FindRow(Modality modality, absl::string_vie
   return absl::NotFoundError(absl::StrCat("no ", ModalityName(modality), " has the id ", id));
 }
 
-EncodedItemsView FakeGallery::features(Modality modality) const {
-  return items_[static_cast<int>(modality)].view();
+std::vector<int64_t> FakeGallery::ListRows(Modality modality) const {
+  std::vector<int64_t> rows(size(modality));
+  std::iota(rows.begin(), rows.end(), 0);
+  return rows;
 }
 
-absl::StatusOr<std::vector<Candidate>> FakeGallery::Recall(
-    Modality modality, absl::Span<const float> coarse_query, int64_t k,
-    const CoarseIndex::SearchOptions& options) const {
-  last_effort_ = options.effort;
+absl::StatusOr<std::vector<std::string>> FakeGallery::ListIds(Modality modality,
+                                                              absl::string_view after_id,
+                                                              int64_t limit) const {
+  std::set<std::string> sorted;
+  for (const ImageRecord& image : images_) {
+    if (modality == Modality::kImage) sorted.insert(image.id);
+  }
+  for (const CaptionRecord& caption : captions_) {
+    if (modality == Modality::kCaption) sorted.insert(caption.id);
+  }
+  std::vector<std::string> ids;
+  for (auto next = sorted.upper_bound(std::string(after_id));
+       next != sorted.end() && static_cast<int64_t>(ids.size()) < limit; ++next) {
+    ids.push_back(*next);
+  }
+  return ids;
+}
+
+absl::StatusOr<std::vector<ImageRecord>> FakeGallery::ReadImages(
+    absl::Span<const int64_t> rows) const {
+  std::vector<ImageRecord> records;
+  for (int64_t row : rows) records.push_back(images_.at(row));
+  return records;
+}
+
+absl::StatusOr<std::vector<CaptionRecord>> FakeGallery::ReadCaptions(
+    absl::Span<const int64_t> rows) const {
+  std::vector<CaptionRecord> records;
+  for (int64_t row : rows) records.push_back(captions_.at(row));
+  return records;
+}
+
+absl::StatusOr<EncodedItems> FakeGallery::ReadFeatures(Modality modality,
+                                                       absl::Span<const int64_t> rows) const {
+  return CopyItems(features(modality), rows);
+}
+
+absl::StatusOr<std::vector<Candidate>> FakeGallery::Recall(Modality modality,
+                                                           absl::Span<const float> coarse_query,
+                                                           int64_t k,
+                                                           const RecallOptions& options) const {
+  if (!options.exact) last_effort_ = options.effort;
   if (coarse_query.size() != kFakeCoarseDim) {
     return absl::InvalidArgumentError("the query's width is wrong");
   }

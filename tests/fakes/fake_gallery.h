@@ -12,8 +12,9 @@
 
 namespace dime {
 
-// A gallery in memory, filled by FakeModel's encoders. Recall compares with every item.
-class FakeGallery : public Gallery {
+// A gallery in memory, filled by FakeModel's encoders; one version, hence its own view. Recall
+// compares with every item.
+class FakeGallery : public Gallery, public GalleryView {
  public:
   struct Contents {
     int num_images = 0;  // image-0, image-1, ...: features by FakeRegionFeatures(row)
@@ -23,18 +24,37 @@ class FakeGallery : public Gallery {
 
   const GalleryInfo& info() const override { return info_; }
   GalleryInfo& mutable_info() { return info_; }
+  std::shared_ptr<const GalleryView> Pin() const override {
+    return std::shared_ptr<const GalleryView>(std::shared_ptr<const void>(), this);
+  }
   int64_t size(Modality modality) const override { return features(modality).count; }
+  EncodedItemsView shape(Modality modality) const override { return ShapeOf(features(modality)); }
   absl::StatusOr<int64_t> FindRow(Modality modality, absl::string_view id) const override;
-  const ImageRecord& image(int64_t row) const override { return images_[row]; }
-  const CaptionRecord& caption(int64_t row) const override { return captions_[row]; }
-  EncodedItemsView features(Modality modality) const override;
-  absl::StatusOr<std::vector<Candidate>> Recall(
-      Modality modality, absl::Span<const float> coarse_query, int64_t k,
-      const CoarseIndex::SearchOptions& options) const override;
+  std::vector<int64_t> ListRows(Modality modality) const override;
+  absl::StatusOr<std::vector<std::string>> ListIds(Modality modality, absl::string_view after_id,
+                                                   int64_t limit) const override;
+  absl::StatusOr<std::vector<ImageRecord>> ReadImages(
+      absl::Span<const int64_t> rows) const override;
+  absl::StatusOr<std::vector<CaptionRecord>> ReadCaptions(
+      absl::Span<const int64_t> rows) const override;
+  absl::StatusOr<EncodedItems> ReadFeatures(Modality modality,
+                                            absl::Span<const int64_t> rows) const override;
+  std::optional<EncodedItemsView> whole_features(Modality modality) const override {
+    return features(modality);
+  }
+  absl::StatusOr<std::vector<Candidate>> Recall(Modality modality,
+                                                absl::Span<const float> coarse_query, int64_t k,
+                                                const RecallOptions& options) const override;
+
+  const ImageRecord& image(int64_t row) const { return images_[row]; }
+  const CaptionRecord& caption(int64_t row) const { return captions_[row]; }
+  EncodedItemsView features(Modality modality) const {
+    return items_[static_cast<int>(modality)].view();
+  }
 
   // Features to spoil for a test.
   EncodedItems& mutable_features(Modality modality) { return items_[static_cast<int>(modality)]; }
-  // What the last recall was asked.
+  // What the last recall was asked; an exact one has no effort.
   int last_effort() const { return last_effort_; }
 
  private:

@@ -86,24 +86,25 @@ absl::Status BuildTestGallery(const std::string& directory, int64_t images, int6
   return builder->Finish();
 }
 
-std::string Contents(const Gallery& gallery) {
+std::string Contents(const GalleryView& gallery) {
   const GalleryInfo& info = gallery.info();
   std::string text =
       absl::StrCat(info.name, " ", info.version, " ", info.model_fingerprint, " ", info.image_index,
                    " ", info.caption_index, " ", info.num_regions, " ", info.max_words, "\n");
   const std::vector<float> query = UnitVectors(1, kCoarseDim, 300);
   for (const Modality modality : {Modality::kImage, Modality::kCaption}) {
-    for (int64_t row = 0; row < gallery.size(modality); ++row) {
+    for (const int64_t row : gallery.ListRows(modality)) {
       if (modality == Modality::kImage) {
-        const ImageRecord& image = gallery.image(row);
+        const ImageRecord image = gallery.ReadImage(row).value();
         absl::StrAppend(&text, image.id, " ", image.width, " ", image.height, " ", image.uri, " ",
                         absl::StrJoin(image.boxes, ","), "\n");
       } else {
-        const CaptionRecord& caption = gallery.caption(row);
+        const CaptionRecord caption = gallery.ReadCaption(row).value();
         absl::StrAppend(&text, caption.id, " ", caption.text, " ", caption.image_id, "\n");
       }
     }
-    const EncodedItemsView items = gallery.features(modality);
+    const EncodedItems owned = gallery.ReadFeatures(modality, gallery.ListRows(modality)).value();
+    const EncodedItemsView items = owned.view();
     absl::StrAppend(&text, items.count, " ", items.positions, " ", items.coarse_dim, " ",
                     absl::StrJoin(items.lengths, ","), " ", absl::StrJoin(items.coarse, ","), "\n");
     for (const DirectionFeaturesView& features : items.directions) {

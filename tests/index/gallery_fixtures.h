@@ -27,7 +27,7 @@ absl::Status BuildTestGallery(const std::string& directory, int64_t images, int6
                               const GalleryBuilder::Options& options);
 
 // All that a gallery answers, as text, to compare galleries by.
-std::string Contents(const Gallery& gallery);
+std::string Contents(const GalleryView& gallery);
 
 }  // namespace dime
 

@@ -63,7 +63,8 @@ class RecallAuditorTest : public ::testing::Test {
 
   SearchResult Search(const SearchOptions& options,
                       const Query& query = TextQuery{"two big star"}) {
-    absl::StatusOr<SearchResult> result = pipeline_.Run(query, options, CallContext());
+    absl::StatusOr<SearchResult> result =
+        pipeline_.Run(*gallery_->gallery().Pin(), query, options, CallContext());
     EXPECT_TRUE(result.ok()) << result.status();
     return *std::move(result);
   }
@@ -71,7 +72,7 @@ class RecallAuditorTest : public ::testing::Test {
   // Answers a search and offers it.
   void SearchAndOffer(const SearchOptions& options,
                       const Query& query = TextQuery{"two big star"}) {
-    auditor_->Offer(query, options, Search(options, query));
+    auditor_->Offer(gallery_->gallery().Pin(), query, options, Search(options, query));
   }
 
   std::vector<RecallAudit> AwaitAudits(size_t count) {
@@ -178,7 +179,7 @@ TEST_F(RecallAuditorTest, ScoresNoMoreItemsThanAllowed) {
     scored += requests[0].rows.size();
     return absl::OkStatus();
   };
-  auditor_->Offer(TextQuery{"two big star"}, options, result);
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"two big star"}, options, result);
   EXPECT_THAT(AwaitAudits(1)[0].ratios, ElementsAre(1.0, 1.0));
   EXPECT_EQ(scored, 25);
   auditor_ = nullptr;  // before `scored`
@@ -190,11 +191,12 @@ TEST_F(RecallAuditorTest, SamplesItsShareButNoExactSearches) {
   Start();
   const SearchResult result = Search({});
   for (int n = 0; n < 100; ++n) {
-    auditor_->Offer(TextQuery{"red"}, {}, result);
-    auditor_->Offer(TextQuery{"red"}, {.exact = true}, result);
+    auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {}, result);
+    auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {.exact = true}, result);
   }
   // Samples are audited in turn: this one is the last of four more, whichever the phase is.
-  for (int n = 0; n < 4; ++n) auditor_->Offer(GalleryImageQuery{.row = 1}, {}, result);
+  for (int n = 0; n < 4; ++n)
+    auditor_->Offer(gallery_->gallery().Pin(), GalleryImageQuery{.row = 1}, {}, result);
   const std::vector<RecallAudit> audits = AwaitAudits(26);
   for (int n = 0; n < 25; ++n) EXPECT_EQ(audits[n].target, Modality::kImage);
   EXPECT_EQ(audits[25].target, Modality::kCaption);
@@ -208,7 +210,7 @@ TEST_F(RecallAuditorTest, RunsAtTheLowestPriority) {
     lowest = OnLowestPriority();
     return absl::OkStatus();
   };
-  auditor_->Offer(TextQuery{"red"}, {}, result);
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {}, result);
   AwaitAudits(1);
   EXPECT_TRUE(lowest);
   EXPECT_FALSE(OnLowestPriority());  // it alone
@@ -226,7 +228,7 @@ TEST_F(RecallAuditorTest, NoWaveBeginsWhileACallIsUnderWay) {
     gate_.Pass();
     return absl::OkStatus();
   };
-  auditor_->Offer(TextQuery{"red"}, {}, result);
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {}, result);
   gate_.AwaitArrivals(1);
   auditor_->CallStarted();
   auditor_->CallStarted();
@@ -252,7 +254,7 @@ TEST_F(RecallAuditorTest, ALiveSearchIsAnsweredWhileAnAuditIsStuck) {
     if (OnLowestPriority()) gate_.Pass();
     return absl::OkStatus();
   };
-  auditor_->Offer(TextQuery{"red"}, {}, result);
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {}, result);
   gate_.AwaitArrivals(1);
   auditor_->CallStarted();
   EXPECT_THAT(Search({}).hits, SizeIs(10));
@@ -270,9 +272,10 @@ TEST_F(RecallAuditorTest, AFullQueueDropsAndTellsIt) {
     gate_.Pass();
     return absl::OkStatus();
   };
-  auditor_->Offer(TextQuery{"red"}, {}, result);
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {}, result);
   gate_.AwaitArrivals(1);  // it has left the queue
-  for (int n = 0; n < 5; ++n) auditor_->Offer(TextQuery{"blue"}, {}, result);
+  for (int n = 0; n < 5; ++n)
+    auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"blue"}, {}, result);
   EXPECT_THAT(AwaitDrops(3),
               ElementsAre(RecallAuditor::Drop::kQueueFull, RecallAuditor::Drop::kQueueFull,
                           RecallAuditor::Drop::kQueueFull));
@@ -287,15 +290,15 @@ TEST_F(RecallAuditorTest, AFailureIsToldAndTheNextSampleIsAudited) {
   model_.fake_scorer().on_launch = [&fail](absl::Span<const ScoringRequest>) {
     return fail ? absl::InternalError("out of memory") : absl::OkStatus();
   };
-  auditor_->Offer(TextQuery{"red"}, {}, result);
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {}, result);
   EXPECT_THAT(AwaitDrops(1), ElementsAre(RecallAuditor::Drop::kFailed));
   fail = false;
   model_.fake_scorer().replace_score = [](int64_t, float) { return std::nanf(""); };
-  auditor_->Offer(TextQuery{"red"}, {}, result);
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {}, result);
   EXPECT_THAT(AwaitDrops(2),
               ElementsAre(RecallAuditor::Drop::kFailed, RecallAuditor::Drop::kFailed));
   model_.fake_scorer().replace_score = nullptr;
-  auditor_->Offer(TextQuery{"red"}, {}, result);
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {}, result);
   EXPECT_THAT(AwaitAudits(1), SizeIs(1));
   auditor_ = nullptr;  // before `fail`
 }
@@ -309,11 +312,11 @@ TEST_F(RecallAuditorTest, StoppingForgetsWhatIsUnderWay) {
     gate_.Pass();
     return absl::OkStatus();
   };
-  auditor_->Offer(TextQuery{"red"}, {}, result);
-  auditor_->Offer(TextQuery{"blue"}, {}, result);
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {}, result);
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"blue"}, {}, result);
   gate_.AwaitArrivals(1);
   auditor_->Stop();  // returns while the wave is held
-  auditor_->Offer(TextQuery{"ring"}, {}, result);
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"ring"}, {}, result);
   gate_.Open();
   auditor_ = nullptr;
   EXPECT_EQ(waves, 1);

@@ -32,7 +32,7 @@ class RequestConverterTest : public ::testing::Test {
   template <typename Request>
   absl::StatusOr<SearchRequest> Convert(const Request& request,
                                         const SearchLimits& limits = kLimits) const {
-    return RequestConverter(limits, model_.info(), &gallery_).Convert(request);
+    return RequestConverter(limits, model_.info()).Convert(request, gallery_);
   }
 
   // Expects one violation, of this field and reason, whose description has these words.
@@ -258,9 +258,10 @@ TEST_F(RequestConverterTest, AnUnknownImageIsNotFound) {
 
 TEST_F(RequestConverterTest, NothingToSearch) {
   const FakeGallery empty({.num_images = 5});
-  const RequestConverter converter(kLimits, model_.info(), &empty);
-  EXPECT_TRUE(converter.Convert(Text("red")).ok());
-  EXPECT_EQ(converter.Convert(Features()).status().code(), absl::StatusCode::kFailedPrecondition);
+  const RequestConverter converter(kLimits, model_.info());
+  EXPECT_TRUE(converter.Convert(Text("red"), empty).ok());
+  EXPECT_EQ(converter.Convert(Features(), empty).status().code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 TEST_F(RequestConverterTest, BlamesTheQuerysField) {
@@ -350,8 +351,8 @@ v1::ExplainPairRequest Pair(const std::string& text, const std::string& image_id
 }
 
 TEST_F(RequestConverterTest, APairIsOfTextsIdsAndFeatures) {
-  const RequestConverter converter(kLimits, model_.info(), &gallery_);
-  const auto by_text = converter.Convert(Pair("red star", "image-3"));
+  const RequestConverter converter(kLimits, model_.info());
+  const auto by_text = converter.Convert(Pair("red star", "image-3"), gallery_);
   ASSERT_TRUE(by_text.ok()) << by_text.status();
   EXPECT_EQ(std::get<TextQuery>(by_text->pair.caption).text, "red star");
   EXPECT_EQ(std::get<GalleryImageQuery>(by_text->pair.image).row, 3);
@@ -361,7 +362,7 @@ TEST_F(RequestConverterTest, APairIsOfTextsIdsAndFeatures) {
   request.set_caption_id("caption-7");
   *request.mutable_features() = Features().features();
   request.set_score_mode(v1::SCORE_MODE_T2I);
-  const auto by_id = converter.Convert(request);
+  const auto by_id = converter.Convert(request, gallery_);
   ASSERT_TRUE(by_id.ok()) << by_id.status();
   EXPECT_EQ(std::get<GalleryCaptionQuery>(by_id->pair.caption).row, 7);
   EXPECT_THAT(std::get<RegionFeaturesQuery>(by_id->pair.image).values,
@@ -370,9 +371,10 @@ TEST_F(RequestConverterTest, APairIsOfTextsIdsAndFeatures) {
 }
 
 TEST_F(RequestConverterTest, APairsFaultsAreNamedTogether) {
-  const RequestConverter converter(kLimits, model_.info(), &gallery_);
-  const auto details = [&converter](const v1::ExplainPairRequest& request) {
-    return ParseErrorDetails(ToGrpcStatus(converter.Convert(request).status(), absl::Seconds(1)));
+  const RequestConverter converter(kLimits, model_.info());
+  const auto details = [&](const v1::ExplainPairRequest& request) {
+    return ParseErrorDetails(
+        ToGrpcStatus(converter.Convert(request, gallery_).status(), absl::Seconds(1)));
   };
   const ErrorDetails nothing = details({});
   EXPECT_EQ(nothing.reason, "CAPTION_MISSING");
@@ -395,9 +397,9 @@ TEST_F(RequestConverterTest, APairsFaultsAreNamedTogether) {
 }
 
 TEST_F(RequestConverterTest, APairOfUnknownItemsIsNotFound) {
-  const RequestConverter converter(kLimits, model_.info(), &gallery_);
-  const auto details = [&converter](const v1::ExplainPairRequest& request) {
-    const absl::Status status = converter.Convert(request).status();
+  const RequestConverter converter(kLimits, model_.info());
+  const auto details = [&](const v1::ExplainPairRequest& request) {
+    const absl::Status status = converter.Convert(request, gallery_).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
     return ParseErrorDetails(ToGrpcStatus(status, absl::Seconds(1)));
   };

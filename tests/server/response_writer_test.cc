@@ -32,13 +32,14 @@ class ResponseWriterTest : public ::testing::Test {
 
   const FakeModel model_;
   const FakeGallery gallery_{{.num_images = 5, .captions = FakeCaptions(12)}};
-  const ResponseWriter writer_{model_.info(), &gallery_};
+  const ResponseWriter writer_{model_.info()};
   const CallTimings timings_ = {.queue = absl::Milliseconds(3), .total = absl::Seconds(2)};
 };
 
 TEST_F(ResponseWriterTest, BasicHoldsTheRecordsAlone) {
   const v1::SearchImagesResponse response =
-      writer_.WriteImages(Result(Modality::kImage), timings_, /*want_details=*/false);
+      writer_.WriteImages(gallery_, Result(Modality::kImage), timings_, /*want_details=*/false)
+          .value();
   ASSERT_EQ(response.hits_size(), 1);
   EXPECT_EQ(response.hits(0).id(), "image-2");
   EXPECT_EQ(response.hits(0).score(), 0.5f);
@@ -53,7 +54,8 @@ TEST_F(ResponseWriterTest, BasicHoldsTheRecordsAlone) {
 
 TEST_F(ResponseWriterTest, DetailsTellHowAHitCameByItsPlace) {
   const v1::SearchCaptionsResponse response =
-      writer_.WriteCaptions(Result(Modality::kCaption), timings_, /*want_details=*/true);
+      writer_.WriteCaptions(gallery_, Result(Modality::kCaption), timings_, /*want_details=*/true)
+          .value();
   ASSERT_EQ(response.hits_size(), 1);
   EXPECT_EQ(response.hits(0).id(), "caption-2");
   EXPECT_EQ(response.hits(0).text(), FakeCaptions(12)[2]);
@@ -82,7 +84,7 @@ TEST_F(ResponseWriterTest, WhatWasNotRerankedHasNoRerankScore) {
   SearchResult result{.target = Modality::kImage, .recalled_count = 9, .fusion_weight = 1};
   result.hits = {{.row = 2, .score = 0.5f, .coarse_score = 0.5f, .coarse_rank = 1}};
   const v1::SearchImagesResponse response =
-      writer_.WriteImages(result, timings_, /*want_details=*/true);
+      writer_.WriteImages(gallery_, result, timings_, /*want_details=*/true).value();
   const v1::ScoreDetails& details = response.hits(0).details();
   EXPECT_FALSE(details.has_rerank_score());
   EXPECT_FALSE(details.has_i2t_score());
@@ -93,7 +95,8 @@ TEST_F(ResponseWriterTest, WhatWasNotRerankedHasNoRerankScore) {
 
 TEST_F(ResponseWriterTest, PathWeightsAreNamedByLayerPathAndCell) {
   const v1::SearchImagesResponse response =
-      writer_.WriteImages(Result(Modality::kImage), timings_, /*want_details=*/true);
+      writer_.WriteImages(gallery_, Result(Modality::kImage), timings_, /*want_details=*/true)
+          .value();
   ASSERT_EQ(response.hits(0).details().routings_size(), 1);
   const v1::Routing& routing = response.hits(0).details().routings(0);
   EXPECT_EQ(routing.direction(), v1::SCORE_MODE_T2I);
@@ -142,10 +145,12 @@ TEST_F(ResponseWriterTest, InfoHoldsLimitsAndFacts) {
   EXPECT_EQ(info.model().directions(1).direction(), v1::SCORE_MODE_T2I);
   EXPECT_EQ(info.model().directions(1).embed_size(), kFakeEmbedSize[1]);
   EXPECT_EQ(info.model().directions(1).lambda_softmax(), 9.0f);
-  EXPECT_EQ(info.gallery().name(), "fake-gallery");
-  EXPECT_EQ(info.gallery().image_count(), 5);
-  EXPECT_EQ(info.gallery().caption_count(), 12);
-  EXPECT_EQ(info.gallery().caption_index(), "Flat");
+  EXPECT_FALSE(info.has_gallery());
+  const v1::GalleryInfo gallery = writer_.WriteGallery(gallery_);
+  EXPECT_EQ(gallery.name(), "fake-gallery");
+  EXPECT_EQ(gallery.image_count(), 5);
+  EXPECT_EQ(gallery.caption_count(), 12);
+  EXPECT_EQ(gallery.caption_index(), "Flat");
 }
 
 TEST_F(ResponseWriterTest, InfoTellsHowTheModelRanks) {
@@ -156,9 +161,8 @@ TEST_F(ResponseWriterTest, InfoTellsHowTheModelRanks) {
   for (Modality target : {Modality::kImage, Modality::kCaption}) {  // its reranking loses
     ranking.of(target, ScoreMode::kT2i) = {.coarse_recall = 200, .rerank_recall = 150};
   }
-  v1::ModelInfo info = ResponseWriter(model.info(), &gallery_)
-                           .WriteInfo("1", absl::UnixEpoch(), SearchLimits())
-                           .model();
+  v1::ModelInfo info =
+      ResponseWriter(model.info()).WriteInfo("1", absl::UnixEpoch(), SearchLimits()).model();
   EXPECT_TRUE(info.coarse_heads());
   ASSERT_EQ(info.fusion_weights_size(), 3);
   EXPECT_EQ(info.fusion_weights(2).score_mode(), v1::SCORE_MODE_ENSEMBLE);
@@ -167,9 +171,7 @@ TEST_F(ResponseWriterTest, InfoTellsHowTheModelRanks) {
   EXPECT_EQ(info.default_score_mode(), v1::SCORE_MODE_ENSEMBLE);
 
   model.mutable_info().directions[0].embed_size = 0;  // the t-i model alone, whatever it does
-  info = ResponseWriter(model.info(), &gallery_)
-             .WriteInfo("1", absl::UnixEpoch(), SearchLimits())
-             .model();
+  info = ResponseWriter(model.info()).WriteInfo("1", absl::UnixEpoch(), SearchLimits()).model();
   ASSERT_EQ(info.fusion_weights_size(), 1);
   EXPECT_EQ(info.fusion_weights(0).score_mode(), v1::SCORE_MODE_T2I);
   EXPECT_EQ(info.default_score_mode(), v1::SCORE_MODE_T2I);
@@ -204,7 +206,7 @@ TEST_F(ResponseWriterTest, AnExplanationIsWrittenWithTheImagesRecord) {
     }
   }
   const v1::ExplainPairResponse response =
-      writer_.WriteExplanation({.image = GalleryImageQuery{.row = 2}}, pair);
+      writer_.WriteExplanation(gallery_, {.image = GalleryImageQuery{.row = 2}}, pair).value();
   EXPECT_THAT(response.words(), testing::ElementsAre("[CLS]", "red", "[SEP]"));
   EXPECT_EQ(response.num_regions(), kFakeNumRegions);
   EXPECT_EQ(response.image_uri(), "file:///pictures/2.png");
@@ -237,7 +239,7 @@ TEST_F(ResponseWriterTest, AnExplanationOfSentFeaturesHasNoRecordAndOneDirection
   pair.explanation.directions[0].emplace().score = 0.5f;
   pair.explanation.directions[0]->paths.assign(kNumPathWeights, 0);
   const v1::ExplainPairResponse response =
-      writer_.WriteExplanation({.image = RegionFeaturesQuery()}, pair);
+      writer_.WriteExplanation(gallery_, {.image = RegionFeaturesQuery()}, pair).value();
   EXPECT_EQ(response.image_uri(), "");
   EXPECT_EQ(response.boxes_size(), 0);
   EXPECT_EQ(response.rerank_score(), 0.5f);

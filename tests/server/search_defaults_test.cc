@@ -18,7 +18,7 @@ constexpr int kDeviceDepth = 50;
 class SearchDefaultsTest : public ::testing::Test {
  protected:
   SearchDefaultsTest() {
-    settings_.gallery_version = gallery_.version;
+    settings_.gallery_version = gallery_.lineage;
     settings_.model_fingerprint = model_.info().fingerprint;
     settings_.of(Modality::kImage) = {
         .rerank_depth = 40, .search_effort = 16, .k = 10, .recall = 0.991, .p99_ms = 23.5};
@@ -37,7 +37,7 @@ class SearchDefaultsTest : public ::testing::Test {
   }
 
   FakeModel model_;
-  const GalleryInfo gallery_ = {.name = "gallery", .version = "v7"};
+  const GalleryInfo gallery_ = {.name = "gallery", .version = "v7", .lineage = "v7"};
   SearchLimits limits_;
   SearchSettings settings_;
 };

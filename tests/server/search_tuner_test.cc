@@ -29,12 +29,12 @@ class ListedGallery : public FakeGallery {
   explicit ListedGallery(const Contents& contents) : FakeGallery(contents) {
     mutable_info().image_index = "IVF8,Flat";
   }
-  absl::StatusOr<std::vector<Candidate>> Recall(
-      Modality modality, absl::Span<const float> coarse_query, int64_t k,
-      const CoarseIndex::SearchOptions& options) const override {
+  absl::StatusOr<std::vector<Candidate>> Recall(Modality modality,
+                                                absl::Span<const float> coarse_query, int64_t k,
+                                                const RecallOptions& options) const override {
     auto all = FakeGallery::Recall(modality, coarse_query, size(modality), options);
     if (!all.ok()) return all;
-    if (modality == Modality::kImage) {
+    if (modality == Modality::kImage && !options.exact) {
       std::erase_if(*all, [&](const Candidate& candidate) {
         return candidate.row % kLists >= options.effort;
       });
@@ -49,7 +49,7 @@ class SearchTunerTest : public ::testing::Test {
   SearchTunerTest()
       : gallery_(LoadGallery()),
         scorer_(&model_.pair_scorer(), {}),
-        encode_(&model_.caption_encoder(), &model_.image_encoder(), &gallery_->gallery()),
+        encode_(&model_.caption_encoder(), &model_.image_encoder()),
         pipeline_(gallery_.get(), &model_.caption_encoder(), &model_.image_encoder(), &scorer_),
         null_(std::fopen("/dev/null", "w")) {
     for (const std::string& caption : FakeCaptions(12)) texts_.emplace_back(TextQuery{caption});
@@ -68,11 +68,12 @@ class SearchTunerTest : public ::testing::Test {
   absl::StatusOr<SearchTuner::Tuning> Tune(const std::vector<Query>& queries,
                                            SearchTuner::Options options) const {
     options.progress = null_;
-    return SearchTuner(&gallery_->gallery(), &encode_, &pipeline_, model_.info(), options)
+    return SearchTuner(gallery_->gallery().Pin().get(), &encode_, &pipeline_, model_.info(),
+                       options)
         .Tune(queries);
   }
   std::set<int64_t> Rows(const Query& query, const SearchOptions& options) const {
-    const auto result = pipeline_.Run(query, options, CallContext());
+    const auto result = pipeline_.Run(*gallery_->gallery().Pin(), query, options, CallContext());
     EXPECT_TRUE(result.ok()) << result.status();
     std::set<int64_t> rows;
     for (const Hit& hit : result->hits) rows.insert(hit.row);
@@ -141,9 +142,10 @@ TEST_F(SearchTunerTest, FindsThePlantedEffort) {
 TEST_F(SearchTunerTest, TheDepthThatIsNeededIsFound) {
   // The one best caption is the one in the 20th place by coarse score.
   const std::vector<Query> one(1, images_[4]);
-  const auto encoded = encode_.Run(one[0]);
+  const auto encoded = encode_.Run(*gallery_->gallery().Pin(), one[0]);
   ASSERT_TRUE(encoded.ok());
-  const auto order = gallery_->gallery().Recall(Modality::kCaption, encoded->view().coarse, 20, {});
+  const auto order =
+      gallery_->gallery().Pin()->Recall(Modality::kCaption, encoded->view().coarse, 20, {});
   ASSERT_TRUE(order.ok());
   model_.fake_scorer().replace_score = [best = order->back().row](int64_t row, float score) {
     return row == best ? 1.0f : score / 2;

@@ -20,9 +20,9 @@ class ExplainPipelineTest : public ::testing::Test {
  protected:
   absl::StatusOr<ExplainedPair> Run(const PairQuery& query, ScoreMode mode = ScoreMode::kEnsemble,
                                     const CallContext& context = CallContext()) const {
-    return ExplainPipeline(&gallery_, &model_.caption_encoder(), &model_.image_encoder(),
+    return ExplainPipeline(&model_.caption_encoder(), &model_.image_encoder(),
                            &model_.pair_explainer())
-        .Run(query, mode, context);
+        .Run(gallery_, query, mode, context);
   }
 
   FakeModel model_;

@@ -12,6 +12,7 @@ namespace dime {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
 class LoadedGalleryTest : public ::testing::Test {
@@ -28,18 +29,23 @@ class LoadedGalleryTest : public ::testing::Test {
 TEST_F(LoadedGalleryTest, MakesABankOfEachKind) {
   const auto loaded = Create();
   ASSERT_TRUE(loaded.ok()) << loaded.status();
-  ASSERT_NE((*loaded)->bank(Modality::kImage), nullptr);
-  ASSERT_NE((*loaded)->bank(Modality::kCaption), nullptr);
-  EXPECT_EQ((*loaded)->bank(Modality::kImage)->count(), 3);
-  EXPECT_EQ((*loaded)->bank(Modality::kCaption)->count(), 6);
+  const auto view = (*loaded)->gallery().Pin();
+  const auto images = (*loaded)->Acquire(*view, Modality::kImage, {2, 0, 2});
+  const auto captions = (*loaded)->Acquire(*view, Modality::kCaption, {5});
+  ASSERT_TRUE(images.ok() && captions.ok());
+  EXPECT_EQ(images->bank->count(), 3);
+  EXPECT_EQ(images->bank->modality(), Modality::kImage);
+  EXPECT_THAT(images->rows, ElementsAre(2, 0, 2));
+  EXPECT_EQ(captions->bank->count(), 6);
 }
 
 TEST_F(LoadedGalleryTest, AnEmptyKindHasNoBank) {
   gallery_ = std::make_unique<FakeGallery>(FakeGallery::Contents{.num_images = 3});
   const auto loaded = Create();
   ASSERT_TRUE(loaded.ok()) << loaded.status();
-  EXPECT_NE((*loaded)->bank(Modality::kImage), nullptr);
-  EXPECT_EQ((*loaded)->bank(Modality::kCaption), nullptr);
+  const auto view = (*loaded)->gallery().Pin();
+  EXPECT_EQ((*loaded)->Acquire(*view, Modality::kImage, {1})->bank->count(), 3);
+  EXPECT_EQ(view->size(Modality::kCaption), 0);
 }
 
 TEST_F(LoadedGalleryTest, RefusesAnotherModelsGallery) {

@@ -24,26 +24,26 @@ class RecallStageTest : public ::testing::Test {
   }
 
   FakeGallery gallery_{{.num_images = 5, .captions = FakeCaptions(30)}};
-  const RecallStage stage_{&gallery_};
+  const RecallStage stage_{};
 };
 
 TEST_F(RecallStageTest, TakesAsManyAsAreToBeReranked) {
   const auto candidates =
-      stage_.Run(ImageQuery(9), {.top_k = 3, .rerank_depth = 12, .search_effort = 7});
+      stage_.Run(gallery_, ImageQuery(9), {.top_k = 3, .rerank_depth = 12, .search_effort = 7});
   ASSERT_TRUE(candidates.ok()) << candidates.status();
   EXPECT_THAT(*candidates, SizeIs(12));
   EXPECT_EQ(gallery_.last_effort(), 7);
 }
 
 TEST_F(RecallStageTest, TakesAllOfASmallGallery) {
-  const auto candidates = stage_.Run(ImageQuery(9), {.rerank_depth = 1000});
+  const auto candidates = stage_.Run(gallery_, ImageQuery(9), {.rerank_depth = 1000});
   ASSERT_TRUE(candidates.ok()) << candidates.status();
   EXPECT_THAT(*candidates, SizeIs(30));
 }
 
 TEST_F(RecallStageTest, ExactScansAllInOrderOfCoarseScoreThenRow) {
   const EncodedQuery query = ImageQuery(9);
-  const auto candidates = stage_.Run(query, {.exact = true});
+  const auto candidates = stage_.Run(gallery_, query, {.exact = true});
   ASSERT_TRUE(candidates.ok()) << candidates.status();
   ASSERT_THAT(*candidates, SizeIs(30));
   std::vector<bool> seen(30);
@@ -74,7 +74,7 @@ TEST_F(RecallStageTest, ExactScansAllInOrderOfCoarseScoreThenRow) {
 TEST_F(RecallStageTest, AnEmptyGalleryGivesNoCandidates) {
   const FakeGallery empty({.num_images = 5});
   for (bool exact : {false, true}) {
-    const auto candidates = RecallStage(&empty).Run(ImageQuery(1), {.exact = exact});
+    const auto candidates = RecallStage().Run(empty, ImageQuery(1), {.exact = exact});
     ASSERT_TRUE(candidates.ok()) << candidates.status();
     EXPECT_THAT(*candidates, IsEmpty());
   }
@@ -83,7 +83,7 @@ TEST_F(RecallStageTest, AnEmptyGalleryGivesNoCandidates) {
 TEST_F(RecallStageTest, AFailureOfTheIndexIsInternal) {
   EncodedItems query = *FakeImageEncoder().EncodeImages(1, kFakeNumRegions, FakeRegionFeatures(1));
   query.coarse.pop_back();
-  const auto candidates = stage_.Run(EncodedQuery(std::move(query), false), {});
+  const auto candidates = stage_.Run(gallery_, EncodedQuery(std::move(query), false), {});
   EXPECT_EQ(candidates.status().code(), absl::StatusCode::kInternal);
   EXPECT_THAT(candidates.status().message(), HasSubstr("width is wrong"));
 }

@@ -21,7 +21,8 @@ using ::testing::SizeIs;
 class RerankStageTest : public ::testing::Test {
  protected:
   absl::StatusOr<RerankedCandidates> Run(std::vector<Candidate> candidates, ScoreMode mode) {
-    return stage_.Run(query_, std::move(candidates), {.mode = mode}, CallContext());
+    return stage_.Run(*gallery_->gallery().Pin(), query_, std::move(candidates), {.mode = mode},
+                      CallContext());
   }
 
   FakeModel model_;
@@ -37,7 +38,7 @@ TEST_F(RerankStageTest, ScoresEachCandidateAndKeepsTheirOrder) {
   const auto reranked = Run({{7, 0.9f}, {2, 0.8f}, {11, 0.1f}}, ScoreMode::kEnsemble);
   ASSERT_TRUE(reranked.ok()) << reranked.status();
   ASSERT_THAT(reranked->candidates, SizeIs(3));
-  const EncodedItemsView images = gallery_->gallery().features(Modality::kImage);
+  const EncodedItemsView images = *gallery_->gallery().Pin()->whole_features(Modality::kImage);
   const int64_t rows[] = {7, 2, 11};
   for (int k = 0; k < 3; ++k) {
     EXPECT_EQ(reranked->candidates[k].row, rows[k]);
@@ -82,9 +83,14 @@ TEST_F(RerankStageTest, TheScorersOwnErrorsAreInternal) {
 TEST_F(RerankStageTest, ACallNoLongerWantedKeepsItsCode) {
   CallContext cancelled;
   cancelled.Cancel();
-  EXPECT_EQ(stage_.Run(query_, {{1, 0.5f}}, {}, cancelled).status().code(),
-            absl::StatusCode::kCancelled);
-  EXPECT_EQ(stage_.Run(query_, {{1, 0.5f}}, {}, CallContext(absl::InfinitePast())).status().code(),
+  EXPECT_EQ(
+      stage_.Run(*gallery_->gallery().Pin(), query_, {{1, 0.5f}}, {}, cancelled).status().code(),
+      absl::StatusCode::kCancelled);
+  EXPECT_EQ(stage_
+                .Run(*gallery_->gallery().Pin(), query_, {{1, 0.5f}}, {},
+                     CallContext(absl::InfinitePast()))
+                .status()
+                .code(),
             absl::StatusCode::kDeadlineExceeded);
 }
 

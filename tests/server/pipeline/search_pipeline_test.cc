@@ -39,7 +39,7 @@ class SearchPipelineTest : public ::testing::Test {
                                         float fusion_weight) {
     const bool text = query.modality == Modality::kCaption;
     const EncodedItemsView items =
-        gallery_->gallery().features(text ? Modality::kImage : Modality::kCaption);
+        *gallery_->gallery().Pin()->whole_features(text ? Modality::kImage : Modality::kCaption);
     std::vector<Expected> all(items.count);
     for (int64_t row = 0; row < items.count; ++row) {
       Expected& item = all[row];
@@ -70,7 +70,8 @@ class SearchPipelineTest : public ::testing::Test {
 
   void ExpectSearchIsRight(const Query& query, const EncodedItemsView& encoded,
                            const SearchOptions& options) {
-    const absl::StatusOr<SearchResult> result = pipeline_.Run(query, options, CallContext());
+    const absl::StatusOr<SearchResult> result =
+        pipeline_.Run(*gallery_->gallery().Pin(), query, options, CallContext());
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_EQ(result->target, OtherModality(encoded.modality));
     const int size = encoded.modality == Modality::kCaption ? kNumImages : kNumCaptions;
@@ -150,7 +151,8 @@ TEST_P(SearchPipelineOptionsTest, RegionFeaturesToCaptions) {
 
 TEST_P(SearchPipelineOptionsTest, GalleryImageToCaptions) {
   ExpectSearchIsRight(GalleryImageQuery{.row = 17},
-                      gallery_->gallery().features(Modality::kImage).Slice(17, 1), Options());
+                      gallery_->gallery().Pin()->whole_features(Modality::kImage)->Slice(17, 1),
+                      Options());
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -164,8 +166,8 @@ TEST_F(SearchPipelineTest, TheCoarseScoreAloneCostsNoReranking) {
     return absl::InternalError("launched");
   };
   for (bool exact : {false, true}) {
-    const auto result =
-        pipeline_.Run(TextQuery{"red star"}, {.exact = exact, .fusion_weight = 1}, CallContext());
+    const auto result = pipeline_.Run(*gallery_->gallery().Pin(), TextQuery{"red star"},
+                                      {.exact = exact, .fusion_weight = 1}, CallContext());
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_EQ(result->timings.rerank, absl::ZeroDuration());
     for (int k = 0; k < 10; ++k) {
@@ -178,12 +180,14 @@ TEST_F(SearchPipelineTest, TheCoarseScoreAloneCostsNoReranking) {
 TEST_F(SearchPipelineTest, AdaptiveDepthFindsTheSameWithFewerPairs) {
   const EncodedItems encoded = *model_.caption_encoder().EncodeCaptions({"two big star"});
   SearchOptions options = {.top_k = 5, .rerank_depth = kNumImages, .fusion_weight = 0.75f};
-  const auto full = pipeline_.Run(TextQuery{"two big star"}, options, CallContext());
+  const auto full =
+      pipeline_.Run(*gallery_->gallery().Pin(), TextQuery{"two big star"}, options, CallContext());
   ASSERT_TRUE(full.ok()) << full.status();
   // Rerank scores are within [-1, 1].
   options.score_bound = {.slope = 0.75f, .intercept = 0.25f};
   options.want_paths = true;
-  const auto adaptive = pipeline_.Run(TextQuery{"two big star"}, options, CallContext());
+  const auto adaptive =
+      pipeline_.Run(*gallery_->gallery().Pin(), TextQuery{"two big star"}, options, CallContext());
   ASSERT_TRUE(adaptive.ok()) << adaptive.status();
   EXPECT_EQ(adaptive->recalled_count, kNumImages);
   EXPECT_LT(adaptive->reranked_count, kNumImages);
@@ -211,8 +215,9 @@ TEST_F(SearchPipelineTest, ACallCancelledBetweenWavesIsGivenUp) {
   const SearchOptions options = {.top_k = 5,
                                  .rerank_depth = kNumImages,
                                  .score_bound = ScoreBound{.slope = 0, .intercept = 2}};
-  EXPECT_EQ(pipeline_.Run(TextQuery{"red"}, options, context).status().code(),
-            absl::StatusCode::kCancelled);
+  EXPECT_EQ(
+      pipeline_.Run(*gallery_->gallery().Pin(), TextQuery{"red"}, options, context).status().code(),
+      absl::StatusCode::kCancelled);
   EXPECT_EQ(scored, 32);
 }
 
@@ -220,8 +225,8 @@ TEST_F(SearchPipelineTest, TiedScoresComeInOrderOfCoarseRank) {
   model_.fake_scorer().replace_score = [](int64_t, float) { return 0.25f; };
   for (bool exact : {false, true}) {
     const auto result = pipeline_.Run(
-        TextQuery{"red star"}, {.top_k = kNumImages, .rerank_depth = kNumImages, .exact = exact},
-        CallContext());
+        *gallery_->gallery().Pin(), TextQuery{"red star"},
+        {.top_k = kNumImages, .rerank_depth = kNumImages, .exact = exact}, CallContext());
     ASSERT_TRUE(result.ok()) << result.status();
     for (int k = 0; k < kNumImages; ++k) EXPECT_EQ(result->hits[k].coarse_rank, k + 1);
   }
@@ -229,7 +234,8 @@ TEST_F(SearchPipelineTest, TiedScoresComeInOrderOfCoarseRank) {
 
 TEST_F(SearchPipelineTest, TellsOfCutTextAndTimesItsStages) {
   const auto result =
-      pipeline_.Run(TextQuery{"one two three four five six seven"}, {}, CallContext());
+      pipeline_.Run(*gallery_->gallery().Pin(), TextQuery{"one two three four five six seven"}, {},
+                    CallContext());
   ASSERT_TRUE(result.ok()) << result.status();
   EXPECT_TRUE(result->text_truncated);
   EXPECT_GT(result->timings.encode, absl::ZeroDuration());
@@ -241,10 +247,15 @@ TEST_F(SearchPipelineTest, TellsOfCutTextAndTimesItsStages) {
 TEST_F(SearchPipelineTest, ACallNoLongerWantedIsGivenUp) {
   CallContext cancelled;
   cancelled.Cancel();
-  EXPECT_EQ(pipeline_.Run(TextQuery{"red"}, {}, cancelled).status().code(),
-            absl::StatusCode::kCancelled);
-  EXPECT_EQ(pipeline_.Run(TextQuery{"red"}, {}, CallContext(absl::InfinitePast())).status().code(),
-            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(
+      pipeline_.Run(*gallery_->gallery().Pin(), TextQuery{"red"}, {}, cancelled).status().code(),
+      absl::StatusCode::kCancelled);
+  EXPECT_EQ(
+      pipeline_
+          .Run(*gallery_->gallery().Pin(), TextQuery{"red"}, {}, CallContext(absl::InfinitePast()))
+          .status()
+          .code(),
+      absl::StatusCode::kDeadlineExceeded);
 }
 
 TEST_F(SearchPipelineTest, ACallCancelledWhileRerankingIsGivenUp) {
@@ -253,9 +264,12 @@ TEST_F(SearchPipelineTest, ACallCancelledWhileRerankingIsGivenUp) {
     context.Cancel();
     return absl::OkStatus();
   };
-  EXPECT_EQ(
-      pipeline_.Run(TextQuery{"red"}, {.top_k = 1, .rerank_depth = 1}, context).status().code(),
-      absl::StatusCode::kCancelled);
+  EXPECT_EQ(pipeline_
+                .Run(*gallery_->gallery().Pin(), TextQuery{"red"}, {.top_k = 1, .rerank_depth = 1},
+                     context)
+                .status()
+                .code(),
+            absl::StatusCode::kCancelled);
 }
 
 }  // namespace

@@ -1,0 +1,100 @@
+#include "index/payload.h"
+
+#include <cmath>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "index/status_macros.h"
+#include "index/text_lines.h"
+
+namespace dime {
+namespace {
+
+// The name of a place within a payload, as a filter would write it.
+std::string Within(const std::string& path, absl::string_view name) {
+  const std::string shown = absl::Utf8SafeCHexEscape(name);
+  return path.empty() ? shown : absl::StrCat(path, ".", shown);
+}
+
+absl::Status Fault(const std::string& path, absl::string_view what) {
+  return absl::InvalidArgumentError(path.empty() ? absl::StrCat("the payload ", what)
+                                                 : absl::StrCat("payload field ", path, " ", what));
+}
+
+// Checks `value` and makes its numbers doubles.
+absl::Status CheckValue(Payload& value, const std::string& path, int depth) {
+  if (value.is_structured() && depth > kMaxPayloadDepth) {
+    return Fault(path, absl::StrCat("is nested more than ", kMaxPayloadDepth, " levels deep"));
+  }
+  switch (value.type()) {
+    case Payload::value_t::null:
+    case Payload::value_t::boolean:
+      return absl::OkStatus();
+    case Payload::value_t::string:
+      if (!IsValidUtf8(value.get_ref<const std::string&>())) return Fault(path, "is no UTF-8");
+      return absl::OkStatus();
+    case Payload::value_t::number_integer:
+    case Payload::value_t::number_unsigned:
+    case Payload::value_t::number_float: {
+      const double number = value.get<double>();
+      if (!std::isfinite(number)) return Fault(path, "is not a finite number");
+      value = number;
+      return absl::OkStatus();
+    }
+    case Payload::value_t::array:
+      for (size_t i = 0; i < value.size(); ++i) {
+        RETURN_IF_ERROR(CheckValue(value[i], absl::StrCat(path, "[", i, "]"), depth + 1));
+      }
+      return absl::OkStatus();
+    case Payload::value_t::object:
+      for (auto field = value.begin(); field != value.end(); ++field) {
+        if (field.key().empty()) return Fault(path, "has a field without a name");
+        if (!IsValidUtf8(field.key())) return Fault(path, "has a field whose name is no UTF-8");
+        RETURN_IF_ERROR(CheckValue(field.value(), Within(path, field.key()), depth + 1));
+      }
+      return absl::OkStatus();
+    case Payload::value_t::binary:
+    case Payload::value_t::discarded:
+      break;
+  }
+  return Fault(path, "is of a kind that payloads do not know");
+}
+
+}  // namespace
+
+absl::StatusOr<Payload> CheckPayload(Payload payload) {
+  if (payload.is_null()) return payload;
+  if (!payload.is_object()) return Fault("", "must be an object");
+  RETURN_IF_ERROR(CheckValue(payload, "", 1));
+  if (const size_t bytes = Payload::to_cbor(payload).size(); bytes > kMaxPayloadBytes) {
+    return Fault("",
+                 absl::StrCat("has ", bytes, " bytes; at most ", kMaxPayloadBytes, " are allowed"));
+  }
+  return payload;
+}
+
+std::string SerializePayload(const Payload& payload) {
+  if (payload.is_null()) return "";
+  std::string bytes;
+  Payload::to_cbor(payload, bytes);
+  return bytes;
+}
+
+absl::StatusOr<Payload> ParsePayload(absl::string_view bytes) {
+  if (bytes.empty()) return Payload();
+  Payload payload = Payload::from_cbor(bytes.begin(), bytes.end(), /*strict=*/true,
+                                       /*allow_exceptions=*/false);
+  if (!payload.is_object()) return absl::InvalidArgumentError("a stored payload is damaged");
+  return payload;
+}
+
+absl::StatusOr<Payload> PayloadFromJson(absl::string_view text) {
+  Payload payload = Payload::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
+  if (payload.is_discarded()) return absl::InvalidArgumentError("the payload is no JSON");
+  return CheckPayload(std::move(payload));
+}
+
+}  // namespace dime
