@@ -119,7 +119,7 @@ absl::StatusOr<Comparison> Compare(const GalleryView& view, const SearchPipeline
   Comparison sums;
   ProgressBar progress(std::string(label), static_cast<int64_t>(queries.size()), stderr);
   // The first search pays for what is allocated once.
-  RETURN_IF_ERROR(pipeline.Run(queries[0], full, CallContext()).status());
+  RETURN_IF_ERROR(pipeline.Run(view, queries[0], full, CallContext()).status());
   for (const Query& query : queries) {
     ASSIGN_OR_RETURN(const SearchResult all,
                      TimedSearch(view, pipeline, query, full, sums.full_ms));

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_replace.h"
+#include "index/item_filter.h"
 #include "tests/index/file_fixtures.h"
 #include "tests/index/gallery_fixtures.h"
 #include "tests/index/status_matchers.h"
@@ -88,13 +89,12 @@ TEST_F(FileGalleryTest, RecallGivesExactScoresWhateverTheIndexKeeps) {
       IsOk());
   ASSERT_OK_AND_ASSIGN(const auto flat, FileGallery::Open(directory_, {}));
   for (const char* factory : {"SQ4", "SQ8", "IVF4,SQfp16", "PCA6,Flat"}) {
-    ASSERT_THAT(BuildTestGallery(directory_, 200, 0,
-                                 {.index = {.factory = factory}, .overwrite = true}),
-                IsOk());
+    ASSERT_THAT(
+        BuildTestGallery(directory_, 200, 0, {.index = {.factory = factory}, .overwrite = true}),
+        IsOk());
     ASSERT_OK_AND_ASSIGN(const auto gallery, FileGallery::Open(directory_, {}));
     EXPECT_EQ(gallery->info().image_index, factory);
-    const absl::Span<const float> query =
-        gallery->features(Modality::kImage).Slice(7, 1).coarse;
+    const absl::Span<const float> query = gallery->features(Modality::kImage).Slice(7, 1).coarse;
     // All of them, so that the order is that of the exact index.
     ASSERT_OK_AND_ASSIGN(const auto expected, flat->Recall(Modality::kImage, query, 1000, {}));
     ASSERT_OK_AND_ASSIGN(const auto found, gallery->Recall(Modality::kImage, query, 1000, {}));
@@ -121,6 +121,33 @@ TEST_F(FileGalleryTest, RecallsAndFinds) {
   EXPECT_THAT(gallery->Recall(Modality::kImage, {1, 0}, 3, {}), StatusIs(kInvalid, HasSubstr("8")));
   EXPECT_THAT(gallery->FindRow(Modality::kImage, "image-0#0"),
               StatusIs(absl::StatusCode::kNotFound, HasSubstr("\"image-0#0\"")));
+}
+
+TEST_F(FileGalleryTest, AFilterIsEvaluatedBeforeRecall) {
+  ASSERT_OK_AND_ASSIGN(const auto gallery, Open());
+  const EncodedItemsView images = gallery->features(Modality::kImage);
+  const absl::Span<const float> query = images.Slice(1, 1).coarse;
+  const ItemFilter filter = ItemFilter::Parse("uri:*").value();  // the even ones
+  ASSERT_OK_AND_ASSIGN(const auto candidates,
+                       gallery->Recall(Modality::kImage, query, 5, {.filter = &filter}));
+  ASSERT_EQ(candidates.size(), 3u);
+  for (const Candidate& candidate : candidates) EXPECT_EQ(candidate.row % 2, 0);
+  ASSERT_OK_AND_ASSIGN(const auto one,
+                       gallery->Recall(Modality::kImage, query, 1, {.filter = &filter}));
+  ASSERT_EQ(one.size(), 1u);
+  EXPECT_EQ(one[0].row, candidates[0].row);
+  ASSERT_OK_AND_ASSIGN(const auto all,
+                       gallery->Recall(Modality::kImage, query, 100, {.exact = true}));
+  EXPECT_EQ(all.size(), static_cast<size_t>(kImages));
+  EXPECT_EQ(all[0].row, 1);
+}
+
+TEST_F(FileGalleryTest, ListsIdsInOrder) {
+  ASSERT_OK_AND_ASSIGN(const auto gallery, Open());
+  EXPECT_THAT(*gallery->ListIds(Modality::kImage, "", 2), ElementsAre("image-0", "image-1"));
+  EXPECT_THAT(*gallery->ListIds(Modality::kImage, "image-10", 2),
+              ElementsAre("image-2", "image-3"));
+  EXPECT_THAT(*gallery->ListIds(Modality::kImage, "image-5", 2), IsEmpty());
 }
 
 TEST_F(FileGalleryTest, AGalleryOfOneModalityAnswersForTheOther) {

@@ -131,7 +131,8 @@ TEST_F(MetricsTest, CountsSearchesAndBatches) {
 
 TEST_F(MetricsTest, TellsWhatRerankingChanges) {
   // Of 8 recalled captions, those with coarse ranks 6, 2 and 1 are the hits: moved by 5, 0 and 2.
-  SearchResult result{.target = Modality::kCaption, .recalled_count = 8, .reranked_count = 8};
+  SearchResult result{
+      .target = Modality::kCaption, .gallery_items = 12, .recalled_count = 8, .reranked_count = 8};
   result.hits = {{.coarse_rank = 6}, {.coarse_rank = 2}, {.coarse_rank = 1}};
   metrics_.SearchAnswered(RpcMethod::kSearchCaptions, result, {}, absl::ZeroDuration());
   EXPECT_THAT(
