@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """The kustomizations: valid by the cluster's own schemas, and sound where schemas do not look."""
 import pathlib
+import re
+import shutil
 import tempfile
+import textwrap
 import unittest
 
-from deploy_files import DEPLOY, kustomize, read_yaml, run_tool
+from deploy_files import DEPLOY, kustomize, read_yaml, run_tool, yaml
 
 OVERLAYS = ("cpu", "gpu")
 # The oldest whose gRPC probes are stable, and the newest that the validator knows.
@@ -170,6 +173,33 @@ class KubernetesTest(unittest.TestCase):
         self.assertEqual(self.settings(gpu)["DEVICE"], "cuda")
         self.assertNotIn("nvidia.com/gpu", self.server(cpu)["resources"]["limits"])
         self.assertEqual(self.server(gpu)["resources"]["limits"]["nvidia.com/gpu"], "1")
+
+    def test_the_overlay_of_ones_own_in_the_documents(self):
+        document = (DEPLOY.parent / "docs/deployment.md").read_text(encoding="utf-8")
+        text = re.search(r"^    # my-overlay/kustomization.yaml\n((?:    .*\n)+)", document,
+                         flags=re.MULTILINE).group(1)
+        with tempfile.TemporaryDirectory() as folder:
+            # kubectl reads nothing outside, but by relative paths.
+            shutil.copytree(DEPLOY / "kubernetes", pathlib.Path(folder, "deploy/kubernetes"))
+            own = pathlib.Path(folder, "my-overlay")
+            own.mkdir()
+            (own / "kustomization.yaml").write_text(textwrap.dedent(text), encoding="utf-8")
+            (own / "netrc").write_text("machine artifacts.example.com login a password b\n")
+            result = run_tool("kubectl", "kustomize", own)
+        self.assertEqual(result.returncode, 0, result.stdout)
+        objects = {}
+        for found in yaml.safe_load_all(result.stdout):
+            objects.setdefault(found["kind"], []).append(found)
+        self.assertNotIn("ServiceMonitor", objects)
+        self.assertNotIn("HorizontalPodAutoscaler", objects)
+        self.assertEqual(self.server(objects)["image"], "registry.example.com/dime:cpu-1")
+        settings = self.settings(objects)
+        self.assertTrue(settings["ARTIFACTS_URL"].endswith("flowers-7.tar.gz"))
+        self.assertIn("DRAIN_SECONDS", settings)  # merged, not replaced
+        secret = self.only(objects, "Secret")
+        self.assertTrue(secret["data"]["netrc"])
+        (volume,) = (v for v in self.pod(objects)["volumes"] if v["name"] == "artifacts")
+        self.assertEqual(volume["secret"]["secretName"], secret["metadata"]["name"])
 
     def test_no_credential_is_committed(self):
         for objects in self.objects.values():
