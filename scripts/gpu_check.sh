@@ -7,7 +7,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/common.sh
 
-scripts/setup.sh
+DIME_CHECK_TOOLS=0 scripts/setup.sh
 build_preset release dime_gpu_check
 if [ $# -gt 0 ]; then
   models=("$@")

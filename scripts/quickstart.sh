@@ -19,7 +19,7 @@ for argument in "$@"; do
   esac
 done
 
-scripts/setup.sh
+DIME_CHECK_TOOLS=0 scripts/setup.sh
 build_preset release dime_server dime dime_build_gallery scenes_generate scenes_show_hits
 
 sample=build/sample
