@@ -43,11 +43,12 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   tsv->excludes(data);
   app.add_option("--out", flags.out, "Gallery directory to make")->required();
   app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
-  app.add_option("--index", flags.import.index.factory,
-                 "Coarse index, by FAISS factory string: Flat (loses nothing), SQfp16, SQ8 (less "
-                 "memory), IVF1024,SQfp16 (1024 lists, of which a search probes some), HNSW32 "
-                 "(graph), ...; auto: Flat to 50,000 items, above that IVF with about 4 sqrt(items) "
-                 "lists. See benchmarks/README.md")
+  app.add_option(
+         "--index", flags.import.index.factory,
+         "Coarse index, by FAISS factory string: Flat (loses nothing), SQfp16, SQ8 (less "
+         "memory), IVF1024,SQfp16 (1024 lists, of which a search probes some), HNSW32 "
+         "(graph), ...; auto: Flat to 50,000 items, above that IVF with about 4 sqrt(items) "
+         "lists. See benchmarks/README.md")
       ->capture_default_str();
   app.add_option("--batch", flags.import.batch, "Items encoded at once")
       ->check(CLI::Range(1, 65536))

@@ -10,13 +10,19 @@
 #include "google/rpc/status.pb.h"
 #include "grpcpp/support/error_details.h"
 #include "index/text_lines.h"
+#include "server/proto_values.h"
 
 namespace dime {
 namespace {
 
 constexpr char kDomain[] = "dime.v1";
+constexpr char kReasonPrefix[] = "ERROR_REASON_";
 constexpr char kTypeUrlPrefix[] = "type.googleapis.com/";
 constexpr size_t kMaxQuotedBytes = 64;
+
+bool MayBeRetried(absl::StatusCode code) {
+  return code == absl::StatusCode::kResourceExhausted || code == absl::StatusCode::kUnavailable;
+}
 
 template <typename Detail>
 std::string TypeUrl() {
@@ -30,7 +36,7 @@ void Attach(const google::protobuf::Message& detail, absl::Status& status) {
 
 void AttachReason(v1::ErrorReason reason, absl::Status& status) {
   google::rpc::ErrorInfo info;
-  info.set_reason(std::string(absl::StripPrefix(v1::ErrorReason_Name(reason), "ERROR_REASON_")));
+  info.set_reason(std::string(absl::StripPrefix(v1::ErrorReason_Name(reason), kReasonPrefix)));
   info.set_domain(kDomain);
   Attach(info, status);
 }
@@ -38,13 +44,9 @@ void AttachReason(v1::ErrorReason reason, absl::Status& status) {
 // Makes an error fit for callers: its code and reason are among the published ones.
 absl::Status Published(const absl::Status& status) {
   absl::Status published = status;
+  // Only the functions of this file mean an error for callers as it is.
+  if (status.GetPayload(TypeUrl<google::rpc::ErrorInfo>()).has_value()) return published;
   switch (status.code()) {
-    case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kNotFound:
-    case absl::StatusCode::kFailedPrecondition:
-      // Only the functions above mean these for callers.
-      if (status.GetPayload(TypeUrl<google::rpc::ErrorInfo>()).has_value()) return published;
-      break;
     case absl::StatusCode::kResourceExhausted:
       AttachReason(v1::ERROR_REASON_QUEUE_FULL, published);
       return published;
@@ -102,16 +104,37 @@ absl::Status GalleryEmptyError(absl::string_view gallery, Modality modality) {
   return status;
 }
 
+absl::Status ReasonedError(absl::StatusCode code, v1::ErrorReason reason,
+                           absl::string_view message) {
+  absl::Status status(code, message);
+  AttachReason(reason, status);
+  return status;
+}
+
+v1::Outcome ToOutcome(const absl::Status& status, absl::Duration retry_delay) {
+  v1::Outcome outcome;
+  if (status.ok()) return outcome;
+  const absl::Status published = Published(status);
+  outcome.set_code(static_cast<int>(published.code()));
+  outcome.set_message(std::string(published.message()));
+  google::rpc::ErrorInfo info;
+  v1::ErrorReason reason;
+  if (info.ParseFromString(std::string(*published.GetPayload(TypeUrl<google::rpc::ErrorInfo>()))) &&
+      v1::ErrorReason_Parse(absl::StrCat(kReasonPrefix, info.reason()), &reason)) {
+    outcome.set_reason(reason);
+  }
+  if (MayBeRetried(published.code())) {
+    *outcome.mutable_retry_delay() = ToProtoDuration(retry_delay);
+  }
+  return outcome;
+}
+
 grpc::Status ToGrpcStatus(const absl::Status& status, absl::Duration retry_delay) {
   if (status.ok()) return grpc::Status::OK;
   absl::Status published = Published(status);
-  if (published.code() == absl::StatusCode::kResourceExhausted ||
-      published.code() == absl::StatusCode::kUnavailable) {
+  if (MayBeRetried(published.code())) {
     google::rpc::RetryInfo retry;
-    const absl::Duration seconds = absl::Trunc(retry_delay, absl::Seconds(1));
-    retry.mutable_retry_delay()->set_seconds(absl::ToInt64Seconds(seconds));
-    retry.mutable_retry_delay()->set_nanos(
-        static_cast<int32_t>(absl::ToInt64Nanoseconds(retry_delay - seconds)));
+    *retry.mutable_retry_delay() = ToProtoDuration(retry_delay);
     Attach(retry, published);
   }
   google::rpc::Status rpc;

@@ -33,10 +33,17 @@ absl::Status ItemNotFoundError(Modality modality, absl::string_view id);
 // FAILED_PRECONDITION with an ErrorInfo: nothing to search.
 absl::Status GalleryEmptyError(absl::string_view gallery, Modality modality);
 
+// An error with an ErrorInfo of this reason, whose code must be the one that retrieval.proto says.
+absl::Status ReasonedError(absl::StatusCode code, v1::ErrorReason reason,
+                           absl::string_view message);
+
 // The status for the wire. The result's code is one of those that retrieval.proto names: errors
 // that no code of this server meant for callers become INTERNAL. Every error gets an ErrorInfo;
 // RESOURCE_EXHAUSTED and UNAVAILABLE also a RetryInfo with `retry_delay`.
 grpc::Status ToGrpcStatus(const absl::Status& status, absl::Duration retry_delay);
+
+// The same for one part of a call.
+v1::Outcome ToOutcome(const absl::Status& status, absl::Duration retry_delay);
 
 // A piece of a request for an error message: quoted, control characters escaped, and cut, for
 // messages travel in headers of limited size.

@@ -36,6 +36,7 @@ struct Flags {
   std::string gallery;
   std::string device = "auto";
   double drain_seconds = 30;
+  double page_token_seconds = absl::ToDoubleSeconds(SearchLimits().page_token_ttl);
   SearchDefaults::Flags defaults;
   bool no_reflection = false;
   Server::Options server;
@@ -93,6 +94,22 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--max-request-bytes", limits.max_request_bytes, "Largest request message")
       ->capture_default_str();
+  app.add_option("--page-token-seconds", flags.page_token_seconds,
+                 "How long further pages of a search can be asked, since the last one; meanwhile "
+                 "the version of the gallery that was searched is kept")
+      ->check(CLI::Range(1.0, 3600.0))
+      ->capture_default_str();
+  app.add_option("--max-outstanding-items", limits.max_outstanding_items,
+                 "Items of one upsert stream that may wait for their result")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
+  app.add_option("--max-ingest-bytes", server.ingest.max_queued_bytes,
+                 "Memory for items of all streams that wait to be written")
+      ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
+      ->capture_default_str();
+  app.add_option("--snapshot-dir", server.snapshot_directory,
+                 "Directory in which CreateSnapshot writes; without it there are no snapshots")
+      ->check(CLI::ExistingDirectory);
   app.add_option("--audit-rate", server.audit.rate,
                  "Share of the answered searches that are run once more exactly, at the lowest "
                  "priority and while no call is under way, to measure how much of the exact answer "
@@ -130,6 +147,7 @@ absl::Status Serve(Flags flags) {
 
   flags.server.version = DIME_VERSION;
   flags.server.reflection = !flags.no_reflection;
+  flags.server.limits.page_token_ttl = absl::Seconds(flags.page_token_seconds);
   const SearchDefaults defaults = SearchDefaults::Choose(
       flags.server.limits, flags.defaults, SearchSettings::Load(flags.gallery), gallery->info(),
       model->info(), device == "cpu" ? kDefaultRerankDepthOnCpu : kDefaultRerankDepthOnGpu);

@@ -63,6 +63,7 @@ constexpr absl::StatusCode kCodes[] = {
     absl::StatusCode::kOk,
     absl::StatusCode::kInvalidArgument,
     absl::StatusCode::kNotFound,
+    absl::StatusCode::kAlreadyExists,
     absl::StatusCode::kFailedPrecondition,
     absl::StatusCode::kResourceExhausted,
     absl::StatusCode::kDeadlineExceeded,
@@ -92,10 +93,28 @@ absl::string_view RpcMethodName(RpcMethod method) {
       return "SearchImages";
     case RpcMethod::kSearchCaptions:
       return "SearchCaptions";
+    case RpcMethod::kBatchSearchImages:
+      return "BatchSearchImages";
+    case RpcMethod::kBatchSearchCaptions:
+      return "BatchSearchCaptions";
     case RpcMethod::kExplainPair:
       return "ExplainPair";
     case RpcMethod::kGetInfo:
       return "GetInfo";
+    case RpcMethod::kUpsertImages:
+      return "UpsertImages";
+    case RpcMethod::kUpsertCaptions:
+      return "UpsertCaptions";
+    case RpcMethod::kDeleteItems:
+      return "DeleteItems";
+    case RpcMethod::kGetItem:
+      return "GetItem";
+    case RpcMethod::kListItems:
+      return "ListItems";
+    case RpcMethod::kGetStats:
+      return "GetStats";
+    case RpcMethod::kCreateSnapshot:
+      return "CreateSnapshot";
   }
   return "";
 }
@@ -107,6 +126,8 @@ Metrics::Metrics(absl::string_view server_version, const ModelInfo& model,
   AddRankingSeries();
   AddAuditSeries();
   AddBatchSeries();
+  AddIngestSeries();
+  AddPageSeries();
   AddInfoSeries(server_version, model, view);
 }
 
@@ -261,6 +282,92 @@ void Metrics::AddBatchSeries() {
       histogram("dime_batch_duration_seconds", "Wall time of each launch.", SecondsBuckets());
 }
 
+void Metrics::AddIngestSeries() {
+  const auto gauge = [this](const char* name, const char* help) {
+    return &BuildGauge().Name(name).Help(help).Register(registry_).Add({});
+  };
+  auto& items = BuildCounter()
+                    .Name("dime_ingest_items_total")
+                    .Help(
+                        "Items of upsert streams by outcome: written; invalid: the item is at "
+                        "fault; refused: no room, or closing; failed: the server's fault.")
+                    .Register(registry_);
+  auto& deleted = BuildCounter()
+                      .Name("dime_items_deleted_total")
+                      .Help("Items that were deleted.")
+                      .Register(registry_);
+  auto& batch_items = BuildHistogram()
+                          .Name("dime_ingest_batch_items")
+                          .Help("Items that were encoded and written at once.")
+                          .Register(registry_);
+  auto& stages = BuildHistogram()
+                     .Name("dime_ingest_stage_duration_seconds")
+                     .Help("Wall time of each stage of a batch of items.")
+                     .Register(registry_);
+  auto& vectors = BuildGauge()
+                      .Name("dime_index_vectors")
+                      .Help("Items in the base of the coarse index, dead ones included.")
+                      .Register(registry_);
+  auto& tail = BuildGauge()
+                   .Name("dime_index_tail_vectors")
+                   .Help("Items written since, which every search compares one by one.")
+                   .Register(registry_);
+  auto& tombstones = BuildGauge()
+                         .Name("dime_index_tombstones")
+                         .Help("Dead items in the coarse index and its tail.")
+                         .Register(registry_);
+  for (const Modality modality : {Modality::kImage, Modality::kCaption}) {
+    const std::string name(ModalityName(modality));
+    const auto outcome = [&items, &name](const char* outcome) {
+      return &items.Add({{"modality", name}, {"outcome", outcome}});
+    };
+    const auto stage = [&stages, &name](const char* stage) {
+      return &stages.Add({{"modality", name}, {"stage", stage}}, SecondsBuckets());
+    };
+    ingest_[static_cast<int>(modality)] = {
+        .written = outcome("written"),
+        .invalid = outcome("invalid"),
+        .refused = outcome("refused"),
+        .failed = outcome("failed"),
+        .deleted = &deleted.Add({{"modality", name}}),
+        .batch_items = &batch_items.Add({{"modality", name}}, RequestsBuckets()),
+        .encoding = stage("encode"),
+        .writing = stage("write"),
+        .indexed = &vectors.Add({{"index", name}}),
+        .tail = &tail.Add({{"index", name}}),
+        .tombstones = &tombstones.Add({{"index", name}})};
+  }
+  ingest_queue_items_ =
+      gauge("dime_ingest_queue_items", "Items that were taken and are not written yet.");
+  ingest_queue_bytes_ = gauge("dime_ingest_queue_bytes", "Their size.");
+  gallery_bytes_ = gauge("dime_gallery_bytes", "Bytes of a living gallery on disk.");
+  gallery_sequence_ = gauge("dime_gallery_sequence", "Number of the last write to the gallery.");
+  last_merge_ = gauge("dime_index_last_merge_timestamp_seconds",
+                      "When the tail last went into the coarse index; 0 if never.");
+  last_snapshot_ = gauge("dime_last_snapshot_timestamp_seconds",
+                         "When this server last wrote a snapshot; 0 if never.");
+}
+
+void Metrics::AddPageSeries() {
+  auto& pages = BuildCounter()
+                    .Name("dime_search_pages_total")
+                    .Help("Further pages of searches that were asked, by outcome.")
+                    .Register(registry_);
+  pages_[static_cast<int>(PageOutcome::kServed)] = &pages.Add({{"outcome", "served"}});
+  pages_[static_cast<int>(PageOutcome::kExpired)] = &pages.Add({{"outcome", "expired"}});
+  pages_[static_cast<int>(PageOutcome::kInvalid)] = &pages.Add({{"outcome", "invalid"}});
+  page_windows_ = &BuildGauge()
+                       .Name("dime_page_windows")
+                       .Help("Searches whose further pages are kept.")
+                       .Register(registry_)
+                       .Add({});
+  page_window_bytes_ = &BuildGauge()
+                            .Name("dime_page_window_bytes")
+                            .Help("Memory of the searches whose further pages are kept.")
+                            .Register(registry_)
+                            .Add({});
+}
+
 void Metrics::AddInfoSeries(absl::string_view server_version, const ModelInfo& model,
                             const GalleryView& view) {
   const auto info = [this](const char* name, const char* help, const prometheus::Labels& labels) {
@@ -329,7 +436,7 @@ void Metrics::SearchAnswered(RpcMethod method, const SearchResult& result,
     stages.depth_saved->Observe(1 - static_cast<double>(result.reranked_count) /
                                         static_cast<double>(result.recalled_count));
   }
-  if (!options.exact && result.reranked_count > 0) CountRerankGain(method, result);
+  if (!options.exact && result.reranked_count > 0) CountRerankGain(method, result, options);
   for (Direction direction : kDirections) {
     if (!Uses(options.mode, direction)) continue;
     rerank_pairs_[static_cast<int>(direction)]->Increment(
@@ -337,7 +444,8 @@ void Metrics::SearchAnswered(RpcMethod method, const SearchResult& result,
   }
 }
 
-void Metrics::CountRerankGain(RpcMethod method, const SearchResult& result) {
+void Metrics::CountRerankGain(RpcMethod method, const SearchResult& result,
+                              const SearchOptions& options) {
   if (result.hits.empty()) return;
   const RerankGain& gain = gains_[static_cast<int>(method)];
   if (result.hits[0].coarse_rank != 1) gain.top1_changed->Increment();
@@ -350,7 +458,10 @@ void Metrics::CountRerankGain(RpcMethod method, const SearchResult& result) {
   }
   gain.displacement->Observe(displacement / static_cast<double>(result.hits.size()));
   gain.deepest_rank->Observe(deepest);
-  if (result.recalled_count < result.gallery_items) {
+  // Where fewer items match a filter than may be reranked, there is nothing behind the depth.
+  const bool all_recalled =
+      !options.filter.matches_everything() && result.recalled_count < int64_t{options.rerank_depth};
+  if (result.recalled_count < result.gallery_items && !all_recalled) {
     gain.deepest_ratio->Observe(static_cast<double>(deepest) /
                                 static_cast<double>(result.recalled_count));
   }
@@ -378,19 +489,72 @@ void Metrics::BatchLaunched(const BatchingScorer::BatchStats& stats) {
   Observe(*batch_duration_, stats.scoring);
 }
 
+void Metrics::PageAsked(PageOutcome outcome) { pages_[static_cast<int>(outcome)]->Increment(); }
+
+void Metrics::ItemSettled(Modality modality, absl::StatusCode code) {
+  const Ingest& ingest = ingest_[static_cast<int>(modality)];
+  switch (code) {
+    case absl::StatusCode::kOk:
+      return ingest.written->Increment();
+    case absl::StatusCode::kInvalidArgument:
+      return ingest.invalid->Increment();
+    case absl::StatusCode::kResourceExhausted:
+      return ingest.refused->Increment();
+    default:
+      return ingest.failed->Increment();
+  }
+}
+
+void Metrics::ItemsDeleted(Modality modality, int64_t count) {
+  ingest_[static_cast<int>(modality)].deleted->Increment(static_cast<double>(count));
+}
+
+void Metrics::ItemsWritten(const IngestQueue::BatchStats& stats) {
+  const Ingest& ingest = ingest_[static_cast<int>(stats.modality)];
+  ingest.batch_items->Observe(static_cast<double>(stats.items));
+  Observe(*ingest.encoding, stats.encoding);
+  Observe(*ingest.writing, stats.writing);
+}
+
+void Metrics::SnapshotCreated(absl::Time when) {
+  last_snapshot_->Set(absl::ToDoubleSeconds(when - absl::UnixEpoch()));
+}
+
+void Metrics::CollectGallery() const {
+  if (gallery_ == nullptr) return;
+  const std::shared_ptr<const GalleryView> view = gallery_->Pin();
+  for (Modality modality : {Modality::kImage, Modality::kCaption}) {
+    gallery_items_[static_cast<int>(modality)]->Set(static_cast<double>(view->size(modality)));
+  }
+  if (mutable_gallery_ == nullptr) return;
+  const absl::StatusOr<GalleryStats> stats = mutable_gallery_->Stats();
+  if (!stats.ok()) return;
+  for (Modality modality : {Modality::kImage, Modality::kCaption}) {
+    const GalleryStats::Side& side = stats->sides[static_cast<int>(modality)];
+    const Ingest& ingest = ingest_[static_cast<int>(modality)];
+    ingest.indexed->Set(static_cast<double>(side.indexed));
+    ingest.tail->Set(static_cast<double>(side.tail));
+    ingest.tombstones->Set(static_cast<double>(side.tombstones));
+  }
+  gallery_bytes_->Set(static_cast<double>(stats->bytes_on_disk));
+  gallery_sequence_->Set(static_cast<double>(stats->sequence));
+  if (stats->last_merge != absl::InfinitePast()) {
+    last_merge_->Set(absl::ToDoubleSeconds(stats->last_merge - absl::UnixEpoch()));
+  }
+}
+
 std::vector<prometheus::MetricFamily> Metrics::Collect() const {
   if (queue_state_) {
     const QueueState state = queue_state_();
     queue_requests_->Set(static_cast<double>(state.requests));
     queue_pairs_->Set(static_cast<double>(state.pairs));
     queue_oldest_->Set(absl::ToDoubleSeconds(state.oldest_wait));
+    ingest_queue_items_->Set(static_cast<double>(state.ingest.items));
+    ingest_queue_bytes_->Set(static_cast<double>(state.ingest.bytes));
+    page_windows_->Set(static_cast<double>(state.windows.windows));
+    page_window_bytes_->Set(static_cast<double>(state.windows.bytes));
   }
-  if (gallery_ != nullptr) {
-    const std::shared_ptr<const GalleryView> view = gallery_->Pin();
-    for (Modality modality : {Modality::kImage, Modality::kCaption}) {
-      gallery_items_[static_cast<int>(modality)]->Set(static_cast<double>(view->size(modality)));
-    }
-  }
+  CollectGallery();
   std::vector<prometheus::MetricFamily> families = registry_.Collect();
   for (prometheus::MetricFamily& family : CollectProcessMetrics()) {
     families.push_back(std::move(family));

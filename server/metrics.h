@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "index/gallery.h"
+#include "index/mutable_gallery.h"
 #include "model/batching_scorer.h"
 #include "model/model_info.h"
 #include "prometheus/collectable.h"
@@ -19,14 +20,30 @@
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
 #include "prometheus/registry.h"
+#include "server/ingest_queue.h"
 #include "server/pipeline/search_types.h"
 #include "server/recall_auditor.h"
+#include "server/window_cache.h"
 
 namespace dime {
 
 // The service's methods, as metrics label them.
-enum class RpcMethod { kSearchImages, kSearchCaptions, kExplainPair, kGetInfo };
-inline constexpr int kNumRpcMethods = 4;
+enum class RpcMethod {
+  kSearchImages,
+  kSearchCaptions,
+  kBatchSearchImages,
+  kBatchSearchCaptions,
+  kExplainPair,
+  kGetInfo,
+  kUpsertImages,
+  kUpsertCaptions,
+  kDeleteItems,
+  kGetItem,
+  kListItems,
+  kGetStats,
+  kCreateSnapshot,
+};
+inline constexpr int kNumRpcMethods = 13;
 absl::string_view RpcMethodName(RpcMethod method);  // "SearchImages", ...
 
 // What the server measures of itself, as Prometheus collects it. Every series that can ever appear
@@ -39,14 +56,22 @@ class Metrics : public prometheus::Collectable {
     int64_t requests = 0;        // for a worker
     int64_t pairs = 0;           // for a launch
     absl::Duration oldest_wait;  // of the oldest of those pairs
+    IngestQueue::Size ingest;    // to be written
+    WindowCache::Size windows;   // kept for further pages
   };
+  // What became of a request for a further page.
+  enum class PageOutcome { kServed, kExpired, kInvalid };
 
   // `view`: the gallery at the start.
   Metrics(absl::string_view server_version, const ModelInfo& model, const GalleryView& view);
 
   // Asked at each collection. To be set before the first one.
   void ObserveQueue(std::function<QueueState()> state) { queue_state_ = std::move(state); }
-  void ObserveGallery(const Gallery* gallery) { gallery_ = gallery; }
+  // `mutable_gallery`: null if the gallery is only read.
+  void ObserveGallery(const Gallery* gallery, const MutableGallery* mutable_gallery) {
+    gallery_ = gallery;
+    mutable_gallery_ = mutable_gallery;
+  }
 
   void RequestStarted(RpcMethod method);
   // `code` is one that the service answers with. Searches that got no answer because of load or
@@ -56,6 +81,12 @@ class Metrics : public prometheus::Collectable {
   void SearchAnswered(RpcMethod method, const SearchResult& result, const SearchOptions& options,
                       absl::Duration queue_time);
   void BatchLaunched(const BatchingScorer::BatchStats& stats);
+  void PageAsked(PageOutcome outcome);
+  // An item of an upsert stream has its outcome.
+  void ItemSettled(Modality modality, absl::StatusCode code);
+  void ItemsDeleted(Modality modality, int64_t count);
+  void ItemsWritten(const IngestQueue::BatchStats& stats);
+  void SnapshotCreated(absl::Time when);
   // Of RecallAuditor: an audit that was finished, and a sample that was not audited.
   void SearchAudited(const RecallAudit& audit);
   void AuditDropped(Modality target, RecallAuditor::Drop reason);
@@ -85,6 +116,12 @@ class Metrics : public prometheus::Collectable {
     prometheus::Counter *top1_in_window, *samples, *dropped_full, *dropped_failed;
     prometheus::Histogram* lag;
   };
+  // Of one modality: items on their way into the gallery and out of it.
+  struct Ingest {
+    prometheus::Counter *written, *invalid, *refused, *failed, *deleted;
+    prometheus::Histogram *batch_items, *encoding, *writing;
+    prometheus::Gauge *indexed, *tail, *tombstones;
+  };
   // What was asked of the queue but not got.
   struct Rejections {
     prometheus::Counter *full, *deadline, *cancelled, *draining;
@@ -95,15 +132,19 @@ class Metrics : public prometheus::Collectable {
   void AddRankingSeries();
   void AddAuditSeries();
   void AddBatchSeries();
+  void AddIngestSeries();
+  void AddPageSeries();
   void AddInfoSeries(absl::string_view server_version, const ModelInfo& model,
                      const GalleryView& view);
 
-  void CountRerankGain(RpcMethod method, const SearchResult& result);
+  void CountRerankGain(RpcMethod method, const SearchResult& result, const SearchOptions& options);
+  void CollectGallery() const;
 
   prometheus::Registry registry_;
   std::array<prometheus::Gauge*, 2> gallery_items_{};  // by Modality
   std::function<QueueState()> queue_state_;
   const Gallery* gallery_ = nullptr;
+  const MutableGallery* mutable_gallery_ = nullptr;
   // All of these live in registry_.
   std::array<std::map<absl::StatusCode, Outcome>, kNumRpcMethods> outcomes_;  // by RpcMethod
   std::array<prometheus::Gauge*, kNumRpcMethods> inflight_{};                 // by RpcMethod
@@ -118,6 +159,16 @@ class Metrics : public prometheus::Collectable {
   prometheus::Histogram* batch_pairs_ = nullptr;
   prometheus::Histogram* batch_requests_ = nullptr;
   prometheus::Histogram* batch_duration_ = nullptr;
+  std::array<Ingest, 2> ingest_{};               // by Modality
+  std::array<prometheus::Counter*, 3> pages_{};  // by PageOutcome
+  prometheus::Gauge* ingest_queue_items_ = nullptr;
+  prometheus::Gauge* ingest_queue_bytes_ = nullptr;
+  prometheus::Gauge* page_windows_ = nullptr;
+  prometheus::Gauge* page_window_bytes_ = nullptr;
+  prometheus::Gauge* gallery_bytes_ = nullptr;
+  prometheus::Gauge* gallery_sequence_ = nullptr;
+  prometheus::Gauge* last_merge_ = nullptr;
+  prometheus::Gauge* last_snapshot_ = nullptr;
 };
 
 }  // namespace dime

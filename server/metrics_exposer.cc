@@ -39,8 +39,9 @@ absl::StatusOr<std::unique_ptr<MetricsExposer>> MetricsExposer::Start(
     response.set_content(prometheus::TextSerializer().Serialize(metrics->Collect()),
                          "text/plain; version=0.0.4; charset=utf-8");
   });
-  const int bound =
-      port == 0 ? server->bind_to_any_port(host) : server->bind_to_port(host, port) ? port : -1;
+  const int bound = port == 0                          ? server->bind_to_any_port(host)
+                    : server->bind_to_port(host, port) ? port
+                                                       : -1;
   if (bound < 0) {
     return absl::UnavailableError(
         absl::StrCat("cannot serve metrics on ", address,

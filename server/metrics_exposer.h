@@ -15,10 +15,10 @@ class Server;
 
 namespace dime {
 
-// Serves metrics to Prometheus over HTTP, at /metrics, from threads of its own. prometheus-cpp's own
-// exposer gives its threads stacks of 100 KB, of which OpenBLAS's and LibTorch's thread-local
-// storage leaves nothing, so that it cannot start in one process with them; cpp-httplib's are of the
-// usual size. Thread-safe; destruction ends the requests under way.
+// Serves metrics to Prometheus over HTTP, at /metrics, from threads of its own. prometheus-cpp's
+// own exposer gives its threads stacks of 100 KB, of which OpenBLAS's and LibTorch's thread-local
+// storage leaves nothing, so that it cannot start in one process with them; cpp-httplib's are of
+// the usual size. Thread-safe; destruction ends the requests under way.
 class MetricsExposer {
  public:
   // Listens on `address` ("host:port"; port 0 picks one). UNAVAILABLE if it cannot, with the

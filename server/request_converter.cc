@@ -1,106 +1,23 @@
 #include "server/request_converter.h"
 
 #include <algorithm>
-#include <cmath>
+#include <cstddef>
+#include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "index/status_macros.h"
-#include "index/text_lines.h"
 #include "server/error_details.h"
+#include "server/field_checks.h"
+#include "server/page_token.h"
 #include "server/pipeline/wave_planner.h"
-#include "utf8proc.h"
 
 namespace dime {
 namespace {
-
-using Violations = std::vector<FieldViolation>;
-
-// For range checks: `value` must be `low` to `high`.
-void CheckRange(absl::string_view field, int64_t value, int64_t low, int64_t high,
-                Violations& violations) {
-  if (value >= low && value <= high) return;
-  violations.push_back({std::string(field), v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
-                        absl::StrCat("must be ", low, " to ", high, ", got ", value)});
-}
-
-bool IsSpace(utf8proc_int32_t code_point) {
-  switch (utf8proc_category(code_point)) {
-    case UTF8PROC_CATEGORY_ZS:
-    case UTF8PROC_CATEGORY_ZL:
-    case UTF8PROC_CATEGORY_ZP:
-    case UTF8PROC_CATEGORY_CC:  // tabs, line ends and other control characters
-      return true;
-    default:
-      return false;
-  }
-}
-
-struct TextFacts {
-  int64_t characters = 0;
-  bool blank = true;
-};
-
-// `text` must be valid UTF-8.
-TextFacts Examine(absl::string_view text) {
-  TextFacts facts;
-  const auto* bytes = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
-  auto left = static_cast<utf8proc_ssize_t>(text.size());
-  while (left > 0) {
-    utf8proc_int32_t code_point;
-    const utf8proc_ssize_t length = utf8proc_iterate(bytes, left, &code_point);
-    ++facts.characters;
-    facts.blank = facts.blank && IsSpace(code_point);
-    bytes += length;
-    left -= length;
-  }
-  return facts;
-}
-
-void CheckText(const std::string& text, int max_characters, Violations& violations) {
-  if (!IsValidUtf8(text)) {
-    violations.push_back({"text", v1::ERROR_REASON_TEXT_NOT_UTF8,
-                          absl::StrCat("must be valid UTF-8, got ", Quoted(text))});
-    return;
-  }
-  const TextFacts facts = Examine(text);
-  if (facts.characters > max_characters) {
-    violations.push_back({"text", v1::ERROR_REASON_TEXT_TOO_LONG,
-                          absl::StrCat("must have at most ", max_characters, " characters, got ",
-                                       facts.characters)});
-  } else if (facts.blank) {
-    violations.push_back({"text", v1::ERROR_REASON_TEXT_EMPTY,
-                          absl::StrCat("must hold more than white space, got ", Quoted(text))});
-  }
-}
-
-void CheckFeatures(const v1::RegionFeatures& features, const ModelInfo& model,
-                   Violations& violations) {
-  const auto check_size = [&violations](absl::string_view field, int64_t given, int64_t wanted,
-                                        absl::string_view why) {
-    if (given == wanted) return;
-    violations.push_back({absl::StrCat("features.", field), v1::ERROR_REASON_FEATURE_SHAPE_MISMATCH,
-                          absl::StrCat("must be ", wanted, " ", why, ", got ", given)});
-  };
-  check_size("num_regions", features.num_regions(), model.num_regions, "for this model");
-  check_size("feature_dim", features.feature_dim(), model.feature_dim, "for this model");
-  const int64_t wanted = int64_t{model.num_regions} * model.feature_dim;
-  if (features.values_size() != wanted) {
-    violations.push_back({"features.values", v1::ERROR_REASON_FEATURE_SHAPE_MISMATCH,
-                          absl::StrCat("must hold ", model.num_regions, " x ", model.feature_dim,
-                                       " = ", wanted, " values, got ", features.values_size())});
-  }
-  // The first will do: a list of thousands helps nobody.
-  const auto bad = std::find_if(features.values().begin(), features.values().end(),
-                                [](float value) { return !std::isfinite(value); });
-  if (bad != features.values().end()) {
-    violations.push_back({absl::StrCat("features.values[", bad - features.values().begin(), "]"),
-                          v1::ERROR_REASON_FEATURE_NOT_FINITE,
-                          absl::StrCat("must be finite, got ", *bad)});
-  }
-}
 
 // The image of a request, which gives features or an id; an id is for FindImage(), once the rest of
 // the request is known to be right.
@@ -108,10 +25,9 @@ template <typename Request>
 void ConvertImage(const Request& request, const ModelInfo& model, Query& image,
                   Violations& violations) {
   if (request.has_features()) {
-    CheckFeatures(request.features(), model, violations);
     image = RegionFeaturesQuery{
         .num_regions = request.features().num_regions(),
-        .values = {request.features().values().begin(), request.features().values().end()}};
+        .values = ConvertFeatures("features", request.features(), model, violations)};
   } else if (request.image_id().empty()) {
     violations.push_back({"image_id", v1::ERROR_REASON_IMAGE_MISSING,
                           request.has_image_id()
@@ -169,20 +85,86 @@ void ConvertRanking(const v1::SearchOptions& given, Modality target, const Model
                     SearchOptions& options, Violations& violations) {
   options.fusion_weight = model.ranking.FusionWeight(target, options.mode);
   if (given.has_fusion_weight()) {
-    // The comparison is false for what is no number.
-    if (given.fusion_weight() >= 0 && given.fusion_weight() <= 1) {
-      options.fusion_weight = given.fusion_weight();
-    } else {
-      violations.push_back({"options.fusion_weight", v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
-                            absl::StrCat("must be 0 to 1, got ", given.fusion_weight())});
-    }
+    options.fusion_weight = given.fusion_weight();
+    CheckRange("options.fusion_weight", given.fusion_weight(), 0.0f, 1.0f, violations);
   }
   if (!given.adaptive_depth()) return;
   if (given.exact()) {
     violations.push_back({"options.adaptive_depth", v1::ERROR_REASON_FIELDS_CONFLICT,
                           "must not be set together with options.exact, which reranks everything"});
   }
+  const auto check_absent = [&violations](bool set, absl::string_view field,
+                                          absl::string_view why) {
+    if (!set) return;
+    violations.push_back(
+        {"options.adaptive_depth", v1::ERROR_REASON_FIELDS_CONFLICT,
+         absl::StrCat("must not be set together with options.", field, ", ", why)});
+  };
+  check_absent(given.paged(), "paged", "whose further pages need all candidates reranked");
+  check_absent(!given.group_by().empty(), "group_by", "which looks at all reranked candidates");
+  check_absent(given.has_min_rerank_score(), "min_rerank_score",
+               "which may leave fewer than top_k of those reranked");
   options.score_bound = BoundAt(model.ranking.of(target, options.mode), options.fusion_weight);
+}
+
+// The field to group by, as GroupBy has it.
+void ConvertGroups(const v1::SearchOptions& given, Modality target, SearchOptions& options,
+                   Violations& violations) {
+  constexpr size_t kMaxGroupByBytes = 256;
+  if (given.group_by().empty()) {
+    if (given.has_group_size()) {
+      violations.push_back({"options.group_size", v1::ERROR_REASON_FIELDS_CONFLICT,
+                            absl::StrCat("is of use only together with options.group_by, got ",
+                                         given.group_size())});
+    }
+    return;
+  }
+  GroupBy group_by = {.path = absl::StrSplit(given.group_by(), '.'),
+                      .size = given.has_group_size() ? given.group_size() : 1};
+  CheckRange("options.group_size", int64_t{group_by.size}, 1, std::numeric_limits<int32_t>::max(),
+             violations);
+  if (group_by.path.size() > 1 && group_by.path.front() == "payload") {
+    group_by.path.erase(group_by.path.begin());
+  } else if (group_by.path.size() == 1) {
+    const std::string& name = group_by.path.front();
+    group_by.in_payload = !(name == "uri" || (name == "image_id" && target == Modality::kCaption));
+  }
+  const bool has_empty_name =
+      std::find(group_by.path.begin(), group_by.path.end(), "") != group_by.path.end();
+  if (has_empty_name || given.group_by().size() > kMaxGroupByBytes) {
+    violations.push_back({"options.group_by", v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
+                          absl::StrCat("must be names with dots between them, ", kMaxGroupByBytes,
+                                       " bytes at most, got ", Quoted(given.group_by()))});
+  }
+  options.group_by = std::move(group_by);
+}
+
+// Which items and hits are left out. The ranking must be converted.
+void ConvertSelection(const v1::SearchOptions& given, SearchOptions& options,
+                      Violations& violations) {
+  absl::StatusOr<ItemFilter> filter = ItemFilter::Parse(given.filter());
+  if (filter.ok()) {
+    options.filter = *std::move(filter);
+  } else {
+    violations.push_back(
+        {"options.filter", v1::ERROR_REASON_FILTER_SYNTAX, std::string(filter.status().message())});
+  }
+  const auto convert = [&violations](bool given, absl::string_view field, float value,
+                                     std::optional<float>& threshold) {
+    if (!given) return;
+    CheckRange(field, value, -1.0f, 1.0f, violations);
+    threshold = value;
+  };
+  convert(given.has_min_coarse_score(), "options.min_coarse_score", given.min_coarse_score(),
+          options.min_coarse_score);
+  convert(given.has_min_rerank_score(), "options.min_rerank_score", given.min_rerank_score(),
+          options.min_rerank_score);
+  convert(given.has_min_final_score(), "options.min_final_score", given.min_final_score(),
+          options.min_final_score);
+  if (given.has_min_rerank_score() && options.fusion_weight >= 1) {
+    violations.push_back({"options.min_rerank_score", v1::ERROR_REASON_FIELDS_CONFLICT,
+                          "must not be set where nothing is reranked: the fusion weight is 1"});
+  }
 }
 
 // The part that both searches share; `target` is what they search.
@@ -191,7 +173,7 @@ void ConvertOptions(const v1::SearchOptions& given, Modality target, const Searc
                     Violations& violations) {
   SearchOptions& options = request.options;
   options.top_k = given.has_top_k() ? given.top_k() : std::min(kDefaultTopK, limits.max_top_k);
-  CheckRange("options.top_k", options.top_k, 1, limits.max_top_k, violations);
+  CheckRange("options.top_k", int64_t{options.top_k}, 1, limits.max_top_k, violations);
 
   options.exact = given.exact();
   options.rerank_depth = std::max(options.top_k, limits.DefaultRerankDepth(target));
@@ -205,8 +187,8 @@ void ConvertOptions(const v1::SearchOptions& given, Modality target, const Searc
     } else {
       // A top_k that is wrong itself must not make the depth look wrong as well.
       const int lowest = std::clamp(options.top_k, 1, limits.max_top_k);
-      CheckRange("options.rerank_depth", options.rerank_depth, lowest, limits.max_rerank_depth,
-                 violations);
+      CheckRange("options.rerank_depth", int64_t{options.rerank_depth}, lowest,
+                 limits.max_rerank_depth, violations);
     }
   }
   const int64_t size = gallery.size(target);
@@ -218,6 +200,9 @@ void ConvertOptions(const v1::SearchOptions& given, Modality target, const Searc
   }
   options.mode = ConvertMode("options.score_mode", given.score_mode(), model, violations);
   ConvertRanking(given, target, model, options, violations);
+  ConvertSelection(given, options, violations);
+  ConvertGroups(given, target, options, violations);
+  options.keep_all = given.paged();
 
   if (!v1::ResultView_IsValid(given.view())) {
     violations.push_back({"options.view", v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
@@ -226,12 +211,13 @@ void ConvertOptions(const v1::SearchOptions& given, Modality target, const Searc
                                        given.view())});
   }
   options.want_paths = given.view() == v1::RESULT_VIEW_EXPLAIN;
-  request.want_details = options.want_paths || given.view() == v1::RESULT_VIEW_FULL;
+  request.want.details = options.want_paths || given.view() == v1::RESULT_VIEW_FULL;
+  request.want.payload = given.with_payload();
 
   options.search_effort = limits.DefaultSearchEffort(target);
   if (given.has_search_effort()) {
     options.search_effort = given.search_effort();
-    CheckRange("options.search_effort", options.search_effort, 1, limits.max_search_effort,
+    CheckRange("options.search_effort", int64_t{options.search_effort}, 1, limits.max_search_effort,
                violations);
   }
 }
@@ -242,7 +228,7 @@ absl::StatusOr<SearchRequest> RequestConverter::Convert(const v1::SearchImagesRe
                                                         const GalleryView& view) const {
   Violations violations;
   SearchRequest converted;
-  CheckText(request.text(), limits_.max_text_characters, violations);
+  CheckText("text", request.text(), limits_.max_text_characters, violations);
   converted.query = TextQuery{request.text()};
   ConvertOptions(request.options(), Modality::kImage, limits_, model_, view, converted, violations);
   if (!violations.empty()) return InvalidRequestError(violations);
@@ -274,7 +260,7 @@ absl::StatusOr<ExplainRequest> RequestConverter::Convert(const v1::ExplainPairRe
   Violations violations;
   ExplainRequest converted;
   if (request.has_text()) {
-    CheckText(request.text(), limits_.max_text_characters, violations);
+    CheckText("text", request.text(), limits_.max_text_characters, violations);
     converted.pair.caption = TextQuery{request.text()};
   } else if (request.caption_id().empty()) {
     violations.push_back({request.has_caption_id() ? "caption_id" : "text",
@@ -298,6 +284,25 @@ absl::StatusOr<ExplainRequest> RequestConverter::Convert(const v1::ExplainPairRe
     ASSIGN_OR_RETURN(converted.pair.image, FindImage(request.image_id(), view));
   }
   return converted;
+}
+
+absl::StatusOr<PageRequest> RequestConverter::ConvertPage(const v1::SearchOptions& options) const {
+  Violations violations;
+  PageRequest page;
+  page.size = options.has_top_k() ? options.top_k() : std::min(kDefaultTopK, limits_.max_top_k);
+  CheckRange("options.top_k", int64_t{page.size}, 1, limits_.max_top_k, violations);
+  page.want.details =
+      options.view() == v1::RESULT_VIEW_FULL || options.view() == v1::RESULT_VIEW_EXPLAIN;
+  page.want.payload = options.with_payload();
+  std::optional<SearchPageToken> token = SearchPageToken::Decode(options.page_token());
+  if (token.has_value()) {
+    page.token = *std::move(token);
+  } else {
+    violations.push_back({"options.page_token", v1::ERROR_REASON_PAGE_TOKEN_INVALID,
+                          "must be the next_page_token of a search, whole and unchanged"});
+  }
+  if (!violations.empty()) return InvalidRequestError(violations);
+  return page;
 }
 
 absl::Status BlameQuery(const absl::Status& status, const PairQuery& pair) {

@@ -6,8 +6,10 @@
 #include "dime/v1/retrieval.pb.h"
 #include "index/gallery.h"
 #include "model/model_info.h"
+#include "server/page_token.h"
 #include "server/pipeline/explain_pipeline.h"
 #include "server/pipeline/search_types.h"
+#include "server/response_writer.h"
 #include "server/search_limits.h"
 
 namespace dime {
@@ -16,7 +18,14 @@ namespace dime {
 struct SearchRequest {
   Query query;
   SearchOptions options;
-  bool want_details = false;  // views FULL and EXPLAIN
+  HitFields want;
+};
+
+// What a request asks that has a page token: everything else was settled with the first page.
+struct PageRequest {
+  SearchPageToken token;
+  int size = 0;  // hits
+  HitFields want;
 };
 
 // The same of an ExplainPairRequest.
@@ -42,6 +51,8 @@ class RequestConverter {
                                         const GalleryView& view) const;
   absl::StatusOr<ExplainRequest> Convert(const v1::ExplainPairRequest& request,
                                          const GalleryView& view) const;
+  // The options of a search with a page token. INVALID_ARGUMENT as above.
+  absl::StatusOr<PageRequest> ConvertPage(const v1::SearchOptions& options) const;
 
  private:
   const SearchLimits limits_;

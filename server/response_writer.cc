@@ -3,18 +3,12 @@
 #include <string>
 #include <vector>
 
+#include "index/item_filter.h"
 #include "index/status_macros.h"
+#include "server/proto_values.h"
 
 namespace dime {
 namespace {
-
-google::protobuf::Duration ToProto(absl::Duration duration) {
-  google::protobuf::Duration proto;
-  const absl::Duration seconds = absl::Trunc(duration, absl::Seconds(1));
-  proto.set_seconds(absl::ToInt64Seconds(seconds));
-  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration - seconds)));
-  return proto;
-}
 
 v1::ScoreMode ToProto(Direction direction) {
   return direction == Direction::kI2t ? v1::SCORE_MODE_I2T : v1::SCORE_MODE_T2I;
@@ -76,12 +70,12 @@ v1::SearchStats WriteStats(const SearchResult& result, const CallTimings& timing
   stats.set_recalled_count(static_cast<int32_t>(result.recalled_count));
   stats.set_fusion_weight(result.fusion_weight);
   stats.set_text_truncated(result.text_truncated);
-  *stats.mutable_total_time() = ToProto(timings.total);
-  *stats.mutable_queue_time() = ToProto(timings.queue);
-  *stats.mutable_encode_time() = ToProto(result.timings.encode);
-  *stats.mutable_recall_time() = ToProto(result.timings.recall);
-  *stats.mutable_rerank_time() = ToProto(result.timings.rerank);
-  *stats.mutable_select_time() = ToProto(result.timings.select);
+  *stats.mutable_total_time() = ToProtoDuration(timings.total);
+  *stats.mutable_queue_time() = ToProtoDuration(timings.queue);
+  *stats.mutable_encode_time() = ToProtoDuration(result.timings.encode);
+  *stats.mutable_recall_time() = ToProtoDuration(result.timings.recall);
+  *stats.mutable_rerank_time() = ToProtoDuration(result.timings.rerank);
+  *stats.mutable_select_time() = ToProtoDuration(result.timings.select);
   return stats;
 }
 
@@ -127,7 +121,7 @@ std::vector<int64_t> RowsOf(const SearchResult& result) {
 absl::StatusOr<v1::SearchImagesResponse> ResponseWriter::WriteImages(const GalleryView& view,
                                                                      const SearchResult& result,
                                                                      const CallTimings& timings,
-                                                                     bool want_details) const {
+                                                                     const HitFields& want) const {
   ASSIGN_OR_RETURN(const std::vector<ImageRecord> records, view.ReadImages(RowsOf(result)));
   v1::SearchImagesResponse response;
   for (size_t k = 0; k < records.size(); ++k) {
@@ -139,18 +133,18 @@ absl::StatusOr<v1::SearchImagesResponse> ResponseWriter::WriteImages(const Galle
     added.set_uri(record.uri);
     added.set_width(record.width);
     added.set_height(record.height);
-    if (want_details) *added.mutable_details() = WriteDetails(hit);
+    if (want.payload) WriteCommonFields(record, added);
+    if (want.details) *added.mutable_details() = WriteDetails(hit);
   }
-  if (want_details) *response.mutable_stats() = WriteStats(result, timings);
+  if (want.details) *response.mutable_stats() = WriteStats(result, timings);
   response.set_gallery_version(view.info().version);
   response.set_model_fingerprint(model_.fingerprint);
   return response;
 }
 
-absl::StatusOr<v1::SearchCaptionsResponse> ResponseWriter::WriteCaptions(const GalleryView& view,
-                                                                         const SearchResult& result,
-                                                                         const CallTimings& timings,
-                                                                         bool want_details) const {
+absl::StatusOr<v1::SearchCaptionsResponse> ResponseWriter::WriteCaptions(
+    const GalleryView& view, const SearchResult& result, const CallTimings& timings,
+    const HitFields& want) const {
   ASSIGN_OR_RETURN(const std::vector<CaptionRecord> records, view.ReadCaptions(RowsOf(result)));
   v1::SearchCaptionsResponse response;
   for (size_t k = 0; k < records.size(); ++k) {
@@ -161,9 +155,11 @@ absl::StatusOr<v1::SearchCaptionsResponse> ResponseWriter::WriteCaptions(const G
     added.set_score(hit.score);
     added.set_text(record.text);
     added.set_image_id(record.image_id);
-    if (want_details) *added.mutable_details() = WriteDetails(hit);
+    added.set_uri(record.uri);
+    if (want.payload) WriteCommonFields(record, added);
+    if (want.details) *added.mutable_details() = WriteDetails(hit);
   }
-  if (want_details) *response.mutable_stats() = WriteStats(result, timings);
+  if (want.details) *response.mutable_stats() = WriteStats(result, timings);
   response.set_gallery_version(view.info().version);
   response.set_model_fingerprint(model_.fingerprint);
   return response;
@@ -219,10 +215,7 @@ v1::GetInfoResponse ResponseWriter::WriteInfo(absl::string_view server_version,
                                               const SearchLimits& limits) const {
   v1::GetInfoResponse response;
   response.set_server_version(std::string(server_version));
-  const absl::Duration since_epoch = start_time - absl::UnixEpoch();
-  const google::protobuf::Duration start = ToProto(since_epoch);
-  response.mutable_start_time()->set_seconds(start.seconds());
-  response.mutable_start_time()->set_nanos(start.nanos());
+  *response.mutable_start_time() = ToProtoTimestamp(start_time);
   v1::Limits& proto = *response.mutable_limits();
   proto.set_max_top_k(limits.max_top_k);
   proto.set_max_rerank_depth(limits.max_rerank_depth);
@@ -234,11 +227,17 @@ v1::GetInfoResponse ResponseWriter::WriteInfo(absl::string_view server_version,
   proto.set_default_search_effort(limits.DefaultSearchEffort(Modality::kImage));
   proto.set_default_caption_rerank_depth(limits.DefaultRerankDepth(Modality::kCaption));
   proto.set_default_caption_search_effort(limits.DefaultSearchEffort(Modality::kCaption));
+  proto.set_max_filter_bytes(ItemFilter::kMaxBytes);
+  proto.set_max_batch_queries(limits.max_batch_queries);
+  *proto.mutable_page_token_ttl() = ToProtoDuration(limits.page_token_ttl);
+  proto.set_max_outstanding_items(limits.max_outstanding_items);
+  proto.set_max_delete_ids(limits.max_delete_ids);
+  proto.set_max_list_page_size(limits.max_list_page_size);
   *response.mutable_model() = WriteModel(model_);
   return response;
 }
 
-v1::GalleryInfo ResponseWriter::WriteGallery(const GalleryView& view) const {
+v1::GalleryInfo ResponseWriter::WriteGallery(const GalleryView& view, bool writable) const {
   v1::GalleryInfo proto;
   proto.set_name(view.info().name);
   proto.set_version(view.info().version);
@@ -246,6 +245,8 @@ v1::GalleryInfo ResponseWriter::WriteGallery(const GalleryView& view) const {
   proto.set_caption_count(view.size(Modality::kCaption));
   proto.set_image_index(view.info().image_index);
   proto.set_caption_index(view.info().caption_index);
+  proto.set_writable(writable);
+  proto.set_lineage(view.info().lineage);
   return proto;
 }
 

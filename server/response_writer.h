@@ -19,29 +19,35 @@ struct CallTimings {
   absl::Duration total;  // from admission
 };
 
+// What hits carry besides id, score and record.
+struct HitFields {
+  bool details = false;  // views FULL and EXPLAIN
+  bool payload = false;  // payload and times
+};
+
 // Turns results into messages of the API, with each hit's record out of the view that was searched.
 // Immutable, hence thread-safe.
 class ResponseWriter {
  public:
   explicit ResponseWriter(const ModelInfo& model) : model_(model) {}
 
-  // The result's target must be the response's kind of item. `want_details`: views FULL, EXPLAIN.
-  // Errors: those of reading the hits' records.
+  // The result's target must be the response's kind of item. Errors: those of reading the hits'
+  // records.
   absl::StatusOr<v1::SearchImagesResponse> WriteImages(const GalleryView& view,
                                                        const SearchResult& result,
                                                        const CallTimings& timings,
-                                                       bool want_details) const;
+                                                       const HitFields& want) const;
   absl::StatusOr<v1::SearchCaptionsResponse> WriteCaptions(const GalleryView& view,
                                                            const SearchResult& result,
                                                            const CallTimings& timings,
-                                                           bool want_details) const;
+                                                           const HitFields& want) const;
   absl::StatusOr<v1::ExplainPairResponse> WriteExplanation(const GalleryView& view,
                                                            const PairQuery& query,
                                                            const ExplainedPair& pair) const;
   // Without the gallery, which may change: see WriteGallery().
   v1::GetInfoResponse WriteInfo(absl::string_view server_version, absl::Time start_time,
                                 const SearchLimits& limits) const;
-  v1::GalleryInfo WriteGallery(const GalleryView& view) const;
+  v1::GalleryInfo WriteGallery(const GalleryView& view, bool writable) const;
 
  private:
   const ModelInfo model_;

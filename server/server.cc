@@ -59,6 +59,18 @@ absl::Status CheckOptions(const Server::Options& options) {
   RETURN_IF_ERROR(CheckAtLeast("max_text_characters", limits.max_text_characters, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_search_effort", limits.max_search_effort, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_request_bytes", limits.max_request_bytes, 1024));
+  RETURN_IF_ERROR(CheckAtLeast("max_batch_queries", limits.max_batch_queries, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_outstanding_items", limits.max_outstanding_items, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_delete_ids", limits.max_delete_ids, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_list_page_size", limits.max_list_page_size, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_ingest_bytes", options.ingest.max_queued_bytes, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_batch_images", options.ingest.max_batch_images, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_batch_captions", options.ingest.max_batch_captions, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_page_windows", options.windows.max_windows, 1));
+  if (!(limits.page_token_ttl > absl::ZeroDuration())) {
+    return absl::InvalidArgumentError(absl::StrCat("page_token_ttl must be longer than zero, got ",
+                                                   absl::FormatDuration(limits.page_token_ttl)));
+  }
   if (limits.max_request_bytes > std::numeric_limits<int>::max()) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_request_bytes must be below 2 GiB, got ", limits.max_request_bytes));
@@ -72,6 +84,12 @@ absl::Status CheckOptions(const Server::Options& options) {
         " for images, ", limits.DefaultRerankDepth(Modality::kCaption), " for captions)"));
   }
   return absl::OkStatus();
+}
+
+WindowCache::Options WindowOptions(const Server::Options& options) {
+  WindowCache::Options windows = options.windows;
+  windows.ttl = options.limits.page_token_ttl;
+  return windows;
 }
 
 }  // namespace
@@ -102,13 +120,27 @@ Server::Server(const Options& options, std::unique_ptr<const DimeModel> model,
       explainer_(&model_->caption_encoder(), &model_->image_encoder(), &model_->pair_explainer()),
       converter_(options_.limits, model_->info()),
       writer_(model_->info()),
+      item_converter_(options_.limits, model_->info()),
+      windows_(WindowOptions(options_)),
       workers_(options_.workers) {
+  MutableGallery* const mutable_gallery = gallery_->mutable_gallery();
+  if (mutable_gallery != nullptr) {
+    IngestQueue::Options ingest = options_.ingest;
+    ingest.on_batch = [this](const IngestQueue::BatchStats& stats) {
+      metrics_->ItemsWritten(stats);
+    };
+    ingest_ = std::make_unique<IngestQueue>(mutable_gallery, &model_->caption_encoder(),
+                                            &model_->image_encoder(), model_->info().num_regions,
+                                            std::move(ingest));
+  }
   metrics_->ObserveQueue([this] {
     return Metrics::QueueState{.requests = workers_.queued(),
                                .pairs = scorer_.queued_pairs(),
-                               .oldest_wait = scorer_.oldest_wait()};
+                               .oldest_wait = scorer_.oldest_wait(),
+                               .ingest = ingest_ == nullptr ? IngestQueue::Size() : ingest_->size(),
+                               .windows = windows_.size()};
   });
-  metrics_->ObserveGallery(&gallery_->gallery());
+  metrics_->ObserveGallery(&gallery_->gallery(), mutable_gallery);
 }
 
 Server::~Server() { Shutdown(absl::ZeroDuration()); }
@@ -165,16 +197,34 @@ absl::Status Server::Listen() {
                              .scorer = &model_->pair_scorer()},
         std::move(audit));
   }
-  service_ = std::make_unique<RetrievalService>(
-      RetrievalService::Parts{.gallery = &gallery_->gallery(),
+  executor_ = std::make_unique<SearchExecutor>(SearchExecutor::Parts{.converter = &converter_,
+                                                                     .pipeline = &pipeline_,
+                                                                     .writer = &writer_,
+                                                                     .windows = &windows_,
+                                                                     .metrics = metrics_.get(),
+                                                                     .auditor = auditor_.get()});
+  const UnaryCall::Parts call = {.ledger = &ledger_,
+                                 .workers = &workers_,
+                                 .metrics = metrics_.get(),
+                                 .auditor = auditor_.get(),
+                                 .retry_delay = options_.retry_delay};
+  retrieval_service_ = std::make_unique<RetrievalService>(
+      RetrievalService::Parts{.call = call,
+                              .gallery = &gallery_->gallery(),
                               .converter = &converter_,
-                              .pipeline = &pipeline_,
+                              .executor = executor_.get(),
                               .explainer = &explainer_,
                               .writer = &writer_,
-                              .workers = &workers_,
-                              .metrics = metrics_.get(),
-                              .auditor = auditor_.get()},
-      writer_.WriteInfo(options_.version, absl::Now(), options_.limits), options_.service);
+                              .writable = gallery_->mutable_gallery() != nullptr},
+      writer_.WriteInfo(options_.version, absl::Now(), options_.limits));
+  gallery_service_ = std::make_unique<GalleryService>(
+      GalleryService::Parts{.call = call,
+                            .gallery = &gallery_->gallery(),
+                            .mutable_gallery = gallery_->mutable_gallery(),
+                            .ingest = ingest_.get(),
+                            .converter = &item_converter_,
+                            .snapshot_directory = options_.snapshot_directory},
+      options_.limits);
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -187,7 +237,8 @@ absl::Status Server::Listen() {
       std::min<int64_t>(4 * options_.limits.max_request_bytes, std::numeric_limits<int>::max())));
   int port = 0;
   builder.AddListeningPort(options_.address, grpc::InsecureServerCredentials(), &port);
-  builder.RegisterService(service_.get());
+  builder.RegisterService(retrieval_service_.get());
+  builder.RegisterService(gallery_service_.get());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port == 0) {
     return absl::UnavailableError(
@@ -195,8 +246,10 @@ absl::Status Server::Listen() {
                      ": the port is in use, or the address is not this machine's"));
   }
   bound_address_ = WithPort(options_.address, port);
-  server_->GetHealthCheckService()->SetServingStatus(v1::RetrievalService::service_full_name(),
-                                                     true);
+  for (const char* service :
+       {v1::RetrievalService::service_full_name(), v1::GalleryService::service_full_name()}) {
+    server_->GetHealthCheckService()->SetServingStatus(service, true);
+  }
   return absl::OkStatus();
 }
 
@@ -207,11 +260,11 @@ void Server::Shutdown(absl::Duration drain) {
   constexpr absl::Duration kGrace = absl::Milliseconds(100);
   const absl::Time deadline = absl::Now() + drain;
   server_->GetHealthCheckService()->SetServingStatus(false);
-  service_->StartDraining();
+  ledger_.StartDraining();
   if (auditor_ != nullptr) auditor_->Stop();
-  const bool drained = service_->AwaitCalls(deadline);
+  const bool drained = ledger_.AwaitCalls(deadline);
   server_->Shutdown(absl::ToChronoTime(drained ? absl::Now() + kGrace : absl::Now()));
-  service_->AwaitCalls(absl::InfiniteFuture());
+  ledger_.AwaitCalls(absl::InfiniteFuture());
   server_ = nullptr;
 }
 

@@ -12,6 +12,10 @@
 #include "index/gallery.h"
 #include "model/batching_scorer.h"
 #include "model/dime_model.h"
+#include "server/call_ledger.h"
+#include "server/gallery_service.h"
+#include "server/ingest_queue.h"
+#include "server/item_converter.h"
 #include "server/metrics.h"
 #include "server/metrics_exposer.h"
 #include "server/pipeline/explain_pipeline.h"
@@ -21,7 +25,9 @@
 #include "server/request_converter.h"
 #include "server/response_writer.h"
 #include "server/retrieval_service.h"
+#include "server/search_executor.h"
 #include "server/search_limits.h"
+#include "server/window_cache.h"
 #include "server/worker_pool.h"
 
 namespace dime {
@@ -42,7 +48,11 @@ class Server {
     int64_t max_batch_pairs = 512;
     int64_t max_queue_pairs = 65536;
     bool reflection = true;
-    RetrievalService::Options service;
+    absl::Duration retry_delay = absl::Milliseconds(250);  // told with RESOURCE_EXHAUSTED etc.
+    IngestQueue::Options ingest;                           // its callback is the server's own
+    WindowCache::Options windows;                          // its ttl is that of the limits
+    // Where CreateSnapshot writes, and nowhere else; empty: there are no snapshots.
+    std::string snapshot_directory;
     RecallAuditor::Options audit;  // no audits with a rate of 0; its callbacks are the server's own
   };
 
@@ -76,8 +86,8 @@ class Server {
   absl::Status WarmUp();
   absl::Status Listen();
 
-  // In order of dependence: each uses only those before it, save that the service puts work into
-  // the workers, who must have left it when it goes.
+  // In order of dependence: each uses only those before it, save that the services put work into
+  // the ingest queue and the workers, who must have left them when they go.
   const Options options_;
   const std::unique_ptr<const DimeModel> model_;
   const std::unique_ptr<const LoadedGallery> gallery_;
@@ -88,8 +98,14 @@ class Server {
   const ExplainPipeline explainer_;
   const RequestConverter converter_;
   const ResponseWriter writer_;
+  const ItemConverter item_converter_;
+  CallLedger ledger_;
+  WindowCache windows_;
   std::unique_ptr<RecallAuditor> auditor_;  // null if nothing is audited
-  std::unique_ptr<RetrievalService> service_;
+  std::unique_ptr<SearchExecutor> executor_;
+  std::unique_ptr<RetrievalService> retrieval_service_;
+  std::unique_ptr<GalleryService> gallery_service_;
+  std::unique_ptr<IngestQueue> ingest_;  // null if the gallery is only read
   WorkerPool workers_;
   std::unique_ptr<MetricsExposer> metrics_exposer_;
   std::unique_ptr<grpc::Server> server_;

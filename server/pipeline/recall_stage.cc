@@ -15,11 +15,20 @@ absl::StatusOr<std::vector<Candidate>> RecallStage::Run(const GalleryView& view,
   const int64_t depth = options.exact ? size : std::min<int64_t>(options.rerank_depth, size);
   absl::StatusOr<std::vector<Candidate>> candidates =
       view.Recall(query.target(), query.view().coarse, depth,
-                  {.effort = options.search_effort, .exact = options.exact});
+                  {.effort = options.search_effort,
+                   .exact = options.exact,
+                   .filter = options.filter.matches_everything() ? nullptr : &options.filter});
   if (!candidates.ok()) {
     // The request was checked at the door: what the index refuses now is a fault of ours.
     return absl::InternalError(
         absl::StrCat("recall by the coarse index failed: ", candidates.status().message()));
+  }
+  if (options.min_coarse_score.has_value()) {
+    const auto end = std::partition_point(candidates->begin(), candidates->end(),
+                                          [&options](const Candidate& candidate) {
+                                            return candidate.score >= *options.min_coarse_score;
+                                          });
+    candidates->erase(end, candidates->end());
   }
   return candidates;
 }

@@ -10,7 +10,8 @@
 namespace dime {
 
 // The second stage of a search: the candidates for reranking. They are the `rerank_depth` items
-// that the gallery's coarse index finds, or with `exact` all items, by a scan of their embeddings.
+// that the gallery's coarse index finds, or with `exact` all items, by a scan of their embeddings;
+// with a filter, of the items that match alone; and none with a coarse score below the threshold.
 // Either way they come in order of coarse score, ties by row; a candidate's place in that order is
 // its coarse rank.
 // Stateless.

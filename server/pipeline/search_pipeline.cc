@@ -1,11 +1,16 @@
 #include "server/pipeline/search_pipeline.h"
 
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
 #include "server/pipeline/stopwatch.h"
 
 namespace dime {
+
 absl::StatusOr<SearchResult> SearchPipeline::Run(const GalleryView& view, const Query& query,
                                                  const SearchOptions& options,
                                                  const CallContext& context) const {
@@ -33,7 +38,17 @@ absl::StatusOr<SearchResult> SearchPipeline::Run(const GalleryView& view, const 
   if (result.reranked_count > 0) result.timings.rerank = rerank_time;
 
   RETURN_IF_ERROR(context.Check());
-  result.hits = select_.Run(reranked, options);
+  std::vector<std::optional<std::string>> groups;
+  if (options.group_by.has_value()) {
+    absl::StatusOr<std::vector<std::optional<std::string>>> found =
+        group_.Run(view, result.target, reranked.candidates, *options.group_by);
+    if (!found.ok()) {
+      return absl::InternalError(
+          absl::StrCat("reading the candidates' records failed: ", found.status().message()));
+    }
+    groups = *std::move(found);
+  }
+  result.hits = select_.Run(reranked, options, groups);
   result.timings.select = stopwatch.Lap();
   return result;
 }

@@ -7,6 +7,7 @@
 #include "model/caption_encoder.h"
 #include "model/image_encoder.h"
 #include "server/pipeline/encode_stage.h"
+#include "server/pipeline/group_stage.h"
 #include "server/pipeline/loaded_gallery.h"
 #include "server/pipeline/recall_stage.h"
 #include "server/pipeline/rerank_stage.h"
@@ -15,11 +16,10 @@
 
 namespace dime {
 
-// One search from query to hits: encode, recall, rerank, select. A text searches the images, an
-// image the captions; the stages are the same. Each stage is timed, and between them the call is
-// asked whether it is still wanted. Knows neither transport nor network.
-// Thread-safe; Run() blocks its thread until the hits are there. All that it is made of must
-// outlive it.
+// One search from query to hits: encode, recall, rerank, group if asked, select. A text searches
+// the images, an image the captions; the stages are the same. Each stage is timed, and between them
+// the call is asked whether it is still wanted. Knows neither transport nor network. Thread-safe;
+// Run() blocks its thread until the hits are there. All that it is made of must outlive it.
 class SearchPipeline {
  public:
   SearchPipeline(const LoadedGallery* gallery, const CaptionEncoder* caption_encoder,
@@ -35,6 +35,7 @@ class SearchPipeline {
   const EncodeStage encode_;
   const RecallStage recall_{};
   const RerankStage rerank_;
+  const GroupStage group_{};
   const SelectStage select_{};
 };
 

@@ -12,6 +12,7 @@
 #include "absl/time/time.h"
 #include "index/coarse_index.h"
 #include "index/features.h"
+#include "index/item_filter.h"
 #include "model/pair_scorer.h"
 #include "model/ranking_settings.h"
 
@@ -47,6 +48,14 @@ inline Modality TargetOf(const Query& query) {
 // intercept.
 using ScoreBound = RankingSettings::Entry::Bound;
 
+// Of hits that have the same value of a field, only the best so many stay.
+struct GroupBy {
+  // The field, name by name, within the payload; or "uri", or of captions "image_id", alone.
+  std::vector<std::string> path;
+  bool in_payload = true;  // whatever the first name is
+  int size = 1;            // hits of a group, at least 1
+};
+
 struct SearchOptions {
   int top_k = 10;          // hits to return, at least 1
   int rerank_depth = 100;  // candidates to rerank, at least top_k; unused with `exact`
@@ -58,6 +67,13 @@ struct SearchOptions {
   float fusion_weight = 0;
   // Adaptive depth: rerank in waves, and stop by this bound (see WavePlanner). Absent: rerank all.
   std::optional<ScoreBound> score_bound;
+  ItemFilter filter;  // which items may be found
+  std::optional<GroupBy> group_by;
+  // Candidates below are not reranked; hits below are none.
+  std::optional<float> min_coarse_score;
+  std::optional<float> min_rerank_score;
+  std::optional<float> min_final_score;
+  bool keep_all = false;  // every hit there is comes back, not the best top_k alone
 };
 
 // A query in the form that recall and reranking take: fresh from an encoder, or a copy of an item
@@ -109,7 +125,7 @@ struct StageTimings {
 
 struct SearchResult {
   Modality target = Modality::kImage;
-  std::vector<Hit> hits;      // best first
+  std::vector<Hit> hits;      // best first; at most top_k, unless all were to be kept
   int64_t gallery_items = 0;  // of the kind searched, in the version that was searched
   int64_t recalled_count = 0;
   int64_t reranked_count = 0;  // fewer if adaptive depth stopped early, none if fusion_weight is 1

@@ -307,7 +307,8 @@ TEST_F(CliTest, JsonHasFieldsWithoutAValueToo) {
   server_.AnswerCaptions(response);
   const Outcome outcome = Run({"search-captions", "--image-id", "x", "--json"});
   const nlohmann::json json = nlohmann::json::parse(outcome.out);
-  const nlohmann::json hit = {{"id", ""}, {"score", 0.0}, {"text", ""}, {"image_id", ""}};
+  const nlohmann::json hit = {
+      {"id", ""}, {"score", 0.0}, {"text", ""}, {"image_id", ""}, {"uri", ""}};
   EXPECT_EQ(json["hits"][0], hit);
   EXPECT_EQ(json["gallery_version"], "");
 

@@ -80,6 +80,30 @@ TEST(ErrorDetailsTest, ErrorsNotMeantForCallersAreInternal) {
 
 TEST(ErrorDetailsTest, OkIsOk) { EXPECT_TRUE(ToGrpcStatus(absl::OkStatus(), kRetryDelay).ok()); }
 
+TEST(ErrorDetailsTest, AReasonGivenStaysAsItIs) {
+  const absl::Status status =
+      ReasonedError(absl::StatusCode::kUnavailable, v1::ERROR_REASON_STORE_UNWRITABLE, "disk full");
+  const grpc::Status answer = ToGrpcStatus(status, kRetryDelay);
+  EXPECT_EQ(answer.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(answer.error_message(), "disk full");
+  EXPECT_EQ(ParseErrorDetails(answer).reason, "STORE_UNWRITABLE");
+  EXPECT_EQ(ParseErrorDetails(answer).retry_delay_ms, 1250);
+}
+
+TEST(ErrorDetailsTest, PartsOfACallGetTheSameInShort) {
+  EXPECT_EQ(ToOutcome(absl::OkStatus(), kRetryDelay).ByteSizeLong(), 0u);
+  const v1::Outcome missing = ToOutcome(ItemNotFoundError(Modality::kImage, "x"), kRetryDelay);
+  EXPECT_EQ(missing.code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(missing.reason(), v1::ERROR_REASON_ITEM_NOT_FOUND);
+  EXPECT_EQ(missing.message(), "no image of the gallery has the id \"x\"");
+  EXPECT_FALSE(missing.has_retry_delay());
+  const v1::Outcome full = ToOutcome(absl::ResourceExhaustedError("full"), kRetryDelay);
+  EXPECT_EQ(full.reason(), v1::ERROR_REASON_QUEUE_FULL);
+  EXPECT_EQ(full.retry_delay().seconds(), 1);
+  EXPECT_EQ(full.retry_delay().nanos(), 250000000);
+  EXPECT_EQ(ToOutcome(absl::DataLossError("x"), kRetryDelay).reason(), v1::ERROR_REASON_INTERNAL);
+}
+
 TEST(QuotedTest, CutsLongTextsBetweenCharacters) {
   EXPECT_EQ(Quoted("two\nlines"), "\"two\\nlines\"");
   EXPECT_EQ(Quoted(std::string(64, 'a')), "\"" + std::string(64, 'a') + "\"");

@@ -77,7 +77,7 @@ TEST_F(RequestConverterTest, FillsInDefaults) {
   EXPECT_EQ(options.mode, ScoreMode::kEnsemble);
   EXPECT_FALSE(options.want_paths);
   EXPECT_EQ(options.search_effort, 0);
-  EXPECT_FALSE(converted->want_details);
+  EXPECT_FALSE(converted->want.details);
 }
 
 TEST_F(RequestConverterTest, TakesWhatIsGiven) {
@@ -96,7 +96,7 @@ TEST_F(RequestConverterTest, TakesWhatIsGiven) {
   EXPECT_EQ(converted->options.rerank_depth, 200);
   EXPECT_EQ(converted->options.mode, ScoreMode::kT2i);
   EXPECT_TRUE(converted->options.want_paths);
-  EXPECT_TRUE(converted->want_details);
+  EXPECT_TRUE(converted->want.details);
   EXPECT_EQ(converted->options.search_effort, 64);
 }
 
@@ -113,7 +113,7 @@ TEST_F(RequestConverterTest, AGalleryImageBecomesItsRow) {
   const auto converted = Convert(request);
   ASSERT_TRUE(converted.ok()) << converted.status();
   EXPECT_EQ(std::get<GalleryImageQuery>(converted->query).row, 3);
-  EXPECT_TRUE(converted->want_details);
+  EXPECT_TRUE(converted->want.details);
   EXPECT_FALSE(converted->options.want_paths);
 }
 
@@ -368,6 +368,119 @@ TEST_F(RequestConverterTest, APairIsOfTextsIdsAndFeatures) {
   EXPECT_THAT(std::get<RegionFeaturesQuery>(by_id->pair.image).values,
               ElementsAreArray(FakeRegionFeatures(3)));
   EXPECT_EQ(by_id->mode, ScoreMode::kT2i);
+}
+
+TEST_F(RequestConverterTest, WhatIsLeftOutIsConverted) {
+  v1::SearchImagesRequest request = Text("red star");
+  v1::SearchOptions& given = *request.mutable_options();
+  EXPECT_TRUE(Convert(request)->options.filter.matches_everything());
+  EXPECT_FALSE(Convert(request)->options.group_by.has_value());
+  EXPECT_FALSE(Convert(request)->options.keep_all);
+  EXPECT_FALSE(Convert(request)->want.payload);
+  given.set_filter("color = red");
+  given.set_min_coarse_score(0.1f);
+  given.set_min_rerank_score(-1);
+  given.set_min_final_score(1);
+  given.set_paged(true);
+  given.set_with_payload(true);
+  given.set_group_by("maker.name");
+  given.set_group_size(3);
+  const absl::StatusOr<SearchRequest> converted = Convert(request);
+  ASSERT_TRUE(converted.ok()) << converted.status();
+  const SearchOptions& options = converted->options;
+  EXPECT_EQ(options.filter.canonical(), ItemFilter::Parse("color=red")->canonical());
+  EXPECT_EQ(options.min_coarse_score, 0.1f);
+  EXPECT_EQ(options.min_rerank_score, -1);
+  EXPECT_EQ(options.min_final_score, 1);
+  EXPECT_TRUE(options.keep_all);
+  EXPECT_TRUE(converted->want.payload);
+  EXPECT_THAT(options.group_by->path, ElementsAre("maker", "name"));
+  EXPECT_TRUE(options.group_by->in_payload);
+  EXPECT_EQ(options.group_by->size, 3);
+}
+
+TEST_F(RequestConverterTest, GroupsAreByPayloadFieldsOrTheRecords) {
+  v1::SearchCaptionsRequest captions = Features();
+  captions.mutable_options()->set_group_by("image_id");
+  EXPECT_FALSE(Convert(captions)->options.group_by->in_payload);
+  EXPECT_EQ(Convert(captions)->options.group_by->size, 1);
+  captions.mutable_options()->set_group_by("payload.image_id");
+  EXPECT_TRUE(Convert(captions)->options.group_by->in_payload);
+  EXPECT_THAT(Convert(captions)->options.group_by->path, ElementsAre("image_id"));
+  v1::SearchImagesRequest images = Text("red");
+  images.mutable_options()->set_group_by("image_id");
+  EXPECT_TRUE(Convert(images)->options.group_by->in_payload);
+  images.mutable_options()->set_group_by("uri");
+  EXPECT_FALSE(Convert(images)->options.group_by->in_payload);
+
+  images.mutable_options()->set_group_by("a.");
+  ExpectViolation(images, "options.group_by", "VALUE_OUT_OF_RANGE", "names with dots between");
+  images.mutable_options()->set_group_by("a");
+  images.mutable_options()->set_group_size(0);
+  ExpectViolation(images, "options.group_size", "VALUE_OUT_OF_RANGE", "must be 1 to");
+  images.mutable_options()->set_group_size(2);
+  images.mutable_options()->clear_group_by();
+  ExpectViolation(images, "options.group_size", "FIELDS_CONFLICT", "only together with");
+}
+
+TEST_F(RequestConverterTest, FilterAndThresholdsAreChecked) {
+  v1::SearchImagesRequest request = Text("red");
+  v1::SearchOptions& options = *request.mutable_options();
+  options.set_filter("color == red");
+  ExpectViolation(request, "options.filter", "FILTER_SYNTAX", "at character 8");
+  options.clear_filter();
+  options.set_min_coarse_score(1.5f);
+  ExpectViolation(request, "options.min_coarse_score", "VALUE_OUT_OF_RANGE", "-1 to 1, got 1.5");
+  options.clear_min_coarse_score();
+  options.set_min_final_score(std::nanf(""));
+  ExpectViolation(request, "options.min_final_score", "VALUE_OUT_OF_RANGE", "got nan");
+  options.clear_min_final_score();
+  options.set_min_rerank_score(0);
+  options.set_fusion_weight(1);
+  ExpectViolation(request, "options.min_rerank_score", "FIELDS_CONFLICT", "nothing is reranked");
+  options.clear_fusion_weight();
+  options.set_adaptive_depth(true);
+  options.set_paged(true);
+  options.set_group_by("a");
+  const ErrorDetails details =
+      ParseErrorDetails(ToGrpcStatus(Convert(request).status(), absl::Seconds(1)));
+  EXPECT_THAT(details.Fields(), ElementsAre("options.adaptive_depth", "options.adaptive_depth",
+                                            "options.adaptive_depth"));
+}
+
+TEST_F(RequestConverterTest, FeaturesMayBeBytes) {
+  const std::vector<float> values = FakeRegionFeatures(3);
+  v1::SearchCaptionsRequest request = Features();
+  request.mutable_features()->clear_values();
+  request.mutable_features()->set_float32(reinterpret_cast<const char*>(values.data()),
+                                          values.size() * sizeof(float));
+  EXPECT_EQ(std::get<RegionFeaturesQuery>(Convert(request)->query).values, values);
+  request.mutable_features()->mutable_float32()->pop_back();
+  ExpectViolation(request, "features.float32", "FEATURE_SHAPE_MISMATCH", "got 14 and 3 bytes");
+  request.mutable_features()->mutable_float32()->push_back('\xff');
+  request.mutable_features()->mutable_float32()->at(values.size() * 4 - 2) = '\xff';
+  ExpectViolation(request, "features.float32[14]", "FEATURE_NOT_FINITE", "must be finite");
+  request.mutable_features()->set_float16("xx");
+  ExpectViolation(request, "features.float32", "FIELDS_CONFLICT", "only one of");
+}
+
+TEST_F(RequestConverterTest, AFurtherPageNeedsItsTokenAndSizeAlone) {
+  const RequestConverter converter(kLimits, model_.info());
+  v1::SearchOptions options;
+  options.set_page_token(
+      SearchPageToken{.window = "0123456789abcdef0123456789abcdef", .offset = 10}.Encode());
+  options.set_view(v1::RESULT_VIEW_FULL);
+  const absl::StatusOr<PageRequest> page = converter.ConvertPage(options);
+  ASSERT_TRUE(page.ok()) << page.status();
+  EXPECT_EQ(page->token.offset, 10);
+  EXPECT_EQ(page->size, 10);
+  EXPECT_TRUE(page->want.details);
+  EXPECT_FALSE(page->want.payload);
+  options.set_page_token("nothing");
+  options.set_top_k(51);
+  const ErrorDetails details =
+      ParseErrorDetails(ToGrpcStatus(converter.ConvertPage(options).status(), absl::Seconds(1)));
+  EXPECT_THAT(details.Fields(), ElementsAre("options.top_k", "options.page_token"));
 }
 
 TEST_F(RequestConverterTest, APairsFaultsAreNamedTogether) {

@@ -38,8 +38,7 @@ class ResponseWriterTest : public ::testing::Test {
 
 TEST_F(ResponseWriterTest, BasicHoldsTheRecordsAlone) {
   const v1::SearchImagesResponse response =
-      writer_.WriteImages(gallery_, Result(Modality::kImage), timings_, /*want_details=*/false)
-          .value();
+      writer_.WriteImages(gallery_, Result(Modality::kImage), timings_, {.details = false}).value();
   ASSERT_EQ(response.hits_size(), 1);
   EXPECT_EQ(response.hits(0).id(), "image-2");
   EXPECT_EQ(response.hits(0).score(), 0.5f);
@@ -54,7 +53,7 @@ TEST_F(ResponseWriterTest, BasicHoldsTheRecordsAlone) {
 
 TEST_F(ResponseWriterTest, DetailsTellHowAHitCameByItsPlace) {
   const v1::SearchCaptionsResponse response =
-      writer_.WriteCaptions(gallery_, Result(Modality::kCaption), timings_, /*want_details=*/true)
+      writer_.WriteCaptions(gallery_, Result(Modality::kCaption), timings_, {.details = true})
           .value();
   ASSERT_EQ(response.hits_size(), 1);
   EXPECT_EQ(response.hits(0).id(), "caption-2");
@@ -84,7 +83,7 @@ TEST_F(ResponseWriterTest, WhatWasNotRerankedHasNoRerankScore) {
   SearchResult result{.target = Modality::kImage, .recalled_count = 9, .fusion_weight = 1};
   result.hits = {{.row = 2, .score = 0.5f, .coarse_score = 0.5f, .coarse_rank = 1}};
   const v1::SearchImagesResponse response =
-      writer_.WriteImages(gallery_, result, timings_, /*want_details=*/true).value();
+      writer_.WriteImages(gallery_, result, timings_, {.details = true}).value();
   const v1::ScoreDetails& details = response.hits(0).details();
   EXPECT_FALSE(details.has_rerank_score());
   EXPECT_FALSE(details.has_i2t_score());
@@ -95,8 +94,7 @@ TEST_F(ResponseWriterTest, WhatWasNotRerankedHasNoRerankScore) {
 
 TEST_F(ResponseWriterTest, PathWeightsAreNamedByLayerPathAndCell) {
   const v1::SearchImagesResponse response =
-      writer_.WriteImages(gallery_, Result(Modality::kImage), timings_, /*want_details=*/true)
-          .value();
+      writer_.WriteImages(gallery_, Result(Modality::kImage), timings_, {.details = true}).value();
   ASSERT_EQ(response.hits(0).details().routings_size(), 1);
   const v1::Routing& routing = response.hits(0).details().routings(0);
   EXPECT_EQ(routing.direction(), v1::SCORE_MODE_T2I);
@@ -146,7 +144,7 @@ TEST_F(ResponseWriterTest, InfoHoldsLimitsAndFacts) {
   EXPECT_EQ(info.model().directions(1).embed_size(), kFakeEmbedSize[1]);
   EXPECT_EQ(info.model().directions(1).lambda_softmax(), 9.0f);
   EXPECT_FALSE(info.has_gallery());
-  const v1::GalleryInfo gallery = writer_.WriteGallery(gallery_);
+  const v1::GalleryInfo gallery = writer_.WriteGallery(gallery_, /*writable=*/true);
   EXPECT_EQ(gallery.name(), "fake-gallery");
   EXPECT_EQ(gallery.image_count(), 5);
   EXPECT_EQ(gallery.caption_count(), 12);

@@ -26,7 +26,7 @@ ServerFixture::ServerFixture()
   options_.metrics_address = "";  // not served, but for the tests that want it
   options_.version = "1.2.3";
   options_.workers.threads = 4;
-  options_.service.retry_delay = absl::Milliseconds(120);
+  options_.retry_delay = absl::Milliseconds(120);
   model_->fake_scorer().on_launch = [this](absl::Span<const ScoringRequest>) {
     if (hold_launches_) gate_.Pass();
     return absl::OkStatus();
@@ -37,8 +37,10 @@ ServerFixture::~ServerFixture() { gate_.Open(); }
 
 absl::StatusOr<std::unique_ptr<Server>> ServerFixture::TryStart(const Server::Options& options) {
   auto model = owned_model_ != nullptr ? std::move(owned_model_) : std::make_unique<FakeModel>();
+  std::unique_ptr<Gallery> gallery = std::move(owned_gallery_);
+  if (gallery == nullptr) gallery = std::make_unique<FakeGallery>(contents_);
   absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Create(options, std::move(model), std::make_unique<FakeGallery>(contents_));
+      Server::Create(options, std::move(model), std::move(gallery));
   if (!server.ok()) return server.status();
   if (absl::Status started = (*server)->Start(); !started.ok()) return started;
   return server;

@@ -49,6 +49,7 @@ class ServerFixture : public ::testing::Test {
   std::atomic<bool> hold_launches_{false};
   Gate gate_;
   std::unique_ptr<FakeModel> owned_model_;  // until the server takes it
+  std::unique_ptr<Gallery> owned_gallery_;  // the same; null: one of `contents_` is made
   FakeModel* const model_;
   std::unique_ptr<Server> server_;
   std::shared_ptr<grpc::Channel> channel_;

@@ -1,5 +1,7 @@
 #include "server/pipeline/select_stage.h"
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -87,6 +89,39 @@ TEST(SelectStageTest, HandsOutEachHitsOwnPaths) {
   EXPECT_EQ(hits[0].paths[0][35], 135.0f);
   EXPECT_EQ(hits[1].paths[0][0], 0.0f);
   EXPECT_THAT(hits[0].paths[1], IsEmpty());
+}
+
+TEST(SelectStageTest, WhatIsBelowAThresholdIsNoHit) {
+  RerankedCandidates reranked = Reranked({0.1f, 0.7f, -0.5f, 0.3f});
+  reranked.final_scores = {0.4f, 0.3f, 0.2f, 0.1f};
+  EXPECT_THAT(RowsOf(SelectStage().Run(reranked, {.top_k = 4, .min_rerank_score = 0.1f})),
+              ElementsAre(10, 11, 13));
+  EXPECT_THAT(RowsOf(SelectStage().Run(reranked, {.top_k = 4, .min_final_score = 0.2f})),
+              ElementsAre(10, 11, 12));
+  EXPECT_THAT(SelectStage().Run(reranked, {.top_k = 4, .min_final_score = 0.5f}), IsEmpty());
+  // What was not reranked has no rerank score to be below of.
+  reranked.rerank_scores.clear();
+  EXPECT_THAT(SelectStage().Run(reranked, {.top_k = 4, .min_rerank_score = 0.1f}), SizeIs(4));
+}
+
+TEST(SelectStageTest, AGroupHasItsBestAlone) {
+  const RerankedCandidates reranked = Reranked({0.1f, 0.7f, 0.5f, 0.3f, 0.6f, 0.2f});
+  const std::vector<std::optional<std::string>> groups = {"a", "a", "b", std::nullopt, "a",
+                                                          std::nullopt};
+  EXPECT_THAT(RowsOf(SelectStage().Run(reranked, {.top_k = 6, .group_by = GroupBy()}, groups)),
+              ElementsAre(11, 12, 13, 15));
+  EXPECT_THAT(
+      RowsOf(SelectStage().Run(reranked, {.top_k = 6, .group_by = GroupBy{.size = 2}}, groups)),
+      ElementsAre(11, 14, 12, 13, 15));
+  // The top_k are filled up from behind.
+  EXPECT_THAT(RowsOf(SelectStage().Run(reranked, {.top_k = 2, .group_by = GroupBy()}, groups)),
+              ElementsAre(11, 12));
+}
+
+TEST(SelectStageTest, AllMayBeKept) {
+  const RerankedCandidates reranked = Reranked({0.1f, 0.7f, 0.5f});
+  EXPECT_THAT(RowsOf(SelectStage().Run(reranked, {.top_k = 1, .keep_all = true})),
+              ElementsAre(11, 12, 10));
 }
 
 }  // namespace

@@ -1,0 +1,95 @@
+#ifndef DIME_SERVER_GALLERY_SERVICE_H_
+#define DIME_SERVER_GALLERY_SERVICE_H_
+
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "dime/v1/gallery.grpc.pb.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "grpcpp/support/server_callback.h"
+#include "index/mutable_gallery.h"
+#include "server/ingest_queue.h"
+#include "server/item_converter.h"
+#include "server/metrics.h"
+#include "server/search_limits.h"
+#include "server/unary_call.h"
+#include "server/upsert_stream.h"
+
+namespace dime {
+
+// dime.v1.GalleryService over gRPC's callback API. Reactions only parse, check and schedule: items
+// to write go through the ingest queue, everything else runs on a worker, as it reads or writes the
+// disk. Of a gallery that is only read, all calls that would write are refused.
+// Requests come as bytes: see request_parser.h.
+// Thread-safe. Its parts must outlive it, and it every call.
+class GalleryService final
+    : public v1::GalleryService::WithRawCallbackMethod_UpsertImages<
+          v1::GalleryService::WithRawCallbackMethod_UpsertCaptions<
+              v1::GalleryService::WithRawCallbackMethod_DeleteItems<
+                  v1::GalleryService::WithRawCallbackMethod_GetItem<
+                      v1::GalleryService::WithRawCallbackMethod_ListItems<
+                          v1::GalleryService::WithRawCallbackMethod_GetStats<
+                              v1::GalleryService::WithRawCallbackMethod_CreateSnapshot<
+                                  v1::GalleryService::Service>>>>>>> {
+ public:
+  struct Parts {
+    UnaryCall::Parts call;
+    const Gallery* gallery;
+    // Both null: the gallery is only read.
+    MutableGallery* mutable_gallery = nullptr;
+    IngestQueue* ingest = nullptr;
+    const ItemConverter* converter;
+    // Where snapshots are written; empty: nowhere. No caller can name any other place.
+    std::string snapshot_directory;
+  };
+
+  GalleryService(const Parts& parts, const SearchLimits& limits) : parts_(parts), limits_(limits) {}
+
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* UpsertImages(
+      grpc::CallbackServerContext* context) override;
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* UpsertCaptions(
+      grpc::CallbackServerContext* context) override;
+  grpc::ServerUnaryReactor* DeleteItems(grpc::CallbackServerContext* context,
+                                        const grpc::ByteBuffer* request,
+                                        grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* GetItem(grpc::CallbackServerContext* context,
+                                    const grpc::ByteBuffer* request,
+                                    grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* ListItems(grpc::CallbackServerContext* context,
+                                      const grpc::ByteBuffer* request,
+                                      grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* GetStats(grpc::CallbackServerContext* context,
+                                     const grpc::ByteBuffer* request,
+                                     grpc::ByteBuffer* response) override;
+  grpc::ServerUnaryReactor* CreateSnapshot(grpc::CallbackServerContext* context,
+                                           const grpc::ByteBuffer* request,
+                                           grpc::ByteBuffer* response) override;
+
+ private:
+  // Has a worker answer a request; `check` looks at it first, at the door.
+  template <typename Request, typename Check, typename Work>
+  grpc::ServerUnaryReactor* Start(RpcMethod method, grpc::CallbackServerContext* context,
+                                  const grpc::ByteBuffer& request, grpc::ByteBuffer* response,
+                                  Check check, Work work);
+  template <typename Request>
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartStream(RpcMethod method,
+                                                                           Modality modality);
+  // OK, or READ_ONLY.
+  absl::Status CheckWritable() const;
+
+  absl::StatusOr<v1::DeleteItemsResponse> Delete(const v1::DeleteItemsRequest& request) const;
+  absl::StatusOr<v1::Item> Get(const v1::GetItemRequest& request) const;
+  absl::StatusOr<v1::ListItemsResponse> List(const v1::ListItemsRequest& request,
+                                             const CallContext& context) const;
+  absl::StatusOr<v1::GetStatsResponse> Stats() const;
+  absl::StatusOr<v1::CreateSnapshotResponse> Snapshot(
+      const v1::CreateSnapshotRequest& request) const;
+
+  const Parts parts_;
+  const SearchLimits limits_;
+};
+
+}  // namespace dime
+
+#endif  // DIME_SERVER_GALLERY_SERVICE_H_

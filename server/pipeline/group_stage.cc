@@ -1,0 +1,67 @@
+#include "server/pipeline/group_stage.h"
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "index/item_records.h"
+#include "index/status_macros.h"
+
+namespace dime {
+namespace {
+
+// The first character keeps "1" and 1 apart.
+std::optional<std::string> TextGroup(const std::string& text) {
+  if (text.empty()) return std::nullopt;
+  return absl::StrCat("s", text);
+}
+
+std::optional<std::string> PayloadGroup(const Payload& payload,
+                                        const std::vector<std::string>& path) {
+  const Payload* found = &payload;
+  for (const std::string& name : path) {
+    if (!found->is_object()) return std::nullopt;
+    const auto member = found->find(name);
+    if (member == found->end()) return std::nullopt;
+    found = &*member;
+  }
+  if (found->is_string()) return absl::StrCat("s", found->get_ref<const std::string&>());
+  if (found->is_number() || found->is_boolean()) return absl::StrCat("v", found->dump());
+  return std::nullopt;
+}
+
+std::optional<std::string> GroupOf(const ImageRecord& record, const GroupBy& group_by) {
+  if (group_by.in_payload) return PayloadGroup(record.payload, group_by.path);
+  return TextGroup(record.uri);
+}
+
+std::optional<std::string> GroupOf(const CaptionRecord& record, const GroupBy& group_by) {
+  if (group_by.in_payload) return PayloadGroup(record.payload, group_by.path);
+  return TextGroup(group_by.path.front() == "image_id" ? record.image_id : record.uri);
+}
+
+template <typename Record>
+std::vector<std::optional<std::string>> GroupsOf(const std::vector<Record>& records,
+                                                 const GroupBy& group_by) {
+  std::vector<std::optional<std::string>> groups;
+  groups.reserve(records.size());
+  for (const Record& record : records) groups.push_back(GroupOf(record, group_by));
+  return groups;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<std::optional<std::string>>> GroupStage::Run(
+    const GalleryView& view, Modality target, const std::vector<Candidate>& candidates,
+    const GroupBy& group_by) const {
+  std::vector<int64_t> rows;
+  rows.reserve(candidates.size());
+  for (const Candidate& candidate : candidates) rows.push_back(candidate.row);
+  if (target == Modality::kImage) {
+    ASSIGN_OR_RETURN(const std::vector<ImageRecord> records, view.ReadImages(rows));
+    return GroupsOf(records, group_by);
+  }
+  ASSIGN_OR_RETURN(const std::vector<CaptionRecord> records, view.ReadCaptions(rows));
+  return GroupsOf(records, group_by);
+}
+
+}  // namespace dime

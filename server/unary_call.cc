@@ -1,0 +1,78 @@
+#include "server/unary_call.h"
+
+#include "absl/strings/str_cat.h"
+#include "server/error_details.h"
+
+namespace dime {
+namespace {
+
+absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
+  const auto deadline = context.deadline();
+  if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
+  return absl::FromChrono(deadline);
+}
+
+}  // namespace
+
+UnaryCall::UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerContext* context,
+                     grpc::ByteBuffer* response)
+    : parts_(parts),
+      method_(method),
+      server_context_(*context),
+      response_(*response),
+      context_(DeadlineOf(*context)),
+      entry_(parts.ledger->Begin()) {
+  parts_.metrics->RequestStarted(method_);
+  if (parts_.auditor != nullptr) parts_.auditor->CallStarted();
+}
+
+bool UnaryCall::Admit(const absl::Status& request) {
+  if (entry_.admitted && request.ok()) return true;
+  End(entry_.admitted ? request : absl::UnavailableError("the server is shutting down"));
+  return false;
+}
+
+void UnaryCall::Schedule(std::function<void()> work) {
+  if (!parts_.workers->TrySubmit(std::move(work))) {
+    End(absl::ResourceExhaustedError("the server's queue of calls is full"));
+  }
+}
+
+void UnaryCall::End(const absl::Status& status) {
+  const bool late = absl::IsCancelled(status) && at_deadline_;
+  const grpc::Status answer =
+      ToGrpcStatus(late ? absl::DeadlineExceededError("the call's deadline has passed") : status,
+                   parts_.retry_delay);
+  if (answer.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED ||
+      answer.error_code() == grpc::StatusCode::UNAVAILABLE) {
+    server_context_.AddTrailingMetadata(
+        "grpc-retry-pushback-ms", absl::StrCat(absl::ToInt64Milliseconds(parts_.retry_delay)));
+  }
+  parts_.metrics->RequestFinished(method_, static_cast<absl::StatusCode>(answer.error_code()),
+                                  stopwatch_.Elapsed());
+  if (parts_.auditor != nullptr) parts_.auditor->CallEnded();
+  Finish(answer);
+}
+
+void UnaryCall::OnCancel() {
+  // A call is also cancelled at its deadline, and by a client at its own idea of that, which is
+  // earlier by the way of the network.
+  constexpr absl::Duration kTolerance = absl::Milliseconds(50);
+  if (context_.deadline() - absl::Now() < kTolerance) at_deadline_ = true;
+  context_.Cancel();
+}
+
+void UnaryCall::OnDone() {
+  CallLedger& ledger = *parts_.ledger;
+  const CallLedger::Entry entry = entry_;
+  delete this;
+  ledger.End(entry);
+}
+
+absl::Status UnaryCall::FromSerialization(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrCat("the answer could not be serialized: ", status.error_message()));
+}
+
+}  // namespace dime

@@ -1,0 +1,83 @@
+#ifndef DIME_SERVER_UNARY_CALL_H_
+#define DIME_SERVER_UNARY_CALL_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/grpcpp.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "model/call_context.h"
+#include "server/call_ledger.h"
+#include "server/metrics.h"
+#include "server/pipeline/stopwatch.h"
+#include "server/recall_auditor.h"
+#include "server/worker_pool.h"
+
+namespace dime {
+
+// One call with one answer, from admission until gRPC has done with it, whatever the method: what a
+// service does of its own comes as a function. A full queue is told at once with the time after
+// which to try again (RetryInfo, and the trailer grpc-retry-pushback-ms that gRPC's own retries
+// obey).
+// Deletes itself. One thread at a time works on it: the reaction, then a worker; OnCancel() may
+// come at any time and touches what is atomic alone. Its parts must outlive it.
+class UnaryCall final : public grpc::ServerUnaryReactor {
+ public:
+  struct Parts {
+    CallLedger* ledger;
+    WorkerPool* workers;
+    Metrics* metrics;
+    RecallAuditor* auditor = nullptr;  // waits while calls are under way; null: nothing is audited
+    absl::Duration retry_delay = absl::Milliseconds(250);  // told with RESOURCE_EXHAUSTED etc.
+  };
+
+  UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerContext* context,
+            grpc::ByteBuffer* response);
+
+  // Ends the call, and is false, if the server is closing or the request is wrong.
+  bool Admit(const absl::Status& request);
+  // Has a worker do `work`, which must end the call; ends it at once if there is no room. Nothing
+  // of the call may be touched afterwards.
+  void Schedule(std::function<void()> work);
+
+  // The call's last act: gRPC may delete this object before it returns.
+  void End(const absl::Status& status);
+  template <typename Response>
+  void Answer(const absl::StatusOr<Response>& response) {
+    End(response.ok() ? Serialize(*response) : response.status());
+  }
+
+  const CallContext& context() const { return context_; }
+  // Since admission.
+  absl::Duration Elapsed() const { return stopwatch_.Elapsed(); }
+
+  void OnCancel() override;
+  void OnDone() override;
+
+ private:
+  template <typename Response>
+  absl::Status Serialize(const Response& message) {
+    bool own_buffer;
+    return FromSerialization(
+        grpc::SerializationTraits<Response>::Serialize(message, &response_, &own_buffer));
+  }
+  static absl::Status FromSerialization(const grpc::Status& status);
+
+  const Parts parts_;
+  const RpcMethod method_;
+  grpc::CallbackServerContext& server_context_;
+  grpc::ByteBuffer& response_;
+  CallContext context_;
+  const CallLedger::Entry entry_;
+  std::atomic<bool> at_deadline_{false};  // it was cancelled because its deadline came
+  const Stopwatch stopwatch_;
+};
+
+}  // namespace dime
+
+#endif  // DIME_SERVER_UNARY_CALL_H_
