@@ -20,9 +20,13 @@ class DimeModel {
   struct Options {
     // "cpu", "cuda", "cuda:N", or "auto": the first CUDA device if there is one, else the CPU.
     std::string device = "auto";
+    // What scores pairs on a CPU (on other devices the modules do): "modules", float32, the
+    // yardstick; "amx" or "avx512_bf16", the kernels in bfloat16 (see KernelScorer) on these
+    // instructions; "auto", the first kernels that the processor has, else the modules.
+    std::string scorer = "auto";
   };
   // NOT_FOUND, INVALID_ARGUMENT (naming files, and every missing, unexpected or wrongly shaped
-  // tensor) or FAILED_PRECONDITION (a device that is not there).
+  // tensor) or FAILED_PRECONDITION (a device or instructions that are not there).
   static absl::StatusOr<std::unique_ptr<DimeModel>> Load(const std::string& directory,
                                                          const Options& options);
   virtual ~DimeModel() = default;

@@ -29,6 +29,7 @@ struct ModelInfo {
   std::string name;         // the model directory's last component
   std::string fingerprint;  // SHA-256, hex, of configuration and weights
   std::string device;       // "cpu", "cuda:0"
+  std::string scorer;       // what scores pairs: "modules", or the kernels' instructions
   int max_words = 0;        // L, token positions of a caption, [CLS] and [SEP] included
   int num_regions = 0;      // R
   int feature_dim = 0;      // D

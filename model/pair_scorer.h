@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "index/features.h"
@@ -25,7 +26,7 @@ class FeatureBank {
 
 // One query against rows of a bank of the other modality.
 struct ScoringRequest {
-  EncodedItemsView query;          // count = 1
+  EncodedItemsView query;  // count = 1
   const FeatureBank* bank = nullptr;
   absl::Span<const int64_t> rows;  // (K), each within the bank; repeats are allowed
   ScoreMode mode = ScoreMode::kEnsemble;
@@ -41,6 +42,13 @@ struct PairScores {
 
   // (K): the one direction's scores, or the mean of both.
   std::vector<float> Combined() const;
+};
+
+// How many cells' outputs were computed, and how many were not because every gate on their paths
+// was shut: over all pairs so far. What is computed once for many pairs counts in neither.
+struct RoutingCounts {
+  int64_t run = 0;
+  int64_t skipped = 0;
 };
 
 // The second stage: DIME's routed cross-modal cells over (query, candidate) pairs. One interface
@@ -59,7 +67,15 @@ class PairScorer {
   // model does not serve or shapes that do not fit.
   virtual absl::StatusOr<std::vector<PairScores>> Score(
       absl::Span<const ScoringRequest> requests) const = 0;
+
+  // Zeros from a scorer that computes every cell.
+  virtual RoutingCounts routing_counts() const { return {}; }
 };
+
+// INVALID_ARGUMENT for features whose embedding sizes are not the model's, or a request that does
+// not fit the model or its bank. For implementations.
+absl::Status CheckFeatureShape(const EncodedItemsView& features, const ModelInfo& model);
+absl::Status CheckScoringRequest(const ScoringRequest& request, const ModelInfo& model);
 
 }  // namespace dime
 

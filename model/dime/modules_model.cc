@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <optional>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
 #include "model/dime/device.h"
+#include "model/dime/interaction_weights_reader.h"
 
 namespace dime {
 namespace {
@@ -44,9 +46,9 @@ void AppendFloats(const torch::Tensor& tensor, std::vector<float>& out) {
   out.insert(out.end(), values.data_ptr<float>(), values.data_ptr<float>() + values.numel());
 }
 
-// The first stage's embedding of each item where a model has no heads for it: the directions' global
-// vectors side by side, as unit rows, so that its inner product is the mean of the directions' own
-// cosines.
+// The first stage's embedding of each item where a model has no heads for it: the directions'
+// global vectors side by side, as unit rows, so that its inner product is the mean of the
+// directions' own cosines.
 void FillCoarse(EncodedItems& items) {
   items.coarse.resize(items.count * items.coarse_dim);
   for (int64_t i = 0; i < items.count; ++i) {
@@ -81,8 +83,7 @@ class TensorBank : public FeatureBank {
       const DirectionFeaturesView& from = features.of(direction);
       if (from.embed_size == 0) continue;
       Part& part = parts_[static_cast<int>(direction)];
-      part.local =
-          BorrowFloats(from.local, {count_, positions_, from.embed_size}).to(device);
+      part.local = BorrowFloats(from.local, {count_, positions_, from.embed_size}).to(device);
       part.global = BorrowFloats(from.global, {count_, from.embed_size}).to(device);
     }
     lengths_ = torch::empty({count_}, torch::kLong);
@@ -120,6 +121,35 @@ float RefinementWeight(absl::Span<const float> paths, int layer) {
   return sum / static_cast<float>(num_paths);
 }
 
+// The instructions of the kernels that are to score; none for the modules.
+absl::StatusOr<std::optional<kernels::Instructions>> ChooseInstructions(
+    const std::string& scorer, const torch::Device& device) {
+  using kernels::Instructions;
+  std::optional<Instructions> chosen;
+  if (scorer == "modules") return chosen;
+  for (Instructions instructions : {Instructions::kAmx, Instructions::kAvx512Bf16}) {
+    const bool usable = device.is_cpu() && kernels::IsSupported(instructions);
+    if (scorer == "auto" && usable) {
+      chosen = instructions;
+      return chosen;
+    }
+    if (scorer != kernels::InstructionsName(instructions)) continue;
+    if (!usable) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "scorer ", scorer, " needs ",
+          device.is_cpu()
+              ? "instructions that this processor or its operating system does not offer"
+              : "device cpu",
+          "; take auto or modules"));
+    }
+    chosen = instructions;
+    return chosen;
+  }
+  if (scorer == "auto") return chosen;
+  return absl::InvalidArgumentError(
+      absl::StrCat("scorer must be auto, modules, amx or avx512_bf16, got \"", scorer, "\""));
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DimeModel>> DimeModel::Load(const std::string& directory,
@@ -131,12 +161,15 @@ absl::StatusOr<std::unique_ptr<ModulesModel>> ModulesModel::Load(const std::stri
                                                                  const Options& options) {
   return CatchTorch([&]() -> absl::StatusOr<std::unique_ptr<ModulesModel>> {
     ASSIGN_OR_RETURN(const torch::Device device, ParseDevice(options.device));
+    ASSIGN_OR_RETURN(const std::optional<kernels::Instructions> instructions,
+                     ChooseInstructions(options.scorer, device));
     ASSIGN_OR_RETURN(std::unique_ptr<Network> network, Network::Load(directory, device));
     const std::filesystem::path path = std::filesystem::absolute(directory).lexically_normal();
-    const std::string name =
-        path.has_filename() ? path.filename() : path.parent_path().filename();
+    const std::string name = path.has_filename() ? path.filename() : path.parent_path().filename();
     ASSIGN_OR_RETURN(RankingSettings ranking, RankingSettings::Load(directory));
-    return std::make_unique<ModulesModel>(std::move(network), name, std::move(ranking));
+    auto model = std::make_unique<ModulesModel>(std::move(network), name, std::move(ranking));
+    if (instructions.has_value()) model->UseKernels(*instructions);
+    return model;
   });
 }
 
@@ -148,6 +181,7 @@ ModulesModel::ModulesModel(std::unique_ptr<Network> network, std::string name,
   info_.ranking = std::move(ranking);
   info_.fingerprint = network_->fingerprint();
   info_.device = network_->device().str();
+  info_.scorer = "modules";
   info_.max_words = config.max_words;
   info_.num_regions = config.num_regions;
   info_.feature_dim = network_->feature_dim();
@@ -165,6 +199,22 @@ ModulesModel::ModulesModel(std::unique_ptr<Network> network, std::string name,
     info_.coarse_heads = true;
     info_.coarse_dim = network_->coarse_heads()->config().coarse_dim;
   }
+}
+
+void ModulesModel::UseKernels(kernels::Instructions instructions) {
+  KernelScorer::Kernels kernels;
+  for (Direction direction : kDirections) {
+    if (!network_->Has(direction)) continue;
+    InteractionWeightsReader reader(network_->direction(direction));
+    const bool refines_regions = direction == Direction::kI2t;
+    reader.shape.positions = refines_regions ? info_.num_regions : info_.max_words;
+    reader.shape.max_context = refines_regions ? info_.max_words : info_.num_regions;
+    kernels[static_cast<int>(direction)] =
+        kernels::InteractionKernel::Create(reader.shape, reader.weights, instructions);
+  }
+  info_.scorer = kernels::InstructionsName(instructions);
+  kernel_scorer_ =
+      std::make_unique<KernelScorer>(std::move(kernels), info_, KernelScorer::Options());
 }
 
 absl::StatusOr<bool> ModulesModel::IsTruncated(const std::string& caption) const {
@@ -236,9 +286,9 @@ absl::StatusOr<EncodedItems> ModulesModel::EncodeImages(int64_t count, int num_r
   return CatchTorch([&]() -> absl::StatusOr<EncodedItems> {
     if (count < 0 || num_regions < 1 ||
         features.size() != static_cast<size_t>(count) * num_regions * info_.feature_dim) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(features.size(), " values are not ", count, " images of ", num_regions,
-                       " regions with ", info_.feature_dim, " features"));
+      return absl::InvalidArgumentError(absl::StrCat(features.size(), " values are not ", count,
+                                                     " images of ", num_regions, " regions with ",
+                                                     info_.feature_dim, " features"));
     }
     c10::InferenceMode inference;
     EncodedItems items{.modality = Modality::kImage,
@@ -269,14 +319,7 @@ absl::StatusOr<EncodedItems> ModulesModel::EncodeImages(int64_t count, int num_r
 absl::StatusOr<std::unique_ptr<FeatureBank>> ModulesModel::MakeBank(
     const EncodedItemsView& features) const {
   return CatchTorch([&]() -> absl::StatusOr<std::unique_ptr<FeatureBank>> {
-    for (Direction direction : kDirections) {
-      const int expected = info_.directions[static_cast<int>(direction)].embed_size;
-      if (features.of(direction).embed_size != expected) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(DirectionName(direction), " features are ",
-                         features.of(direction).embed_size, " wide, the model's ", expected));
-      }
-    }
+    RETURN_IF_ERROR(CheckFeatureShape(features, info_));
     return std::make_unique<TensorBank>(features, network_->device());
   });
 }
@@ -285,21 +328,7 @@ absl::Status ModulesModel::CheckRequest(const ScoringRequest& request) const {
   if (dynamic_cast<const TensorBank*>(request.bank) == nullptr) {
     return absl::InvalidArgumentError("the feature bank was not made by this scorer");
   }
-  if (request.query.count != 1 ||
-      request.query.modality != OtherModality(request.bank->modality())) {
-    return absl::InvalidArgumentError("the query must be one item of the other modality");
-  }
-  if (!info_.Serves(request.mode)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the model has no ", ScoreModeName(request.mode), " scores"));
-  }
-  for (int64_t row : request.rows) {
-    if (row < 0 || row >= request.bank->count()) {
-      return absl::InvalidArgumentError(absl::StrCat("row ", row, " is outside the gallery's ",
-                                                     request.bank->count(), " items"));
-    }
-  }
-  return absl::OkStatus();
+  return CheckScoringRequest(request, info_);
 }
 
 absl::StatusOr<std::vector<PairScores>> ModulesModel::Score(
@@ -362,7 +391,8 @@ void ModulesModel::ScoreDirection(absl::Span<const ScoringRequest> requests, Dir
     for (int64_t first = 0; first < count; first += step) {
       const int64_t size = std::min(step, count - first);
       const torch::Tensor row = all_rows.narrow(0, first, size);
-      // One query broadcasts over its candidates, so that what depends on it alone is computed once.
+      // One query broadcasts over its candidates, so that what depends on it alone is computed
+      // once.
       const bool single = members.size() == 1;
       const torch::Tensor query = all_queries.narrow(0, first, single ? 1 : size);
       const torch::Tensor item_local = part.local.index_select(0, row);
@@ -399,8 +429,8 @@ absl::Status ModulesModel::CheckItem(const EncodedItemsView& item, Modality moda
   const int positions = modality == Modality::kImage ? info_.num_regions : info_.max_words;
   if (item.modality != modality || item.count != 1 || item.positions != positions ||
       item.lengths.size() != 1 || item.lengths[0] < 1 || item.lengths[0] > positions) {
-    return absl::InvalidArgumentError(absl::StrCat("the ", ModalityName(modality),
-                                                   " must be one of ", positions, " positions"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("the ", ModalityName(modality), " must be one of ", positions, " positions"));
   }
   for (Direction direction : kDirections) {
     if (!Uses(mode, direction)) continue;
@@ -408,9 +438,9 @@ absl::Status ModulesModel::CheckItem(const EncodedItemsView& item, Modality moda
     const DirectionFeaturesView& part = item.of(direction);
     if (part.embed_size != static_cast<int>(size) || part.local.size() != positions * size ||
         part.global.size() != size) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("the ", ModalityName(modality), "'s ", DirectionName(direction),
-                       " features are ", part.embed_size, " wide, the model's ", size));
+      return absl::InvalidArgumentError(absl::StrCat("the ", ModalityName(modality), "'s ",
+                                                     DirectionName(direction), " features are ",
+                                                     part.embed_size, " wide, the model's ", size));
     }
   }
   return absl::OkStatus();
@@ -444,11 +474,9 @@ absl::StatusOr<PairExplanation> ModulesModel::Explain(const EncodedItemsView& im
         return BorrowFloats(part.global, {1, part.embed_size}).to(device);
       };
       InteractionImpl::Attention attention;
-      const InteractionImpl::Output output =
-          network_->direction(direction).Score(local(image), global(image), local(caption),
-                                               global(caption), word_mask, &attention);
-      PairExplanation::Part& part =
-          explanation.directions[static_cast<int>(direction)].emplace();
+      const InteractionImpl::Output output = network_->direction(direction).Score(
+          local(image), global(image), local(caption), global(caption), word_mask, &attention);
+      PairExplanation::Part& part = explanation.directions[static_cast<int>(direction)].emplace();
       part.score = output.scores.item<float>();
       AppendFloats(output.path_weights, part.paths);
       for (int n = 0; n < kNumRoutingLayers; ++n) {

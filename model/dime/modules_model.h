@@ -9,11 +9,12 @@
 #include "absl/types/span.h"
 #include "model/dime/network.h"
 #include "model/dime_model.h"
+#include "model/kernel_scorer.h"
 
 namespace dime {
 
-// A DimeModel that computes with the modules themselves, batch by batch. LibTorch's exceptions end
-// here. Thread-safe.
+// A DimeModel that computes with the modules themselves, batch by batch; but pairs are scored by
+// the kernels where Load() was asked for them. LibTorch's exceptions end here. Thread-safe.
 class ModulesModel : public DimeModel,
                      private CaptionEncoder,
                      private ImageEncoder,
@@ -29,7 +30,11 @@ class ModulesModel : public DimeModel,
   const ModelInfo& info() const override { return info_; }
   const CaptionEncoder& caption_encoder() const override { return *this; }
   const ImageEncoder& image_encoder() const override { return *this; }
-  const PairScorer& pair_scorer() const override { return *this; }
+  const PairScorer& pair_scorer() const override {
+    return kernel_scorer_ != nullptr ? static_cast<const PairScorer&>(*kernel_scorer_) : *this;
+  }
+  // The yardstick, whatever serves.
+  const PairScorer& modules_scorer() const { return *this; }
   const PairExplainer& pair_explainer() const override { return *this; }
   const Network& network() const { return *network_; }
 
@@ -55,8 +60,12 @@ class ModulesModel : public DimeModel,
   void ScoreDirection(absl::Span<const ScoringRequest> requests, Direction direction,
                       absl::Span<PairScores> results) const;
 
+  // Has the kernels of these instructions score pairs from now on.
+  void UseKernels(kernels::Instructions instructions);
+
   const std::unique_ptr<Network> network_;
   ModelInfo info_;
+  std::unique_ptr<const KernelScorer> kernel_scorer_;  // null: the modules score
 };
 
 }  // namespace dime

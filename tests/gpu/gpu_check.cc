@@ -132,7 +132,7 @@ int Check(const std::string& directory, const std::string& device_name) {
     std::printf("skipped: %s\n", std::string(device.status().message()).c_str());
     return 0;
   }
-  auto reference = DimeModel::Load(directory, {.device = "cpu"});
+  auto reference = DimeModel::Load(directory, {.device = "cpu", .scorer = "modules"});
   auto model = DimeModel::Load(directory, {.device = device_name});
   for (const auto* loaded : {&reference, &model}) {
     if (!loaded->ok()) {

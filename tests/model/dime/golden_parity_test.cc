@@ -190,7 +190,7 @@ class DimeModelTest : public GoldenParityTest {
  protected:
   void SetUp() override {
     GoldenParityTest::SetUp();
-    auto model = DimeModel::Load(std::string(kTiny) + "/model", {.device = "cpu"});
+    auto model = DimeModel::Load(std::string(kTiny) + "/model", {.device = "cpu", .scorer = "modules"});
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = *std::move(model);
     auto captions = model_->caption_encoder().EncodeCaptions(dataset_->captions());

@@ -1,0 +1,277 @@
+#include "model/kernel_scorer.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdlib>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "index/status_macros.h"
+
+namespace dime {
+namespace {
+
+using kernels::InteractionKernel;
+using kernels::PreparedPair;
+
+// Bytes on cache lines, as kernels take prepared items.
+class AlignedBytes {
+ public:
+  explicit AlignedBytes(size_t size)
+      : bytes_(static_cast<unsigned char*>(std::aligned_alloc(64, (size + 63) / 64 * 64))) {}
+  unsigned char* get() const { return bytes_.get(); }
+  explicit operator bool() const { return bytes_ != nullptr; }
+
+ private:
+  struct Free {
+    void operator()(unsigned char* bytes) const { std::free(bytes); }
+  };
+  std::unique_ptr<unsigned char, Free> bytes_;
+};
+
+// Whether a direction refines items of this modality, or has them as its context.
+bool IsLocal(Modality modality, Direction direction) {
+  return (modality == Modality::kImage) == (direction == Direction::kI2t);
+}
+
+// The prepared form of item `i` into `out`.
+void Prepare(const InteractionKernel& kernel, const EncodedItemsView& items, Direction direction,
+             int64_t i, unsigned char* out, InteractionKernel::Workspace& workspace) {
+  const DirectionFeaturesView& part = items.of(direction);
+  const size_t size = part.embed_size;
+  const float* const local = part.local.data() + i * items.positions * size;
+  if (IsLocal(items.modality, direction)) {
+    kernel.PrepareLocal(local, out, workspace);
+  } else {
+    kernel.PrepareContext(local, items.lengths[i], part.global.data() + i * size, out, workspace);
+  }
+}
+size_t PreparedBytes(const InteractionKernel& kernel, Modality modality, Direction direction,
+                     int rows) {
+  return IsLocal(modality, direction) ? kernel.local_bytes() : kernel.context_bytes(rows);
+}
+
+}  // namespace
+
+// Items in place, and beside each, once it was scored and while there is room, its prepared form.
+class KernelScorer::Bank : public FeatureBank {
+ public:
+  // One direction's prepared items, `stride` apart in memory that is the system's until it is
+  // written.
+  struct Part {
+    size_t stride = 0;
+    unsigned char* memory = nullptr;
+    std::vector<std::atomic<uint8_t>> states;
+  };
+  enum State : uint8_t { kAbsent, kBusy, kReady };
+
+  Bank(const EncodedItemsView& items, const Kernels& kernels, int64_t prepared_bytes)
+      : items_(items), room_(prepared_bytes) {
+    for (Direction direction : kDirections) {
+      const InteractionKernel* const kernel = kernels[static_cast<int>(direction)].get();
+      if (kernel == nullptr || items.count == 0) continue;
+      Part& part = parts_[static_cast<int>(direction)];
+      part.stride = PreparedBytes(*kernel, items.modality, direction, items.positions);
+      void* const memory = mmap(nullptr, part.stride * items.count, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      // Without the address space nothing is kept.
+      if (memory == MAP_FAILED) continue;
+      part.memory = static_cast<unsigned char*>(memory);
+      part.states = std::vector<std::atomic<uint8_t>>(items.count);
+    }
+  }
+  ~Bank() override {
+    for (Part& part : parts_) {
+      if (part.memory != nullptr) munmap(part.memory, part.stride * items_.count);
+    }
+  }
+
+  Modality modality() const override { return items_.modality; }
+  int64_t count() const override { return items_.count; }
+  const EncodedItemsView& items() const { return items_; }
+  size_t stride(Direction direction) const { return parts_[static_cast<int>(direction)].stride; }
+
+  // The prepared form of a row, if it is kept.
+  const unsigned char* Find(Direction direction, int64_t row) const {
+    const Part& part = parts_[static_cast<int>(direction)];
+    if (part.memory == nullptr) return nullptr;
+    const bool ready = part.states[row].load(std::memory_order_acquire) == kReady;
+    return ready ? part.memory + row * part.stride : nullptr;
+  }
+  // Prepares a row: in its place here, or, if another thread is at it or there is no room for it,
+  // in `scratch`, which holds a stride.
+  const unsigned char* Make(const InteractionKernel& kernel, Direction direction, int64_t row,
+                            unsigned char* scratch, InteractionKernel::Workspace& workspace) const {
+    Part& part = parts_[static_cast<int>(direction)];
+    if (part.memory != nullptr) {
+      std::atomic<uint8_t>& state = part.states[row];
+      uint8_t absent = kAbsent;
+      if (TakeRoom(kernel, direction, row) &&
+          state.compare_exchange_strong(absent, kBusy, std::memory_order_relaxed)) {
+        unsigned char* const kept = part.memory + row * part.stride;
+        Prepare(kernel, items_, direction, row, kept, workspace);
+        state.store(kReady, std::memory_order_release);
+        return kept;
+      }
+    }
+    Prepare(kernel, items_, direction, row, scratch, workspace);
+    return scratch;
+  }
+
+ private:
+  // Takes the row's bytes out of what is left, if they fit. Rarely a row that two threads want at
+  // once is counted twice.
+  bool TakeRoom(const InteractionKernel& kernel, Direction direction, int64_t row) const {
+    const int64_t bytes = static_cast<int64_t>(
+        PreparedBytes(kernel, items_.modality, direction, items_.lengths[row]));
+    if (room_.load(std::memory_order_relaxed) < bytes) return false;
+    room_.fetch_sub(bytes, std::memory_order_relaxed);
+    return true;
+  }
+
+  const EncodedItemsView items_;
+  mutable std::atomic<int64_t> room_;  // bytes
+  mutable std::array<Part, kNumDirections> parts_;
+};
+
+// A workspace for as long as a task needs one.
+class KernelScorer::Lease {
+ public:
+  Lease(const KernelScorer& scorer, Direction direction) : scorer_(scorer), direction_(direction) {
+    {
+      std::lock_guard<std::mutex> lock(scorer.mutex_);
+      auto& idle = scorer.idle_[static_cast<int>(direction)];
+      if (!idle.empty()) {
+        workspace_ = std::move(idle.back());
+        idle.pop_back();
+      }
+    }
+    if (workspace_ == nullptr) workspace_ = scorer.kernel(direction)->MakeWorkspace();
+  }
+  ~Lease() {
+    kernels::CellCounts& counts = workspace_->counts;
+    scorer_.open_cells_.fetch_add(counts.open, std::memory_order_relaxed);
+    scorer_.skipped_cells_.fetch_add(counts.skipped, std::memory_order_relaxed);
+    counts = {};
+    std::lock_guard<std::mutex> lock(scorer_.mutex_);
+    scorer_.idle_[static_cast<int>(direction_)].push_back(std::move(workspace_));
+  }
+  InteractionKernel::Workspace& operator*() const { return *workspace_; }
+
+ private:
+  const KernelScorer& scorer_;
+  const Direction direction_;
+  std::unique_ptr<InteractionKernel::Workspace> workspace_;
+};
+
+KernelScorer::KernelScorer(Kernels kernels, ModelInfo info, const Options& options)
+    : kernels_(std::move(kernels)),
+      info_(std::move(info)),
+      options_(options),
+      team_(options.threads) {}
+
+KernelScorer::~KernelScorer() = default;
+
+absl::StatusOr<std::unique_ptr<FeatureBank>> KernelScorer::MakeBank(
+    const EncodedItemsView& features) const {
+  RETURN_IF_ERROR(CheckFeatureShape(features, info_));
+  return std::make_unique<Bank>(features, kernels_, options_.prepared_bytes);
+}
+
+RoutingCounts KernelScorer::routing_counts() const {
+  return {.run = open_cells_.load(std::memory_order_relaxed),
+          .skipped = skipped_cells_.load(std::memory_order_relaxed)};
+}
+
+absl::StatusOr<std::vector<PairScores>> KernelScorer::Score(
+    absl::Span<const ScoringRequest> requests) const {
+  for (const ScoringRequest& request : requests) {
+    if (dynamic_cast<const Bank*>(request.bank) == nullptr) {
+      return absl::InvalidArgumentError("the feature bank was not made by this scorer");
+    }
+    RETURN_IF_ERROR(CheckScoringRequest(request, info_));
+  }
+  std::vector<PairScores> results(requests.size());
+  for (Direction direction : kDirections) {
+    if (kernel(direction) != nullptr) {
+      ScoreDirection(requests, direction, absl::MakeSpan(results));
+    }
+  }
+  return results;
+}
+
+void KernelScorer::ScoreDirection(absl::Span<const ScoringRequest> requests, Direction direction,
+                                  absl::Span<PairScores> results) const {
+  const InteractionKernel& kernel = *this->kernel(direction);
+  const int d = static_cast<int>(direction);
+  struct Pair {
+    const Bank* bank;
+    int64_t row;
+    const unsigned char* query;
+  };
+  std::vector<AlignedBytes> queries;
+  std::vector<Pair> pairs;
+  bool want_paths = false;
+  {
+    const Lease workspace(*this, direction);
+    for (const ScoringRequest& request : requests) {
+      if (!Uses(request.mode, direction)) continue;
+      const EncodedItemsView& query = request.query;
+      AlignedBytes& prepared =
+          queries.emplace_back(PreparedBytes(kernel, query.modality, direction, query.lengths[0]));
+      Prepare(kernel, query, direction, 0, prepared.get(), *workspace);
+      for (int64_t row : request.rows) {
+        pairs.push_back({static_cast<const Bank*>(request.bank), row, prepared.get()});
+      }
+      want_paths = want_paths || request.want_paths;
+    }
+  }
+
+  const int64_t count = static_cast<int64_t>(pairs.size());
+  std::vector<float> scores(count);
+  std::vector<float> paths(want_paths ? count * kNumPathWeights : 0);
+  const int64_t group = kernel.group_size();
+  team_.Run((count + group - 1) / group, [&](int64_t task) {
+    const Lease workspace(*this, direction);
+    const int64_t first = task * group;
+    const int size = static_cast<int>(std::min(group, count - first));
+    size_t stride = 0;
+    for (int i = 0; i < size; ++i) {
+      stride = std::max(stride, pairs[first + i].bank->stride(direction));
+    }
+    std::unique_ptr<AlignedBytes> scratch;
+    std::vector<PreparedPair> prepared(size);
+    for (int i = 0; i < size; ++i) {
+      const Pair& pair = pairs[first + i];
+      const bool image_in_bank = pair.bank->modality() == Modality::kImage;
+      const unsigned char* item = pair.bank->Find(direction, pair.row);
+      if (item == nullptr) {
+        if (scratch == nullptr) scratch = std::make_unique<AlignedBytes>(stride * size);
+        item =
+            pair.bank->Make(kernel, direction, pair.row, scratch->get() + i * stride, *workspace);
+      }
+      const bool item_is_local = image_in_bank == (direction == Direction::kI2t);
+      prepared[i] = item_is_local ? PreparedPair{item, pair.query} : PreparedPair{pair.query, item};
+    }
+    kernel.Score(prepared.data(), size, scores.data() + first,
+                 want_paths ? paths.data() + first * kNumPathWeights : nullptr, *workspace);
+  });
+
+  int64_t first = 0;
+  for (size_t i = 0; i < requests.size(); ++i) {
+    const ScoringRequest& request = requests[i];
+    if (!Uses(request.mode, direction)) continue;
+    const int64_t size = static_cast<int64_t>(request.rows.size());
+    results[i].scores[d].assign(scores.begin() + first, scores.begin() + first + size);
+    if (request.want_paths) {
+      results[i].paths[d].assign(paths.begin() + first * kNumPathWeights,
+                                 paths.begin() + (first + size) * kNumPathWeights);
+    }
+    first += size;
+  }
+}
+
+}  // namespace dime

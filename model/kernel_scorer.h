@@ -1,0 +1,74 @@
+#ifndef DIME_MODEL_KERNEL_SCORER_H_
+#define DIME_MODEL_KERNEL_SCORER_H_
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "model/kernels/interaction_kernel.h"
+#include "model/model_info.h"
+#include "model/pair_scorer.h"
+#include "model/thread_team.h"
+
+namespace dime {
+
+// The scorer that serves on a CPU: DIME's interaction by the kernels of model/kernels, on all
+// cores. A query is prepared once a call. A gallery item is prepared when it is first scored and
+// kept, as long as a bank's items take no more than `prepared_bytes`; beyond that it is prepared
+// anew each time, which costs about half as much again. Scores are those of the modules to
+// bfloat16's rounding, and the same bits whatever else is in a call. Thread-safe. Banks borrow
+// their features' memory, as PairScorer says.
+class KernelScorer : public PairScorer {
+ public:
+  using Kernels = std::array<std::unique_ptr<const kernels::InteractionKernel>, kNumDirections>;
+  struct Options {
+    int threads = 0;                            // 0: one for each core
+    int64_t prepared_bytes = int64_t{4} << 30;  // of a bank's prepared items
+  };
+
+  // `kernels` by Direction, null where the model lacks it; `info` of the model that they are of.
+  KernelScorer(Kernels kernels, ModelInfo info, const Options& options);
+  ~KernelScorer() override;
+
+  absl::StatusOr<std::unique_ptr<FeatureBank>> MakeBank(
+      const EncodedItemsView& features) const override;
+  absl::StatusOr<std::vector<PairScores>> Score(
+      absl::Span<const ScoringRequest> requests) const override;
+  RoutingCounts routing_counts() const override;
+
+ private:
+  class Bank;
+  class Lease;  // of a workspace
+  struct Job;
+  struct Prepared;
+
+  absl::Status CheckItem(const EncodedItemsView& item) const;
+  void ScoreDirection(absl::Span<const ScoringRequest> requests, Direction direction,
+                      absl::Span<PairScores> results) const;
+  const kernels::InteractionKernel* kernel(Direction direction) const {
+    return kernels_[static_cast<int>(direction)].get();
+  }
+
+  const Kernels kernels_;
+  const ModelInfo info_;
+  const Options options_;
+  mutable ThreadTeam team_;
+  mutable std::mutex mutex_;
+  // By Direction: workspaces that nobody uses.
+  mutable std::array<std::vector<std::unique_ptr<kernels::InteractionKernel::Workspace>>,
+                     kNumDirections>
+      idle_ ABSL_GUARDED_BY(mutex_);
+  mutable std::atomic<int64_t> open_cells_{0};
+  mutable std::atomic<int64_t> skipped_cells_{0};
+};
+
+}  // namespace dime
+
+#endif  // DIME_MODEL_KERNEL_SCORER_H_

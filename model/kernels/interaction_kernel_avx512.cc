@@ -1,0 +1,1006 @@
+// Compiled for AVX-512 with bfloat16 and AMX (see CMakeLists.txt), entered only where
+// IsSupported(). Nothing here may instantiate inline functions of the standard library that other
+// units share.
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+
+#include "model/kernels/interaction_kernel.h"
+#include "model/kernels/tile_product.h"
+#include "model/kernels/vector_math.h"
+
+namespace dime::kernels {
+
+std::unique_ptr<InteractionKernel> CreateAvx512Kernel(const InteractionShape& shape,
+                                                      const InteractionWeights& weights,
+                                                      Instructions instructions);
+
+namespace {
+
+constexpr int kCells = 4;
+constexpr int kLayers = 3;
+// Pairs that go through the layers together, so that a layer's weights are read once for all of
+// them, and pairs whose rows one cell's products take at once: measured on 2 MB of second-level
+// cache.
+constexpr int kGroup = 8;
+constexpr int kChunk = 4;
+constexpr float kTiny = 1e-12f;  // the modules' clamp of norms
+constexpr float kOpen = 1e-4f;   // below this a path's gates count as shut
+
+constexpr int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+inline int Lesser(int a, int b) { return a < b ? a : b; }
+inline int64_t Greater(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// An array on cache lines, zero at first; zeros make what stands beyond a matrix's edge finite.
+template <class T>
+class Array {
+ public:
+  Array() = default;
+  ~Array() { std::free(values_); }
+  Array(const Array&) = delete;
+  Array& operator=(const Array&) = delete;
+  void Resize(int64_t count) {
+    std::free(values_);
+    const size_t bytes = RoundUp(count * sizeof(T), 64);
+    values_ = static_cast<T*>(std::aligned_alloc(64, bytes));
+    if (values_ == nullptr) std::abort();
+    std::memset(values_, 0, bytes);
+  }
+  T* get() const { return values_; }
+
+ private:
+  T* values_ = nullptr;
+};
+
+Bf16 Round(float value) {  // to the nearest, ties to even
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return static_cast<Bf16>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+// W^T in panels of 32 columns, each [steps][2][16][16][2]: for each 32 inner values two tiles of
+// pairs. Padded with zeros to whole panels and steps, the bias too.
+struct PackedLinear {
+  Array<Bf16> panels;
+  Array<float> bias;
+  int count = 0;  // of panels
+  int steps = 0;
+
+  void Allocate(int in, int out) {
+    steps = static_cast<int>(RoundUp(in, 32) / 32);
+    count = static_cast<int>(RoundUp(out, 32) / 32);
+    panels.Resize(int64_t{count} * steps * 1024);
+    bias.Resize(int64_t{count} * 32);
+  }
+  // Puts outputs of `linear` at columns from `column` on.
+  void Put(const LinearWeights& linear, int column) {
+    for (int o = 0; o < linear.out; ++o) {
+      const int n = column + o;
+      bias.get()[n] = linear.bias[o];
+      Bf16* const panel = panels.get() + int64_t{n / 32} * steps * 1024 + (n % 32 / 16) * 512;
+      for (int i = 0; i < linear.in; ++i) {
+        panel[(i / 32) * 1024 + (i % 32 / 2) * 32 + (n % 16) * 2 + i % 2] =
+            Round(linear.weight[int64_t{o} * linear.in + i]);
+      }
+    }
+  }
+  void Pack(const LinearWeights& linear) {
+    Allocate(linear.in, linear.out);
+    Put(linear, 0);
+  }
+};
+
+struct PackedLayer {
+  PackedLinear router_hidden[kCells], router_output[kCells];
+  PackedLinear guidance;
+  PackedLinear attention;  // query, key and value, each padded to whole panels
+  PackedLinear feed_in, feed_out;
+  PackedLinear scale, shift;
+  PackedLinear refine_in, refine_out;
+};
+
+// The gates of one pair and layer, and what mixing makes of them.
+struct Routing {
+  float gate[kCells][kCells];  // [cell][path]
+  // Layers 0 and 1, [path][cell]: p, and the weight of each cell's output, which for the rectified
+  // identity includes the skip.
+  float share[kCells][kCells];
+  float weight[kCells][kCells];
+
+  bool IsOpen(int cell) const {
+    return gate[cell][0] > 0 || gate[cell][1] > 0 || gate[cell][2] > 0 || gate[cell][3] > 0;
+  }
+  void Mix() {
+    for (int i = 0; i < kCells; ++i) {
+      float sum = 0;
+      for (int j = 0; j < kCells; ++j) sum += gate[j][i];
+      for (int j = 0; j < kCells; ++j) weight[i][j] = share[i][j] = gate[j][i] / (sum + 1e-8f);
+      if (sum < kOpen) weight[i][0] += 1;
+    }
+  }
+};
+
+class WorkspaceImpl : public InteractionKernel::Workspace {
+ public:
+  Array<Bf16> sequence[kCells];  // (group x M, E) each: what layers 1 and 2's cells take
+  Array<Bf16> cell[kCells];      // (group x M, E): outputs of GLGC, IMRC, CMRC; 0 is not used
+  Array<Bf16> input, output;     // (chunk x M, E): pairs that do not lie side by side
+  Array<Bf16> attention;         // (chunk x M, 3 E): query, key, value
+  Array<Bf16> middle;            // (chunk x M, E)
+  Array<Bf16> hidden;            // (chunk x M, feed-forward size or E)
+  Array<Bf16> keys;              // pairs of channels by position, for the heads of one load
+  Array<Bf16> values;            // pairs of positions by channel
+  Array<Bf16> self_shares, cross_shares;  // softmax's numerators, (M, M) and (M, C)
+  Array<float> scores;                    // (M, M) or (M, C)
+  Array<float> block, block2;             // of a product
+  Array<float> inverse_sums;              // (M)
+  Array<Bf16> means[kCells];              // (group, E)
+  Array<Bf16> router_hidden;              // (group, router size)
+  Routing routing[kGroup];
+};
+
+template <class Isa>
+class KernelImpl : public InteractionKernel {
+ public:
+  KernelImpl(const InteractionShape& shape, const InteractionWeights& weights)
+      : shape_(shape),
+        M_(shape.positions),
+        E_(static_cast<int>(RoundUp(shape.embed_size, 32))),
+        H_(static_cast<int>(RoundUp(shape.feed_forward_size, 32))),
+        R_(static_cast<int>(RoundUp(shape.router_size, 32))),
+        M16_(static_cast<int>(RoundUp(M_, 16))),
+        head_(shape.embed_size / shape.num_heads),
+        head_steps_(static_cast<int>(RoundUp(head_, 32) / 32)),
+        heads_a_load_(head_ % 2 == 0 && 32 % head_ == 0 && shape.num_heads % (32 / head_) == 0
+                          ? 32 / head_
+                          : 1) {
+    for (int n = 0; n < kLayers; ++n) {
+      const LayerWeights& from = weights.layers[n];
+      PackedLayer& to = layers_[n];
+      for (int j = 0; j < kCells; ++j) {
+        to.router_hidden[j].Pack(from.routers[j].hidden);
+        to.router_output[j].Pack(from.routers[j].output);
+      }
+      to.guidance.Pack(from.guidance);
+      to.attention.Allocate(shape.embed_size, 3 * E_);
+      to.attention.Put(from.query, 0);
+      to.attention.Put(from.key, E_);
+      to.attention.Put(from.value, 2 * E_);
+      to.feed_in.Pack(from.feed_in);
+      to.feed_out.Pack(from.feed_out);
+      to.scale.Pack(from.scale);
+      to.shift.Pack(from.shift);
+      to.refine_in.Pack(from.refine_in);
+      to.refine_out.Pack(from.refine_out);
+    }
+    norm_scale_.Resize(E_);
+    norm_shift_.Resize(E_);
+    std::memcpy(norm_scale_.get(), weights.norm_scale, shape.embed_size * sizeof(float));
+    std::memcpy(norm_shift_.get(), weights.norm_shift, shape.embed_size * sizeof(float));
+  }
+
+  std::unique_ptr<Workspace> MakeWorkspace() const override {
+    auto* const w = new WorkspaceImpl;
+    const int64_t group_rows = kGroup * M_ + 32, chunk_rows = kChunk * M_ + 32;
+    const int64_t C16 = RoundUp(shape_.max_context, 16), C32 = RoundUp(shape_.max_context, 32);
+    const int64_t widest = Greater(M16_, C16);
+    // PrepareContext() runs its rows through a chunk's memory too.
+    const int64_t rows = Greater(chunk_rows, C32 + 32);
+    for (int j = 0; j < kCells; ++j) {
+      w->sequence[j].Resize(group_rows * E_);
+      if (j > 0) w->cell[j].Resize(group_rows * E_);
+      w->means[j].Resize(int64_t{RoundUp(kGroup, 16)} * E_);
+    }
+    w->input.Resize(rows * E_);
+    w->output.Resize(rows * E_);
+    w->attention.Resize(chunk_rows * 3 * E_ + 32);
+    w->middle.Resize(rows * E_);
+    w->hidden.Resize(chunk_rows * Greater(H_, E_));
+    w->keys.Resize(int64_t{heads_a_load_} * head_steps_ * 16 * M16_ * 2 + 64);
+    w->values.Resize(RoundUp(M_, 32) / 2 * LdValues());
+    w->self_shares.Resize(int64_t{M16_} * RoundUp(M_, 32));
+    w->cross_shares.Resize(int64_t{M16_} * C32);
+    w->scores.Resize(Greater(int64_t{M16_} * widest, E_));
+    w->block.Resize(Greater(kBlock * kBlock, 16 * RoundUp(head_, 16)));
+    w->block2.Resize(kBlock * kBlock);
+    w->inverse_sums.Resize(M16_);
+    w->router_hidden.Resize(int64_t{RoundUp(kGroup, 16)} * R_);
+    return std::unique_ptr<Workspace>(w);
+  }
+
+  int group_size() const override { return kGroup; }
+
+  size_t local_bytes() const override { return LocalGates() + 64 * sizeof(float); }
+  size_t context_bytes(int rows) const override {
+    const int64_t used = ContextMatrix(rows) + E_ * RoundUp(rows, 16) * 2;
+    // The last projection is read in whole tiles of 16 rows of pairs.
+    const int64_t read = ContextProjections() + (Projection(rows) * 5 + RoundUp(rows, 32) * E_) * 2;
+    return RoundUp(Greater(used, read), 64);
+  }
+
+  void PrepareLocal(const float* local, PreparedLocal* out, Workspace& workspace) const override;
+  void PrepareContext(const float* context, int rows, const float* global, PreparedContext* out,
+                      Workspace& workspace) const override;
+  void Score(const PreparedPair* pairs, int count, float* scores, float* paths,
+             Workspace& workspace) const override {
+    auto& w = static_cast<WorkspaceImpl&>(workspace);
+    Isa::Begin();
+    for (int first = 0; first < count; first += kGroup) {
+      ScoreGroup(pairs + first, Lesser(kGroup, count - first), scores + first,
+                 paths == nullptr ? nullptr : paths + int64_t{first} * 36, w);
+    }
+    Isa::End();
+  }
+
+ private:
+  // A prepared local item: sequence, layer 0's guidance product and self-attention cell, (M, E)
+  // bfloat16 each; the product's norms along M, (E) float32; layer 0's gates, (4 cells, 4 paths).
+  int64_t LocalPart() const { return RoundUp(int64_t{M_} * E_ * 2, 64); }
+  int64_t LocalNorms() const { return 3 * LocalPart(); }
+  int64_t LocalGates() const { return LocalNorms() + E_ * 4; }
+  // A prepared context: number of rows (in a cache line of its own); the guide, (E) float32; for
+  // each layer scale and shift, rows of pairs by channel; the context, pairs of channels by row.
+  int64_t ContextGuide() const { return 64; }
+  int64_t ContextProjections() const { return ContextGuide() + E_ * 4; }
+  int64_t Projection(int rows) const { return RoundUp(rows, 2) * E_; }  // values
+  int64_t ContextMatrix(int rows) const { return ContextProjections() + Projection(rows) * 6 * 2; }
+  int64_t LdValues() const { return (E_ + 32) * 2; }
+
+  static int ContextRows(const PreparedContext* context) {
+    int32_t rows;
+    std::memcpy(&rows, context, sizeof(rows));
+    return rows;
+  }
+  const float* Guide(const PreparedContext* context) const {
+    return reinterpret_cast<const float*>(context + ContextGuide());
+  }
+
+  template <class Row>
+  static inline void Product(const Bf16* a, int64_t lda, int rows, const PackedLinear& linear,
+                             WorkspaceImpl& w, Row&& row);
+  void Guidance(const PackedLayer& layer, const Bf16* x, int rows, Bf16* out,
+                WorkspaceImpl& w) const;
+  void Guide(const Bf16* x, const Bf16* product, const float* norms, const float* guide,
+             Bf16* out) const;
+  void Norms(const Bf16* product, float* norms) const;
+  void Reason(const PackedLayer& layer, const Bf16* x, int pairs, Bf16* out,
+              WorkspaceImpl& w) const;
+  void Attend(const Bf16* x, const Bf16* projected, Bf16* out, WorkspaceImpl& w) const;
+  void LoadKeys(const Bf16* keys, int head, WorkspaceImpl& w) const;
+  void Refine(int n, const Bf16* x, const PreparedContext* const* contexts, int pairs, Bf16* out,
+              WorkspaceImpl& w) const;
+  void CrossAttend(int n, const Bf16* x, const PreparedContext* context, Bf16* out,
+                   WorkspaceImpl& w) const;
+  void NormalizeScores(float* scores, int64_t lds, int columns) const;
+  static void Softmax(const float* scores, int64_t lds, int rows, int columns, float scale,
+                      Bf16* shares, int64_t ldp, float* inverse_sums);
+  void Route(const PackedLayer& layer, int count, int paths, WorkspaceImpl& w) const;
+  template <class Cell>
+  void RunCell(int j, const Bf16* const* inputs, int count, WorkspaceImpl& w, Cell&& cell) const;
+  void MixToCells(const Bf16* identity, const Bf16* const outputs[kCells], const Routing& routing,
+                  int pair, WorkspaceImpl& w) const;
+  float Finish(const Bf16* const inputs[kCells], const Bf16* const outputs[kCells],
+               const Routing& routing, const float* guide) const;
+  void ScoreGroup(const PreparedPair* pairs, int count, float* scores, float* paths,
+                  WorkspaceImpl& w) const;
+
+  const InteractionShape shape_;
+  // Sizes, padded to whole tiles: channels, feed-forward and router widths.
+  const int M_, E_, H_, R_;
+  const int M16_;
+  const int head_;        // channels of a head
+  const int head_steps_;  // tiles of 32 that they take
+  const int heads_a_load_;
+  PackedLayer layers_[kLayers];
+  Array<float> norm_scale_, norm_shift_;
+};
+
+// Calls row(r, n, sums) for each row r < rows and each 32 columns from n on, with the product's
+// sums without the bias.
+template <class Isa>
+template <class Row>
+inline void KernelImpl<Isa>::Product(const Bf16* a, int64_t lda, int rows,
+                                     const PackedLinear& linear, WorkspaceImpl& w, Row&& row) {
+  float* const block = w.block.get();
+  for (int panel = 0; panel < linear.count; ++panel) {
+    const Bf16* const weights = linear.panels.get() + int64_t{panel} * linear.steps * 1024;
+    for (int first = 0; first < rows; first += kBlock) {
+      const int size = Lesser(kBlock, rows - first);
+      Isa::Block(a + first * lda, lda, size > 16 ? 32 : 16, weights, linear.steps, block);
+      for (int r = 0; r < size; ++r) row(first + r, panel * kBlock, block + r * kBlock);
+    }
+  }
+}
+
+// --- GLGC ---------------------------------------------------------------------------------------
+
+// out (rows, E) = fc_1(x).
+template <class Isa>
+void KernelImpl<Isa>::Guidance(const PackedLayer& layer, const Bf16* x, int rows, Bf16* out,
+                               WorkspaceImpl& w) const {
+  const float* const bias = layer.guidance.bias.get();
+  Product(x, E_, rows, layer.guidance, w, [&](int r, int n, const float* sums) {
+    StoreBf16Pair(out + int64_t{r} * E_ + n,
+                  _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
+                  _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)));
+  });
+}
+
+// Norms along M of one pair's product, for each channel.
+template <class Isa>
+void KernelImpl<Isa>::Norms(const Bf16* product, float* norms) const {
+  for (int e = 0; e < E_; e += 16) {
+    __m512 sum = _mm512_setzero_ps();
+    for (int m = 0; m < M_; ++m) {
+      const __m512 v = LoadBf16(product + int64_t{m} * E_ + e);
+      sum = _mm512_fmadd_ps(v, v, sum);
+    }
+    _mm512_storeu_ps(norms + e, _mm512_sqrt_ps(sum));
+  }
+}
+
+// out = (1 + normalize(product * guide)) * x for one pair: a factor guide / max(|guide| norm, tiny)
+// for each channel.
+template <class Isa>
+void KernelImpl<Isa>::Guide(const Bf16* x, const Bf16* product, const float* norms,
+                            const float* guide, Bf16* out) const {
+  for (int e = 0; e < E_; e += 16) {
+    const __m512 g = _mm512_loadu_ps(guide + e);
+    const __m512 length = _mm512_mul_ps(_mm512_abs_ps(g), _mm512_loadu_ps(norms + e));
+    const __m512 factor = _mm512_div_ps(g, _mm512_max_ps(length, _mm512_set1_ps(kTiny)));
+    for (int m = 0; m < M_; ++m) {
+      const int64_t at = int64_t{m} * E_ + e;
+      const __m512 z = LoadBf16(x + at);
+      StoreBf16(out + at, _mm512_fmadd_ps(_mm512_mul_ps(z, LoadBf16(product + at)), factor, z));
+    }
+  }
+}
+
+// --- IMRC ---------------------------------------------------------------------------------------
+
+// Softmax's numerators over the first `columns` of each row of scale * scores, as bfloat16 with
+// zeros up to a whole 32, and for each row one over their sum.
+template <class Isa>
+void KernelImpl<Isa>::Softmax(const float* scores, int64_t lds, int rows, int columns, float scale,
+                              Bf16* shares, int64_t ldp, float* inverse_sums) {
+  const int vectors = static_cast<int>(RoundUp(columns, 16) / 16);
+  const int wide = static_cast<int>(RoundUp(columns, 32) / 16);
+  const __mmask16 tail = TailMask16(columns - (vectors - 1) * 16);
+  const __m512 low = _mm512_set1_ps(-3e38f), factor = _mm512_set1_ps(scale);
+  alignas(64) float tops[16];
+  for (int first = 0; first < rows; first += 16) {
+    const int size = Lesser(16, rows - first);
+    __m512 v[16];
+    for (int r = 0; r < 16; ++r) {
+      if (r >= size) {
+        v[r] = low;
+        continue;
+      }
+      const float* const row = scores + (first + r) * lds;
+      __m512 top = _mm512_mask_loadu_ps(low, tail, row + (vectors - 1) * 16);
+      for (int i = 0; i + 1 < vectors; ++i) top = _mm512_max_ps(top, _mm512_loadu_ps(row + i * 16));
+      v[r] = top;
+    }
+    _mm512_store_ps(tops, _mm512_mul_ps(ReduceRows<Max>(v), factor));
+    for (int r = 0; r < 16; ++r) {
+      if (r >= size) {
+        v[r] = _mm512_set1_ps(1.0f);
+        continue;
+      }
+      const float* const row = scores + (first + r) * lds;
+      Bf16* const share = shares + (first + r) * ldp;
+      const __m512 top = _mm512_set1_ps(tops[r]);
+      __m512 sum = _mm512_setzero_ps();
+      for (int i = 0; i + 1 < vectors; ++i) {
+        const __m512 e = Exp(_mm512_fmsub_ps(_mm512_loadu_ps(row + i * 16), factor, top));
+        sum = _mm512_add_ps(sum, e);
+        StoreBf16(share + i * 16, e);
+      }
+      const __m512 last = _mm512_maskz_loadu_ps(tail, row + (vectors - 1) * 16);
+      const __m512 e = _mm512_maskz_mov_ps(tail, Exp(_mm512_fmsub_ps(last, factor, top)));
+      sum = _mm512_add_ps(sum, e);
+      StoreBf16(share + (vectors - 1) * 16, e);
+      if (wide > vectors) StoreBf16(share + vectors * 16, _mm512_setzero_ps());
+      v[r] = sum;
+    }
+    _mm512_storeu_ps(inverse_sums + first, _mm512_div_ps(_mm512_set1_ps(1.0f), ReduceRows<Add>(v)));
+  }
+}
+
+// The keys of the heads from `head` on that one load covers, as right matrices: pairs of channels
+// by position, for each head whole tiles of 16 pairs, zero beyond its channels.
+template <class Isa>
+void KernelImpl<Isa>::LoadKeys(const Bf16* keys, int head, WorkspaceImpl& w) const {
+  const int64_t ld = M16_ * 2, a_head = head_steps_ * 16 * ld;
+  for (int step = 0; step < head_steps_; ++step) {
+    const int channel = head * head_ + step * 32;
+    const __mmask32 mask = TailMask32(heads_a_load_ > 1 ? 32 : head_ - step * 32);
+    for (int first = 0; first < M_; first += 16) {
+      __m512i rows[16];
+      for (int r = 0; r < 16; ++r) {
+        rows[r] = first + r < M_
+                      ? _mm512_maskz_loadu_epi16(mask, keys + int64_t{first + r} * 3 * E_ + channel)
+                      : _mm512_setzero_si512();
+      }
+      Transpose(rows);
+      const int pairs_a_head = heads_a_load_ > 1 ? head_ / 2 : 16;
+      for (int r = 0; r < 16; ++r) {
+        Bf16* const to = w.keys.get() + r / pairs_a_head * a_head +
+                         (step * 16 + r % pairs_a_head) * ld + first * 2;
+        _mm512_storeu_si512(to, rows[r]);
+      }
+    }
+  }
+}
+
+// out = x + self-attention of one pair, whose query, key and value stand side by side in
+// `projected`.
+template <class Isa>
+void KernelImpl<Isa>::Attend(const Bf16* x, const Bf16* projected, Bf16* out,
+                             WorkspaceImpl& w) const {
+  const int64_t ld = 3 * E_;
+  for (int m = 0; m < M_; m += 2) {
+    const Bf16* const row = projected + m * ld + 2 * E_;
+    for (int e = 0; e < E_; e += 32) {
+      const __m512i a = _mm512_loadu_si512(row + e);
+      const __m512i b = m + 1 < M_ ? _mm512_loadu_si512(row + ld + e) : _mm512_setzero_si512();
+      __m512i first, second;
+      Interleave(a, b, &first, &second);
+      Bf16* const to = w.values.get() + m / 2 * LdValues() + e * 2;
+      _mm512_storeu_si512(to, first);
+      _mm512_storeu_si512(to + 32, second);
+    }
+  }
+  const int blocks = M16_ / 16;
+  const int64_t ld_shares = RoundUp(M_, 32), ld_keys = M16_ * 2;
+  const int key_steps = static_cast<int>(ld_shares / 32);
+  const int head_vectors = static_cast<int>(RoundUp(head_, 16) / 16);
+  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(head_));
+  float* const scores = w.scores.get();
+  for (int head = 0; head < shape_.num_heads; ++head) {
+    if (head % heads_a_load_ == 0) LoadKeys(projected + E_, head, w);
+    const Bf16* const keys =
+        w.keys.get() + int64_t{head % heads_a_load_} * head_steps_ * 16 * ld_keys;
+    for (int b = 0; b < blocks; ++b) {
+      for (int c = 0; c < blocks; c += 4) {
+        Isa::Strip(projected + b * 16 * ld + head * head_, ld, keys + c * 32, ld_keys,
+                   Lesser(4, blocks - c), head_steps_, scores + b * 16 * M16_ + c * 16, M16_);
+      }
+    }
+    Softmax(scores, M16_, M_, M_, scale, w.self_shares.get(), ld_shares, w.inverse_sums.get());
+    for (int b = 0; b < blocks; ++b) {
+      const int rows = Lesser(16, M_ - b * 16);
+      for (int v = 0; v < head_vectors; v += 4) {
+        const int vectors = Lesser(4, head_vectors - v);
+        Isa::Strip(w.self_shares.get() + b * 16 * ld_shares, ld_shares,
+                   w.values.get() + (head * head_ + v * 16) * 2, LdValues(), vectors, key_steps,
+                   w.block.get(), 64);
+        for (int r = 0; r < rows; ++r) {
+          const __m512 inverse = _mm512_set1_ps(w.inverse_sums.get()[b * 16 + r]);
+          for (int i = 0; i < vectors; ++i) {
+            const int channel = (v + i) * 16;
+            const int64_t at = int64_t{b * 16 + r} * E_ + head * head_ + channel;
+            const __mmask16 mask = TailMask16(head_ - channel);
+            const __m512 z = Widen(_mm256_maskz_loadu_epi16(mask, x + at));
+            const __m512 y =
+                _mm512_fmadd_ps(_mm512_loadu_ps(w.block.get() + r * 64 + i * 16), inverse, z);
+            _mm256_mask_storeu_epi16(out + at, mask, Narrow(y));
+          }
+        }
+      }
+    }
+  }
+}
+
+// out (pairs x M, E) = the self-attention cell of x.
+template <class Isa>
+void KernelImpl<Isa>::Reason(const PackedLayer& layer, const Bf16* x, int pairs, Bf16* out,
+                             WorkspaceImpl& w) const {
+  const int rows = pairs * M_;
+  {
+    const float* const bias = layer.attention.bias.get();
+    Bf16* const to = w.attention.get();
+    Product(x, E_, rows, layer.attention, w, [&](int r, int n, const float* sums) {
+      StoreBf16Pair(to + int64_t{r} * 3 * E_ + n,
+                    _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
+                    _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)));
+    });
+  }
+  Bf16* const attended = w.middle.get();
+  for (int p = 0; p < pairs; ++p) {
+    const int64_t at = int64_t{p} * M_;
+    Attend(x + at * E_, w.attention.get() + at * 3 * E_, attended + at * E_, w);
+  }
+  {
+    const float* const bias = layer.feed_in.bias.get();
+    Bf16* const to = w.hidden.get();
+    const __m512 zero = _mm512_setzero_ps();
+    Product(attended, E_, rows, layer.feed_in, w, [&](int r, int n, const float* sums) {
+      StoreBf16Pair(
+          to + int64_t{r} * H_ + n,
+          _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n))),
+          _mm512_max_ps(zero,
+                        _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16))));
+    });
+  }
+  const float* const bias = layer.feed_out.bias.get();
+  Product(w.hidden.get(), H_, rows, layer.feed_out, w, [&](int r, int n, const float* sums) {
+    const int64_t at = int64_t{r} * E_ + n;
+    StoreBf16Pair(
+        out + at,
+        _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
+                      LoadBf16(attended + at)),
+        _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)),
+                      LoadBf16(attended + at + 16)));
+  });
+}
+
+// --- CMRC ---------------------------------------------------------------------------------------
+
+static inline __m512 Clip(__m512 v) {  // leaky relu, 0.1
+  return _mm512_max_ps(v, _mm512_mul_ps(v, _mm512_set1_ps(0.1f)));
+}
+
+// Raw scores (M, columns) to logits, in place: normalised along M for each column, times lambda.
+template <class Isa>
+void KernelImpl<Isa>::NormalizeScores(float* scores, int64_t lds, int columns) const {
+  const ScoreNorm norm = shape_.norm;
+  const bool clipped =
+      norm == ScoreNorm::kClippedL2 || norm == ScoreNorm::kClippedL1 || norm == ScoreNorm::kClipped;
+  const __m512 lambda = _mm512_set1_ps(shape_.lambda);
+  const __m512 small = _mm512_set1_ps(1e-8f);
+  for (int c = 0; c < columns; c += 16) {
+    float* const column = scores + c;
+    __m512 factor = lambda;
+    if (norm == ScoreNorm::kSoftmax) {
+      __m512 top = _mm512_loadu_ps(column), sum = _mm512_setzero_ps();
+      for (int m = 1; m < M_; ++m) top = _mm512_max_ps(top, _mm512_loadu_ps(column + m * lds));
+      for (int m = 0; m < M_; ++m) {
+        const __m512 e = Exp(_mm512_sub_ps(_mm512_loadu_ps(column + m * lds), top));
+        _mm512_storeu_ps(column + m * lds, e);
+        sum = _mm512_add_ps(sum, e);
+      }
+      factor = _mm512_div_ps(lambda, sum);
+    } else if (norm != ScoreNorm::kClipped && norm != ScoreNorm::kNone) {
+      const bool squares = norm == ScoreNorm::kClippedL2 || norm == ScoreNorm::kL2;
+      __m512 sum = _mm512_setzero_ps();
+      for (int m = 0; m < M_; ++m) {
+        __m512 v = _mm512_loadu_ps(column + m * lds);
+        if (clipped) v = Clip(v);
+        sum = squares ? _mm512_fmadd_ps(v, v, sum) : _mm512_add_ps(sum, _mm512_abs_ps(v));
+      }
+      if (squares) sum = _mm512_sqrt_ps(sum);
+      factor = _mm512_div_ps(lambda, norm == ScoreNorm::kClippedL2
+                                         ? _mm512_max_ps(sum, _mm512_set1_ps(kTiny))
+                                         : _mm512_add_ps(sum, small));
+    }
+    for (int m = 0; m < M_; ++m) {
+      __m512 v = _mm512_loadu_ps(column + m * lds);
+      if (clipped) v = Clip(v);
+      _mm512_storeu_ps(column + m * lds, _mm512_mul_ps(v, factor));
+    }
+  }
+}
+
+// out = x * tanh(P scale) + P shift for one pair.
+template <class Isa>
+void KernelImpl<Isa>::CrossAttend(int n, const Bf16* x, const PreparedContext* context, Bf16* out,
+                                  WorkspaceImpl& w) const {
+  const int rows = ContextRows(context);
+  const int64_t C16 = RoundUp(rows, 16), C32 = RoundUp(rows, 32);
+  const auto* const matrix = reinterpret_cast<const Bf16*>(context + ContextMatrix(rows));
+  const auto* const scale =
+      reinterpret_cast<const Bf16*>(context + ContextProjections()) + 2 * n * Projection(rows);
+  const Bf16* const shift = scale + Projection(rows);
+  const int blocks = M16_ / 16, columns = static_cast<int>(C16 / 16);
+  float* const scores = w.scores.get();
+  for (int b = 0; b < blocks; ++b) {
+    for (int c = 0; c < columns; c += 4) {
+      Isa::Strip(x + int64_t{b} * 16 * E_, E_, matrix + c * 32, C16 * 2, Lesser(4, columns - c),
+                 E_ / 32, scores + b * 16 * C16 + c * 16, C16);
+    }
+  }
+  NormalizeScores(scores, C16, rows);
+  Softmax(scores, C16, M_, rows, 1.0f, w.cross_shares.get(), C32, w.inverse_sums.get());
+  const int steps = static_cast<int>(C32 / 32);
+  float* const scaled = w.block.get();
+  float* const shifted = w.block2.get();
+  for (int e = 0; e < E_; e += 32) {
+    for (int b = 0; b < blocks; ++b) {
+      const Bf16* const shares = w.cross_shares.get() + b * 16 * C32;
+      Isa::Strip(shares, C32, scale + e * 2, E_ * 2, 2, steps, scaled, 32);
+      Isa::Strip(shares, C32, shift + e * 2, E_ * 2, 2, steps, shifted, 32);
+      const int size = Lesser(16, M_ - b * 16);
+      for (int r = 0; r < size; ++r) {
+        const __m512 inverse = _mm512_set1_ps(w.inverse_sums.get()[b * 16 + r]);
+        const int64_t at = int64_t{b * 16 + r} * E_ + e;
+        __m512 z[2];
+        for (int i = 0; i < 2; ++i) {
+          const int k = r * 32 + i * 16;
+          const __m512 t = Tanh(_mm512_mul_ps(_mm512_loadu_ps(scaled + k), inverse));
+          z[i] = _mm512_fmadd_ps(LoadBf16(x + at + i * 16), t,
+                                 _mm512_mul_ps(_mm512_loadu_ps(shifted + k), inverse));
+        }
+        StoreBf16Pair(out + at, z[0], z[1]);
+      }
+    }
+  }
+}
+
+// out (pairs x M, E) = the refinement cell of x.
+template <class Isa>
+void KernelImpl<Isa>::Refine(int n, const Bf16* x, const PreparedContext* const* contexts,
+                             int pairs, Bf16* out, WorkspaceImpl& w) const {
+  const PackedLayer& layer = layers_[n];
+  const int rows = pairs * M_;
+  for (int p = 0; p < pairs; ++p) {
+    const int64_t at = int64_t{p} * M_ * E_;
+    CrossAttend(n, x + at, contexts[p], w.middle.get() + at, w);
+  }
+  {
+    const float* const bias = layer.refine_in.bias.get();
+    Bf16* const to = w.hidden.get();
+    const __m512 zero = _mm512_setzero_ps();
+    Product(w.middle.get(), E_, rows, layer.refine_in, w, [&](int r, int n, const float* sums) {
+      StoreBf16Pair(
+          to + int64_t{r} * E_ + n,
+          _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n))),
+          _mm512_max_ps(zero,
+                        _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16))));
+    });
+  }
+  const float* const bias = layer.refine_out.bias.get();
+  Product(w.hidden.get(), E_, rows, layer.refine_out, w, [&](int r, int n, const float* sums) {
+    const int64_t at = int64_t{r} * E_ + n;
+    StoreBf16Pair(
+        out + at,
+        _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
+                      LoadBf16(x + at)),
+        _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)),
+                      LoadBf16(x + at + 16)));
+  });
+}
+
+// --- Routing ------------------------------------------------------------------------------------
+
+// Gates of `count` pairs out of the means of their cells' inputs.
+template <class Isa>
+void KernelImpl<Isa>::Route(const PackedLayer& layer, int count, int paths,
+                            WorkspaceImpl& w) const {
+  const __m512 zero = _mm512_setzero_ps();
+  for (int j = 0; j < kCells; ++j) {
+    const float* const bias = layer.router_hidden[j].bias.get();
+    Bf16* const hidden = w.router_hidden.get();
+    Product(
+        w.means[j].get(), E_, count, layer.router_hidden[j], w,
+        [&](int r, int n, const float* sums) {
+          StoreBf16Pair(
+              hidden + int64_t{r} * R_ + n,
+              _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n))),
+              _mm512_max_ps(
+                  zero, _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16))));
+        });
+    const float* const bias2 = layer.router_output[j].bias.get();
+    Product(hidden, R_, count, layer.router_output[j], w, [&](int r, int, const float* sums) {
+      alignas(64) float gates[16];
+      _mm512_store_ps(
+          gates,
+          _mm512_max_ps(zero, Tanh(_mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias2)))));
+      for (int i = 0; i < kCells; ++i) w.routing[r].gate[j][i] = i < paths ? gates[i] : 0;
+    });
+  }
+}
+
+// Runs cell j for those of a group's pairs whose gates open it: cell(inputs, indices of the pairs,
+// pairs, out) over chunks of pairs side by side, its outputs put at the pairs' places.
+template <class Isa>
+template <class Cell>
+void KernelImpl<Isa>::RunCell(int j, const Bf16* const* inputs, int count, WorkspaceImpl& w,
+                              Cell&& cell) const {
+  int open[kGroup];
+  int size = 0;
+  for (int p = 0; p < count; ++p) {
+    if (w.routing[p].IsOpen(j)) open[size++] = p;
+  }
+  w.counts.open += size;
+  w.counts.skipped += count - size;
+  const int64_t values = int64_t{M_} * E_;
+  Bf16* const out = w.cell[j].get();
+  for (int first = 0; first < size; first += kChunk) {
+    const int pairs = Lesser(kChunk, size - first);
+    const int* const chunk = open + first;
+    bool side_by_side = true;
+    for (int i = 1; i < pairs; ++i) {
+      side_by_side = side_by_side && inputs[chunk[i]] == inputs[chunk[0]] + i * values;
+    }
+    const Bf16* x = inputs[chunk[0]];
+    if (!side_by_side) {
+      for (int i = 0; i < pairs; ++i) {
+        std::memcpy(w.input.get() + i * values, inputs[chunk[i]], values * sizeof(Bf16));
+      }
+      x = w.input.get();
+    }
+    const bool in_order = chunk[pairs - 1] - chunk[0] == pairs - 1;
+    Bf16* const to = in_order ? out + chunk[0] * values : w.output.get();
+    cell(x, chunk, pairs, to);
+    if (in_order) continue;
+    for (int i = 0; i < pairs; ++i) {
+      std::memcpy(out + chunk[i] * values, to + i * values, values * sizeof(Bf16));
+    }
+  }
+}
+
+// The sequences that the next layer's cells take of one pair, and their means. `identity` may be
+// where the first of them goes: what is written was read before.
+template <class Isa>
+void KernelImpl<Isa>::MixToCells(const Bf16* identity, const Bf16* const outputs[kCells],
+                                 const Routing& routing, int pair, WorkspaceImpl& w) const {
+  Bf16* to[kCells];
+  for (int i = 0; i < kCells; ++i) to[i] = w.sequence[i].get() + int64_t{pair} * M_ * E_;
+  __m512 weight[kCells][kCells];
+  for (int i = 0; i < kCells; ++i) {
+    for (int j = 0; j < kCells; ++j) weight[i][j] = _mm512_set1_ps(routing.weight[i][j]);
+  }
+  const __m512 share = _mm512_set1_ps(1.0f / static_cast<float>(M_));
+  for (int e = 0; e < E_; e += 16) {
+    __m512 sum[kCells];
+    for (int i = 0; i < kCells; ++i) sum[i] = _mm512_setzero_ps();
+    for (int m = 0; m < M_; ++m) {
+      const int64_t at = int64_t{m} * E_ + e;
+      const __m512 ric = _mm512_max_ps(LoadBf16(identity + at), _mm512_setzero_ps());
+      const __m512 glgc = LoadBf16(outputs[1] + at);
+      const __m512 imrc = LoadBf16(outputs[2] + at);
+      const __m512 cmrc = LoadBf16(outputs[3] + at);
+      for (int i = 0; i < kCells; ++i) {
+        __m512 v = _mm512_mul_ps(ric, weight[i][0]);
+        v = _mm512_fmadd_ps(glgc, weight[i][1], v);
+        v = _mm512_fmadd_ps(imrc, weight[i][2], v);
+        v = _mm512_fmadd_ps(cmrc, weight[i][3], v);
+        sum[i] = _mm512_add_ps(sum[i], v);
+        StoreBf16(to[i] + at, v);
+      }
+    }
+    for (int i = 0; i < kCells; ++i) {
+      StoreBf16(w.means[i].get() + int64_t{pair} * E_ + e, _mm512_mul_ps(sum[i], share));
+    }
+  }
+}
+
+// The last layer's output and the score of one pair.
+template <class Isa>
+float KernelImpl<Isa>::Finish(const Bf16* const inputs[kCells], const Bf16* const outputs[kCells],
+                              const Routing& routing, const float* guide) const {
+  float q[kCells], o[kCells], total = 0;
+  bool identities = false;
+  for (int j = 0; j < kCells; ++j) {
+    q[j] = routing.gate[j][0];
+    o[j] = q[j] < kOpen / kCells ? 1.0f : 0.0f;
+    identities = identities || o[j] > 0;
+    total += q[j] + o[j];
+  }
+  __m512 cell_weight[kCells], input_weight[kCells];
+  for (int j = 0; j < kCells; ++j) {
+    cell_weight[j] = _mm512_set1_ps(q[j] / total);
+    input_weight[j] = _mm512_set1_ps(o[j] / total);
+  }
+  const __m512 share = _mm512_set1_ps(1.0f / static_cast<float>(M_));
+  __m512 square = _mm512_setzero_ps(), product = _mm512_setzero_ps();
+  for (int e = 0; e < E_; e += 16) {
+    const __m512 scale = _mm512_loadu_ps(norm_scale_.get() + e);
+    const __m512 shift = _mm512_loadu_ps(norm_shift_.get() + e);
+    __m512 sum = _mm512_setzero_ps(), top = _mm512_set1_ps(-3e38f);
+    for (int m = 0; m < M_; ++m) {
+      const int64_t at = int64_t{m} * E_ + e;
+      const __m512 z = LoadBf16(inputs[0] + at);
+      __m512 y = _mm512_mul_ps(_mm512_max_ps(z, _mm512_setzero_ps()), cell_weight[0]);
+      for (int j = 1; j < kCells; ++j) {
+        y = _mm512_fmadd_ps(LoadBf16(outputs[j] + at), cell_weight[j], y);
+      }
+      if (identities) {
+        y = _mm512_fmadd_ps(z, input_weight[0], y);
+        for (int j = 1; j < kCells; ++j) {
+          y = _mm512_fmadd_ps(LoadBf16(inputs[j] + at), input_weight[j], y);
+        }
+      }
+      y = _mm512_fmadd_ps(y, scale, shift);
+      sum = _mm512_add_ps(sum, y);
+      top = _mm512_max_ps(top, y);
+    }
+    const __m512 v = _mm512_fmadd_ps(sum, share, top);
+    square = _mm512_fmadd_ps(v, v, square);
+    product = _mm512_fmadd_ps(v, _mm512_loadu_ps(guide + e), product);
+  }
+  const float norm = __builtin_sqrtf(_mm512_reduce_add_ps(square));
+  return _mm512_reduce_add_ps(product) / (norm > kTiny ? norm : kTiny);
+}
+
+// --- The plan -----------------------------------------------------------------------------------
+
+template <class Isa>
+void KernelImpl<Isa>::PrepareLocal(const float* local, PreparedLocal* out,
+                                   Workspace& workspace) const {
+  auto& w = static_cast<WorkspaceImpl&>(workspace);
+  Isa::Begin();
+  auto* const sequence = reinterpret_cast<Bf16*>(out);
+  auto* const product = reinterpret_cast<Bf16*>(out + LocalPart());
+  auto* const reasoned = reinterpret_cast<Bf16*>(out + 2 * LocalPart());
+  const int E = shape_.embed_size;
+  for (int e = 0; e < E_; e += 16) {
+    const __mmask16 mask = TailMask16(E - e);
+    __m512 sum = _mm512_setzero_ps();
+    for (int m = 0; m < M_; ++m) {
+      const __m512 v = _mm512_maskz_loadu_ps(mask, local + int64_t{m} * E + e);
+      sum = _mm512_add_ps(sum, v);
+      StoreBf16(sequence + int64_t{m} * E_ + e, v);
+    }
+    const __m512 mean = _mm512_mul_ps(sum, _mm512_set1_ps(1.0f / static_cast<float>(M_)));
+    for (int j = 0; j < kCells; ++j) StoreBf16(w.means[j].get() + e, mean);
+  }
+  // Through the workspace, whose memory may be read beyond the rows.
+  std::memcpy(w.input.get(), sequence, int64_t{M_} * E_ * sizeof(Bf16));
+  Guidance(layers_[0], w.input.get(), M_, product, w);
+  Norms(product, reinterpret_cast<float*>(out + LocalNorms()));
+  Reason(layers_[0], w.input.get(), 1, reasoned, w);
+  Route(layers_[0], 1, kCells, w);
+  std::memcpy(out + LocalGates(), w.routing[0].gate, sizeof(w.routing[0].gate));
+  Isa::End();
+}
+
+template <class Isa>
+void KernelImpl<Isa>::PrepareContext(const float* context, int rows, const float* global,
+                                     PreparedContext* out, Workspace& workspace) const {
+  auto& w = static_cast<WorkspaceImpl&>(workspace);
+  Isa::Begin();
+  std::memset(out, 0, context_bytes(rows));
+  const int32_t stored = rows;
+  std::memcpy(out, &stored, sizeof(stored));
+  const int E = shape_.embed_size;
+  std::memcpy(out + ContextGuide(), global, E * sizeof(float));
+  Bf16* const x = w.input.get();
+  for (int e = 0; e < E_; e += 16) {
+    const __mmask16 mask = TailMask16(E - e);
+    for (int c = 0; c < rows; ++c) {
+      StoreBf16(x + int64_t{c} * E_ + e, _mm512_maskz_loadu_ps(mask, context + int64_t{c} * E + e));
+    }
+  }
+  const int64_t C16 = RoundUp(rows, 16);
+  auto* const matrix = reinterpret_cast<Bf16*>(out + ContextMatrix(rows));
+  for (int first = 0; first < rows; first += 16) {
+    for (int e = 0; e < E_; e += 32) {
+      __m512i r[16];
+      for (int c = 0; c < 16; ++c) {
+        r[c] = first + c < rows ? _mm512_loadu_si512(x + int64_t{first + c} * E_ + e)
+                                : _mm512_setzero_si512();
+      }
+      Transpose(r);
+      for (int k = 0; k < 16; ++k) {
+        _mm512_storeu_si512(matrix + (e / 2 + k) * C16 * 2 + first * 2, r[k]);
+      }
+    }
+  }
+  auto* const projections = reinterpret_cast<Bf16*>(out + ContextProjections());
+  for (int n = 0; n < 2 * kLayers; ++n) {
+    const PackedLinear& linear = n % 2 == 0 ? layers_[n / 2].scale : layers_[n / 2].shift;
+    const float* const bias = linear.bias.get();
+    Bf16* const projected = w.middle.get();
+    Product(x, E_, rows, linear, w, [&](int r, int column, const float* sums) {
+      StoreBf16Pair(projected + int64_t{r} * E_ + column,
+                    _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + column)),
+                    _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + column + 16)));
+    });
+    Bf16* const to = projections + n * Projection(rows);
+    for (int c = 0; c < rows; c += 2) {
+      for (int e = 0; e < E_; e += 32) {
+        const __m512i a = _mm512_loadu_si512(projected + int64_t{c} * E_ + e);
+        const __m512i b = c + 1 < rows ? _mm512_loadu_si512(projected + int64_t{c + 1} * E_ + e)
+                                       : _mm512_setzero_si512();
+        __m512i first, second;
+        Interleave(a, b, &first, &second);
+        _mm512_storeu_si512(to + (int64_t{c} * E_ + e * 2), first);
+        _mm512_storeu_si512(to + (int64_t{c} * E_ + e * 2) + 32, second);
+      }
+    }
+  }
+  Isa::End();
+}
+
+template <class Isa>
+void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* scores, float* paths,
+                                 WorkspaceImpl& w) const {
+  const int64_t values = int64_t{M_} * E_;
+  const PreparedContext* contexts[kGroup];
+  const Bf16* bare[kGroup];
+  for (int p = 0; p < count; ++p) {
+    contexts[p] = pairs[p].context;
+    bare[p] = reinterpret_cast<const Bf16*>(pairs[p].local);
+  }
+  const auto refine = [&](int n) {
+    return [&, n](const Bf16* x, const int* chunk, int size, Bf16* out) {
+      const PreparedContext* of_chunk[kChunk];
+      for (int i = 0; i < size; ++i) of_chunk[i] = contexts[chunk[i]];
+      Refine(n, x, of_chunk, size, out, w);
+    };
+  };
+
+  // Layer 0: what its cells take is the bare sequence, and most of it was prepared.
+  for (int p = 0; p < count; ++p) {
+    std::memcpy(w.routing[p].gate, pairs[p].local + LocalGates(), sizeof(w.routing[p].gate));
+    w.routing[p].Mix();
+  }
+  RunCell(3, bare, count, w, refine(0));
+  for (int p = 0; p < count; ++p) {
+    const PreparedLocal* const local = pairs[p].local;
+    Routing& routing = w.routing[p];
+    const Bf16* outputs[kCells] = {bare[p], bare[p],
+                                   reinterpret_cast<const Bf16*>(local + 2 * LocalPart()), bare[p]};
+    if (routing.IsOpen(1)) {
+      Bf16* const guided = w.cell[1].get() + p * values;
+      Guide(bare[p], reinterpret_cast<const Bf16*>(local + LocalPart()),
+            reinterpret_cast<const float*>(local + LocalNorms()), Guide(contexts[p]), guided);
+      outputs[1] = guided;
+    }
+    if (routing.IsOpen(3)) outputs[3] = w.cell[3].get() + p * values;
+    MixToCells(bare[p], outputs, routing, p, w);
+    if (paths != nullptr) std::memcpy(paths + p * 36, routing.share, sizeof(routing.share));
+  }
+
+  for (int n = 1; n < kLayers; ++n) {
+    const PackedLayer& layer = layers_[n];
+    const bool last = n == kLayers - 1;
+    Route(layer, count, last ? 1 : kCells, w);
+    const Bf16* inputs[kCells][kGroup];
+    for (int j = 0; j < kCells; ++j) {
+      for (int p = 0; p < count; ++p) inputs[j][p] = w.sequence[j].get() + p * values;
+    }
+    RunCell(1, inputs[1], count, w, [&](const Bf16* x, const int* chunk, int size, Bf16* out) {
+      Guidance(layer, x, size * M_, w.middle.get(), w);
+      for (int i = 0; i < size; ++i) {
+        const Bf16* const product = w.middle.get() + i * values;
+        float* const norms = w.scores.get();
+        Norms(product, norms);
+        Guide(x + i * values, product, norms, Guide(contexts[chunk[i]]), out + i * values);
+      }
+    });
+    RunCell(2, inputs[2], count, w, [&](const Bf16* x, const int*, int size, Bf16* out) {
+      Reason(layer, x, size, out, w);
+    });
+    RunCell(3, inputs[3], count, w, refine(n));
+    for (int p = 0; p < count; ++p) {
+      Routing& routing = w.routing[p];
+      const Bf16* outputs[kCells];
+      for (int j = 0; j < kCells; ++j) {
+        // A cell that did not run has no weight; what stands in for it must only be finite.
+        outputs[j] = j > 0 && routing.IsOpen(j) ? w.cell[j].get() + p * values : inputs[0][p];
+      }
+      if (!last) {
+        routing.Mix();
+        MixToCells(inputs[0][p], outputs, routing, p, w);
+        if (paths != nullptr) {
+          std::memcpy(paths + p * 36 + 16, routing.share, sizeof(routing.share));
+        }
+        continue;
+      }
+      const Bf16* of_pair[kCells];
+      for (int j = 0; j < kCells; ++j) of_pair[j] = inputs[j][p];
+      scores[p] = Finish(of_pair, outputs, routing, Guide(contexts[p]));
+      if (paths != nullptr) {
+        for (int j = 0; j < kCells; ++j) paths[p * 36 + 32 + j] = routing.gate[j][0];
+      }
+    }
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<InteractionKernel> CreateAvx512Kernel(const InteractionShape& shape,
+                                                      const InteractionWeights& weights,
+                                                      Instructions instructions) {
+  if (instructions == Instructions::kAmx) {
+    return std::unique_ptr<InteractionKernel>(new KernelImpl<Amx>(shape, weights));
+  }
+  return std::unique_ptr<InteractionKernel>(new KernelImpl<Avx512Bf16>(shape, weights));
+}
+
+}  // namespace dime::kernels

@@ -1,0 +1,157 @@
+#ifndef DIME_MODEL_KERNELS_TILE_PRODUCT_H_
+#define DIME_MODEL_KERNELS_TILE_PRODUCT_H_
+
+#include <immintrin.h>
+
+#include <cstddef>
+
+#include "model/kernels/vector_math.h"
+
+// Small matrix products in bfloat16 that add up in float32, on two sets of instructions. A left
+// matrix is row-major. A right matrix lies in rows of pairs: row k2 holds (b[2 k2][n], b[2 k2 +
+// 1][n]) side by side for each column n. Both sides are read in whole tiles of 16 rows by 32
+// values: what stands beyond a matrix's edge must be readable, and within the inner dimension one
+// side must be zero there and the other finite. For the units that vector_math.h is for; static as
+// that is.
+namespace dime::kernels {
+
+// The rows and columns of a block, and the floats of one.
+static constexpr int kBlock = 32;
+
+// AMX. The calling thread must have run Begin() since another's tiles may have been configured.
+struct Amx {
+  static void Begin() {
+    struct alignas(64) Config {
+      unsigned char palette = 1, start_row = 0, reserved[14] = {};
+      unsigned short bytes_a_row[16] = {};
+      unsigned char rows[16] = {};
+    } config;
+    for (int i = 0; i < 8; ++i) {
+      config.bytes_a_row[i] = 64;
+      config.rows[i] = 16;
+    }
+    _tile_loadconfig(&config);
+  }
+  static void End() { _tile_release(); }
+
+  // out (rows, 32) = a (rows, 32 x steps) times a packed panel of 32 columns; rows is 16 or 32.
+  static inline void Block(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* panel, int steps,
+                           float* out) {
+    const ptrdiff_t stride = lda * 2;
+    _tile_zero(0);
+    _tile_zero(1);
+    if (rows > 16) {
+      const Bf16* below = a + 16 * lda;
+      _tile_zero(2);
+      _tile_zero(3);
+      for (int k = 0; k < steps; ++k) {
+        _tile_loadd(4, a + k * 32, stride);
+        _tile_loadd(6, panel + k * 1024, 64);
+        _tile_loadd(5, below + k * 32, stride);
+        _tile_loadd(7, panel + k * 1024 + 512, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+      }
+      _tile_stored(2, out + 16 * kBlock, kBlock * 4);
+      _tile_stored(3, out + 16 * kBlock + 16, kBlock * 4);
+    } else {
+      for (int k = 0; k < steps; ++k) {
+        _tile_loadd(4, a + k * 32, stride);
+        _tile_loadd(6, panel + k * 1024, 64);
+        _tile_loadd(7, panel + k * 1024 + 512, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+      }
+    }
+    _tile_stored(0, out, kBlock * 4);
+    _tile_stored(1, out + 16, kBlock * 4);
+  }
+
+  // out (16, 16 x columns) = a (16, 32 x steps) times b, whose rows of pairs are ldb values apart;
+  // columns is 1 to 4.
+  static inline void Strip(const Bf16* a, ptrdiff_t lda, const Bf16* b, ptrdiff_t ldb, int columns,
+                           int steps, float* out, ptrdiff_t ldo) {
+    const ptrdiff_t stride = lda * 2, stride_b = ldb * 2;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int k = 0; k < steps; ++k) {
+      const Bf16* row = b + k * 16 * ldb;
+      _tile_loadd(4, a + k * 32, stride);
+      _tile_loadd(5, row, stride_b);
+      _tile_dpbf16ps(0, 4, 5);
+      if (columns > 1) {
+        _tile_loadd(6, row + 32, stride_b);
+        _tile_dpbf16ps(1, 4, 6);
+      }
+      if (columns > 2) {
+        _tile_loadd(7, row + 64, stride_b);
+        _tile_dpbf16ps(2, 4, 7);
+      }
+      if (columns > 3) {
+        _tile_loadd(5, row + 96, stride_b);
+        _tile_dpbf16ps(3, 4, 5);
+      }
+    }
+    _tile_stored(0, out, ldo * 4);
+    if (columns > 1) _tile_stored(1, out + 16, ldo * 4);
+    if (columns > 2) _tile_stored(2, out + 32, ldo * 4);
+    if (columns > 3) _tile_stored(3, out + 48, ldo * 4);
+  }
+};
+
+// AVX512-BF16.
+struct Avx512Bf16 {
+  static void Begin() {}
+  static void End() {}
+
+  static inline __m512 Multiply(__m512 sum, const Bf16* pair, __m512i b) {
+    int bits;
+    __builtin_memcpy(&bits, pair, sizeof(bits));
+    return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(bits), (__m512bh)b);
+  }
+
+  static inline void Block(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* panel, int steps,
+                           float* out) {
+    constexpr int kRows = 8;
+    for (int r = 0; r < rows; r += kRows) {
+      __m512 left[kRows], right[kRows];
+      for (int i = 0; i < kRows; ++i) left[i] = right[i] = _mm512_setzero_ps();
+      for (int k = 0; k < steps; ++k) {
+        for (int k2 = 0; k2 < 16; ++k2) {
+          const __m512i b0 = _mm512_loadu_si512(panel + k * 1024 + k2 * 32);
+          const __m512i b1 = _mm512_loadu_si512(panel + k * 1024 + 512 + k2 * 32);
+          const Bf16* const pair = a + r * lda + k * 32 + k2 * 2;
+          for (int i = 0; i < kRows; ++i) {
+            left[i] = Multiply(left[i], pair + i * lda, b0);
+            right[i] = Multiply(right[i], pair + i * lda, b1);
+          }
+        }
+      }
+      for (int i = 0; i < kRows; ++i) {
+        _mm512_storeu_ps(out + (r + i) * kBlock, left[i]);
+        _mm512_storeu_ps(out + (r + i) * kBlock + 16, right[i]);
+      }
+    }
+  }
+
+  static inline void Strip(const Bf16* a, ptrdiff_t lda, const Bf16* b, ptrdiff_t ldb, int columns,
+                           int steps, float* out, ptrdiff_t ldo) {
+    for (int column = 0; column < columns; ++column) {
+      __m512 sums[16];
+      for (int i = 0; i < 16; ++i) sums[i] = _mm512_setzero_ps();
+      for (int k2 = 0; k2 < steps * 16; ++k2) {
+        const __m512i right = _mm512_loadu_si512(b + k2 * ldb + column * 32);
+        for (int i = 0; i < 16; ++i) sums[i] = Multiply(sums[i], a + i * lda + k2 * 2, right);
+      }
+      for (int i = 0; i < 16; ++i) _mm512_storeu_ps(out + i * ldo + column * 16, sums[i]);
+    }
+  }
+};
+
+}  // namespace dime::kernels
+
+#endif  // DIME_MODEL_KERNELS_TILE_PRODUCT_H_

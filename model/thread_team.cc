@@ -1,0 +1,57 @@
+#include "model/thread_team.h"
+
+#include <algorithm>
+
+namespace dime {
+
+ThreadTeam::ThreadTeam(int threads) {
+  if (threads <= 0) threads = std::max(1u, std::thread::hardware_concurrency());
+  for (int i = 1; i < threads; ++i) threads_.emplace_back([this] { Serve(); });
+}
+
+ThreadTeam::~ThreadTeam() {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+  }
+  called_.notify_all();
+  for (std::thread& thread : threads_) thread.join();
+}
+
+void ThreadTeam::Run(int64_t count, absl::FunctionRef<void(int64_t)> task) {
+  Call call{.task = task, .count = count};
+  std::unique_lock<std::mutex> mine(busy_, std::defer_lock);
+  if (count < 2 || threads_.empty() || !mine.try_lock()) {
+    call.Work();
+    return;
+  }
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    call_ = &call;
+    ++call_number_;
+  }
+  called_.notify_all();
+  call.Work();
+  // A thread that has not woken by now finds nothing to join.
+  std::unique_lock<std::mutex> lock(mutex_);
+  call_ = nullptr;
+  left_.wait(lock, [this] { return working_ == 0; });
+}
+
+void ThreadTeam::Serve() {
+  std::unique_lock<std::mutex> lock(mutex_);
+  for (int64_t served = 0;;) {
+    called_.wait(
+        lock, [this, served] { return stopping_ || (call_ != nullptr && call_number_ != served); });
+    if (stopping_) return;
+    Call* const call = call_;
+    served = call_number_;
+    ++working_;
+    lock.unlock();
+    call->Work();
+    lock.lock();
+    if (--working_ == 0) left_.notify_all();
+  }
+}
+
+}  // namespace dime
