@@ -13,6 +13,11 @@
 
 namespace dime {
 
+// Of a program's --scorer option.
+inline constexpr char kScorerHelp[] =
+    "What scores pairs on a CPU: modules (float32), amx or avx512_bf16 (kernels in bfloat16), or "
+    "auto, the first kernels that the processor has, else the modules";
+
 // A model directory, loaded: DIME's encoders and its pair scorer on one device, behind interfaces
 // that carry no LibTorch types. Thread-safe.
 class DimeModel {

@@ -167,6 +167,30 @@ class KernelScorer::Lease {
   std::unique_ptr<InteractionKernel::Workspace> workspace_;
 };
 
+// Some items, prepared side by side.
+class KernelScorer::PreparedBlock {
+ public:
+  PreparedBlock(const KernelScorer& scorer, Direction direction, const EncodedItemsView& items,
+                absl::Span<const int64_t> rows)
+      : count_(static_cast<int64_t>(rows.size())),
+        stride_(
+            PreparedBytes(*scorer.kernel(direction), items.modality, direction, items.positions)),
+        bytes_(stride_ * count_) {
+    scorer.team_.Run(count_, [&](int64_t i) {
+      const Lease workspace(scorer, direction);
+      Prepare(*scorer.kernel(direction), items, direction, rows[i], bytes_.get() + i * stride_,
+              *workspace);
+    });
+  }
+  int64_t count() const { return count_; }
+  const unsigned char* item(int64_t i) const { return bytes_.get() + i * stride_; }
+
+ private:
+  const int64_t count_;
+  const size_t stride_;
+  const AlignedBytes bytes_;
+};
+
 KernelScorer::KernelScorer(Kernels kernels, ModelInfo info, const Options& options)
     : kernels_(std::move(kernels)),
       info_(std::move(info)),
@@ -271,6 +295,36 @@ void KernelScorer::ScoreDirection(absl::Span<const ScoringRequest> requests, Dir
                                  paths.begin() + (first + size) * kNumPathWeights);
     }
     first += size;
+  }
+}
+
+void KernelScorer::ScoreMatrix(Direction direction, const EncodedItemsView& images,
+                               absl::Span<const int64_t> image_rows,
+                               const EncodedItemsView& captions,
+                               absl::Span<const int64_t> caption_rows, absl::Span<float> out,
+                               const std::function<void(int64_t)>& progress) const {
+  const InteractionKernel& kernel = *this->kernel(direction);
+  const int64_t num_captions = static_cast<int64_t>(caption_rows.size());
+  // An item's preparation is spread over so many pairs.
+  constexpr int64_t kBlock = 512;
+  for (int64_t i = 0; i < static_cast<int64_t>(image_rows.size()); i += kBlock) {
+    const PreparedBlock block_images(*this, direction, images, image_rows.subspan(i, kBlock));
+    for (int64_t c = 0; c < num_captions; c += kBlock) {
+      const PreparedBlock block_captions(*this, direction, captions,
+                                         caption_rows.subspan(c, kBlock));
+      team_.Run(block_images.count(), [&](int64_t image) {
+        const Lease workspace(*this, direction);
+        std::vector<PreparedPair> pairs(block_captions.count());
+        for (int64_t caption = 0; caption < block_captions.count(); ++caption) {
+          const unsigned char* const a = block_images.item(image);
+          const unsigned char* const b = block_captions.item(caption);
+          pairs[caption] = direction == Direction::kI2t ? PreparedPair{a, b} : PreparedPair{b, a};
+        }
+        kernel.Score(pairs.data(), static_cast<int>(pairs.size()),
+                     out.data() + (i + image) * num_captions + c, nullptr, *workspace);
+      });
+      if (progress) progress(block_images.count() * block_captions.count());
+    }
   }
 }
 

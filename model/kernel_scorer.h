@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -43,13 +44,19 @@ class KernelScorer : public PairScorer {
       absl::Span<const ScoringRequest> requests) const override;
   RoutingCounts routing_counts() const override;
 
+  // All pairs of some images and captions, by their rows, of a direction that the model has and
+  // both views hold: `out` (image_rows, caption_rows). Block by block, so that little is kept
+  // prepared at once; `progress`, if it is not empty, is called from one thread with the pairs of
+  // each block.
+  void ScoreMatrix(Direction direction, const EncodedItemsView& images,
+                   absl::Span<const int64_t> image_rows, const EncodedItemsView& captions,
+                   absl::Span<const int64_t> caption_rows, absl::Span<float> out,
+                   const std::function<void(int64_t)>& progress) const;
+
  private:
   class Bank;
   class Lease;  // of a workspace
-  struct Job;
-  struct Prepared;
-
-  absl::Status CheckItem(const EncodedItemsView& item) const;
+  class PreparedBlock;
   void ScoreDirection(absl::Span<const ScoringRequest> requests, Direction direction,
                       absl::Span<PairScores> results) const;
   const kernels::InteractionKernel* kernel(Direction direction) const {

@@ -27,14 +27,15 @@ namespace {
 
 constexpr char kProgram[] = "dime_server";
 
-// Reranking on a CPU costs some milliseconds a pair, so that it gets fewer by default.
-constexpr int kDefaultRerankDepthOnGpu = 100;
-constexpr int kDefaultRerankDepthOnCpu = 50;
+// The modules on a CPU cost some milliseconds a pair, so that they get fewer by default.
+constexpr int kDefaultRerankDepth = 100;
+constexpr int kDefaultRerankDepthOfCpuModules = 50;
 
 struct Flags {
   std::string model;
   std::string gallery;
   std::string device = "auto";
+  std::string scorer = "auto";
   double drain_seconds = 30;
   double page_token_seconds = absl::ToDoubleSeconds(SearchLimits().page_token_ttl);
   SearchDefaults::Flags defaults;
@@ -51,6 +52,7 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_option("--gallery", flags.gallery, "Gallery directory, made by dime_build_gallery")
       ->required();
   app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  app.add_option("--scorer", flags.scorer, kScorerHelp)->capture_default_str();
   app.add_option("--address", server.address, "Where to serve gRPC; port 0 picks one")
       ->capture_default_str();
   app.add_option("--metrics-address", server.metrics_address,
@@ -70,8 +72,8 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_option("--default-rerank-depth", defaults.rerank_depth,
                  absl::StrCat("Candidates to rerank where a request does not say (default: what "
                               "dime_tune found for the gallery, else ",
-                              kDefaultRerankDepthOnGpu, " on a GPU, ", kDefaultRerankDepthOnCpu,
-                              " on a CPU)"))
+                              kDefaultRerankDepth, ", or ", kDefaultRerankDepthOfCpuModules,
+                              " where the modules score on a CPU)"))
       ->check(CLI::Range(1, kMostInt));
   app.add_option("--default-caption-rerank-depth", defaults.caption_rerank_depth,
                  "The same for searches of captions (default: as --default-rerank-depth if that is "
@@ -133,8 +135,9 @@ absl::Status Serve(Flags flags) {
   Stopwatch stopwatch;
   std::cerr << "loading model " << flags.model << " ..." << std::endl;
   ASSIGN_OR_RETURN(std::unique_ptr<DimeModel> model,
-                   DimeModel::Load(flags.model, {.device = flags.device}));
+                   DimeModel::Load(flags.model, {.device = flags.device, .scorer = flags.scorer}));
   const std::string device = model->info().device;
+  const std::string scorer = model->info().scorer;
   std::cerr << DescribeFirstStage(model->info()) << std::endl;
   for (const std::string& warning : RerankWarnings(model->info())) {
     std::cerr << kProgram << ": " << warning << std::endl;
@@ -150,7 +153,9 @@ absl::Status Serve(Flags flags) {
   flags.server.limits.page_token_ttl = absl::Seconds(flags.page_token_seconds);
   const SearchDefaults defaults = SearchDefaults::Choose(
       flags.server.limits, flags.defaults, SearchSettings::Load(flags.gallery), gallery->info(),
-      model->info(), device == "cpu" ? kDefaultRerankDepthOnCpu : kDefaultRerankDepthOnGpu);
+      model->info(),
+      device == "cpu" && scorer == "modules" ? kDefaultRerankDepthOfCpuModules
+                                             : kDefaultRerankDepth);
   for (const std::string& warning : defaults.warnings) {
     std::cerr << "warning: " << warning << std::endl;
   }
@@ -168,9 +173,9 @@ absl::Status Serve(Flags flags) {
   if (!server->metrics_address().empty()) {
     std::cout << ", metrics on http://" << server->metrics_address() << "/metrics";
   }
-  std::cout << "; model " << server->model_info().name << " on " << device << ", gallery "
-            << served->info().name << " with " << served->size(Modality::kImage) << " images and "
-            << served->size(Modality::kCaption) << " captions" << std::endl;
+  std::cout << "; model " << server->model_info().name << " on " << device << " (" << scorer
+            << "), gallery " << served->info().name << " with " << served->size(Modality::kImage)
+            << " images and " << served->size(Modality::kCaption) << " captions" << std::endl;
 
   AwaitShutdownSignal();
   std::cerr << "draining for up to " << flags.drain_seconds

@@ -34,6 +34,7 @@ struct Flags {
   std::string model;
   std::string gallery;
   std::string device = "auto";
+  std::string scorer = "auto";
   std::string kind = "both";
   std::string texts;
   std::string mode;
@@ -85,6 +86,7 @@ void DefineFlags(CLI::App& app, Flags& flags) {
                  "dime_server takes the settings while this is the model's default")
       ->check(CLI::IsMember({"i2t", "t2i", "ensemble"}));
   app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  app.add_option("--scorer", flags.scorer, kScorerHelp)->capture_default_str();
   app.add_flag("--json", flags.json, "Print JSON instead of tables");
   app.add_flag("--best-effort", flags.best_effort,
                "Where no setting meets the target, keep the one that comes nearest");
@@ -252,7 +254,7 @@ absl::Status Save(const Flags& flags, const GalleryView& gallery, const ModelInf
   }
   settings.gallery_version = gallery.info().lineage;
   settings.model_fingerprint = model.fingerprint;
-  settings.measured_on = model.device;
+  settings.measured_on = absl::StrCat(model.device, " (", model.scorer, ")");
   for (const Result& result : results) {
     settings.of(result.tuning.target) = ToEntry(flags, result);
   }
@@ -265,7 +267,7 @@ absl::Status Save(const Flags& flags, const GalleryView& gallery, const ModelInf
 absl::StatusOr<ProgramExit> Tune(Flags flags) {
   std::cerr << "loading model " << flags.model << " ..." << std::endl;
   ASSIGN_OR_RETURN(const std::unique_ptr<DimeModel> model,
-                   DimeModel::Load(flags.model, {.device = flags.device}));
+                   DimeModel::Load(flags.model, {.device = flags.device, .scorer = flags.scorer}));
   const ModelInfo& info = model->info();
   flags.tuner.mode = info.DefaultMode();
   for (const ScoreMode mode : kScoreModes) {

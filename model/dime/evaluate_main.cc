@@ -45,7 +45,8 @@ constexpr int64_t kWrittenRows = 64;    // of the similarity matrix at once
 constexpr std::array<Modality, 2> kTargets = {Modality::kCaption, Modality::kImage};
 
 struct Flags {
-  std::string model, data, split = "test", device = "auto", direction, similarity_out, plot;
+  std::string model, data, split = "test", device = "auto", scorer = "auto", direction,
+                           similarity_out, plot;
   int folds = 1;
   bool json = false, two_stage = false, tune_fusion = false;
   std::vector<int64_t> rerank_depths;
@@ -61,7 +62,8 @@ struct Subject {
 
 absl::StatusOr<Subject> Open(const Flags& flags) {
   Subject subject;
-  ASSIGN_OR_RETURN(subject.model, ModulesModel::Load(flags.model, {.device = flags.device}));
+  ASSIGN_OR_RETURN(subject.model, ModulesModel::Load(flags.model, {.device = flags.device,
+                                                                   .scorer = flags.scorer}));
   ASSIGN_OR_RETURN(subject.dataset, PrecomputedDataset::Open(flags.data, flags.split));
   const int feature_dim = subject.model->info().feature_dim;
   if (subject.dataset->feature_dim() != feature_dim) {
@@ -355,7 +357,7 @@ absl::Status EvaluateTwoStages(const Flags& flags) {
   TwoStageOutput output{.model = flags.model,
                         .data = flags.data,
                         .split = flags.split,
-                        .device = info.device,
+                        .device = absl::StrCat(info.device, " (", info.scorer, ")"),
                         .mode = mode,
                         .coarse_heads = info.coarse_heads};
   double coarse = 0, rerank = 0;
@@ -510,6 +512,7 @@ int main(int argc, char** argv) {
           ->check(CLI::Range(1, 1000000))
           ->capture_default_str();
   app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  app.add_option("--scorer", flags.scorer, dime::kScorerHelp)->capture_default_str();
   app.add_flag("--json", flags.json, "Print JSON");
   CLI::Option* const similarity_out = app.add_option(
       "--similarity-out", flags.similarity_out,

@@ -35,6 +35,8 @@ class ModulesModel : public DimeModel,
   }
   // The yardstick, whatever serves.
   const PairScorer& modules_scorer() const { return *this; }
+  // Null if the modules score.
+  const KernelScorer* kernel_scorer() const { return kernel_scorer_.get(); }
   const PairExplainer& pair_explainer() const override { return *this; }
   const Network& network() const { return *network_; }
 

@@ -59,7 +59,8 @@ struct PairTable {
   torch::Tensor OfCaptions(ScoreMode mode, int64_t first, int64_t count) const;
 };
 
-// Advances by the pairs of each block, for each direction.
+// By the model's kernels where it has them, else by its modules. Captions of equal text get equal
+// scores to the bit. Advances by the pairs of each block, for each direction.
 PairTable ScorePairs(const ModulesModel& model, const EncodedDataset& dataset,
                      std::vector<int64_t> images, std::vector<int64_t> captions,
                      const ProgressCallback& progress);

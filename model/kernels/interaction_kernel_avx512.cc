@@ -24,8 +24,14 @@ constexpr int kLayers = 3;
 // Pairs that go through the layers together, so that a layer's weights are read once for all of
 // them, and pairs whose rows one cell's products take at once: measured on 2 MB of second-level
 // cache.
-constexpr int kGroup = 8;
-constexpr int kChunk = 4;
+constexpr int kGroup = 16;
+constexpr int kChunk = 8;
+// Heads of self-attention whose scores stand side by side, so that their rows fill whole vectors.
+constexpr int kHeads = 4;
+// Logarithms (base 2) of softmax's numerators up to this need no maximum taken off: they and their
+// sums stay far from float32's limits.
+constexpr float kSafeLog2 = 80;
+constexpr float kLog2e = 1.44269504f;
 constexpr float kTiny = 1e-12f;  // the modules' clamp of norms
 constexpr float kOpen = 1e-4f;   // below this a path's gates count as shut
 
@@ -130,14 +136,17 @@ class WorkspaceImpl : public InteractionKernel::Workspace {
   Array<Bf16> attention;         // (chunk x M, 3 E): query, key, value
   Array<Bf16> middle;            // (chunk x M, E)
   Array<Bf16> hidden;            // (chunk x M, feed-forward size or E)
-  Array<Bf16> keys;              // pairs of channels by position, for the heads of one load
+  Array<Bf16> keys;              // pairs of channels by position, for each head of a few
   Array<Bf16> values;            // pairs of positions by channel
-  Array<Bf16> self_shares, cross_shares;  // softmax's numerators, (M, M) and (M, C)
-  Array<float> scores;                    // (M, M) or (M, C)
-  Array<float> block, block2;             // of a product
-  Array<float> inverse_sums;              // (M)
-  Array<Bf16> means[kCells];              // (group, E)
-  Array<Bf16> router_hidden;              // (group, router size)
+  Array<Bf16> ones;              // the same with 16 channels of 1
+  Array<Bf16> self_shares;       // softmax's numerators, (M, heads x M)
+  Array<Bf16> cross_shares;      // (M, C)
+  Array<float> scores;           // (M, heads x M) or (M, C)
+  Array<float> channels;         // (4, E): what adds up over positions
+  Array<float> block, block2;    // of a product
+  Array<float> inverse_sums;     // (M)
+  Array<Bf16> means[kCells];     // (group, E)
+  Array<Bf16> router_hidden;     // (group, router size)
   Routing routing[kGroup];
 };
 
@@ -155,7 +164,9 @@ class KernelImpl : public InteractionKernel {
         head_steps_(static_cast<int>(RoundUp(head_, 32) / 32)),
         heads_a_load_(head_ % 2 == 0 && 32 % head_ == 0 && shape.num_heads % (32 / head_) == 0
                           ? 32 / head_
-                          : 1) {
+                          : 1),
+        heads_together_(heads_a_load_ < kHeads ? kHeads / heads_a_load_ * heads_a_load_
+                                               : heads_a_load_) {
     for (int n = 0; n < kLayers; ++n) {
       const LayerWeights& from = weights.layers[n];
       PackedLayer& to = layers_[n];
@@ -185,7 +196,6 @@ class KernelImpl : public InteractionKernel {
     auto* const w = new WorkspaceImpl;
     const int64_t group_rows = kGroup * M_ + 32, chunk_rows = kChunk * M_ + 32;
     const int64_t C16 = RoundUp(shape_.max_context, 16), C32 = RoundUp(shape_.max_context, 32);
-    const int64_t widest = Greater(M16_, C16);
     // PrepareContext() runs its rows through a chunk's memory too.
     const int64_t rows = Greater(chunk_rows, C32 + 32);
     for (int j = 0; j < kCells; ++j) {
@@ -198,13 +208,18 @@ class KernelImpl : public InteractionKernel {
     w->attention.Resize(chunk_rows * 3 * E_ + 32);
     w->middle.Resize(rows * E_);
     w->hidden.Resize(chunk_rows * Greater(H_, E_));
-    w->keys.Resize(int64_t{heads_a_load_} * head_steps_ * 16 * M16_ * 2 + 64);
+    w->keys.Resize(heads_together_ * KeysOfAHead() + 64);
     w->values.Resize(RoundUp(M_, 32) / 2 * LdValues());
-    w->self_shares.Resize(int64_t{M16_} * RoundUp(M_, 32));
+    w->ones.Resize(RoundUp(M_, 32) * 16);
+    for (int m = 0; m < M_; ++m) {
+      for (int n = 0; n < 16; ++n) w->ones.get()[m / 2 * 32 + n * 2 + m % 2] = Round(1);
+    }
+    w->self_shares.Resize(M16_ * LdSelf() + 64);
     w->cross_shares.Resize(int64_t{M16_} * C32);
-    w->scores.Resize(Greater(int64_t{M16_} * widest, E_));
-    w->block.Resize(Greater(kBlock * kBlock, 16 * RoundUp(head_, 16)));
-    w->block2.Resize(kBlock * kBlock);
+    w->scores.Resize(Greater(Greater(int64_t{M16_} * C16, M16_ * LdSelf()), E_));
+    w->block.Resize(Greater(kBlock * kBlock, M16_ * 16));
+    w->block2.Resize(Greater(kBlock * kBlock, M16_ * 16));
+    w->channels.Resize(kCells * E_);
     w->inverse_sums.Resize(M16_);
     w->router_hidden.Resize(int64_t{RoundUp(kGroup, 16)} * R_);
     return std::unique_ptr<Workspace>(w);
@@ -247,6 +262,9 @@ class KernelImpl : public InteractionKernel {
   int64_t Projection(int rows) const { return RoundUp(rows, 2) * E_; }  // values
   int64_t ContextMatrix(int rows) const { return ContextProjections() + Projection(rows) * 6 * 2; }
   int64_t LdValues() const { return (E_ + 32) * 2; }
+  // Rows of a few heads' scores; a head's are written in whole tiles, over the next one's.
+  int64_t LdSelf() const { return RoundUp((heads_together_ - 1) * M_ + RoundUp(M_, 32), 16) + 16; }
+  int64_t KeysOfAHead() const { return int64_t{head_steps_} * 16 * M16_ * 2; }
 
   static int ContextRows(const PreparedContext* context) {
     int32_t rows;
@@ -262,13 +280,14 @@ class KernelImpl : public InteractionKernel {
                              WorkspaceImpl& w, Row&& row);
   void Guidance(const PackedLayer& layer, const Bf16* x, int rows, Bf16* out,
                 WorkspaceImpl& w) const;
-  void Guide(const Bf16* x, const Bf16* product, const float* norms, const float* guide,
-             Bf16* out) const;
+  void Guide(const Bf16* x, const Bf16* product, const float* norms, const float* guide, Bf16* out,
+             WorkspaceImpl& w) const;
   void Norms(const Bf16* product, float* norms) const;
   void Reason(const PackedLayer& layer, const Bf16* x, int pairs, Bf16* out,
               WorkspaceImpl& w) const;
   void Attend(const Bf16* x, const Bf16* projected, Bf16* out, WorkspaceImpl& w) const;
-  void LoadKeys(const Bf16* keys, int head, WorkspaceImpl& w) const;
+  void LoadKeys(const Bf16* keys, int head, Bf16* to) const;
+  void SelfShares(int heads, float scale, WorkspaceImpl& w) const;
   void Refine(int n, const Bf16* x, const PreparedContext* const* contexts, int pairs, Bf16* out,
               WorkspaceImpl& w) const;
   void CrossAttend(int n, const Bf16* x, const PreparedContext* context, Bf16* out,
@@ -290,9 +309,10 @@ class KernelImpl : public InteractionKernel {
   // Sizes, padded to whole tiles: channels, feed-forward and router widths.
   const int M_, E_, H_, R_;
   const int M16_;
-  const int head_;        // channels of a head
-  const int head_steps_;  // tiles of 32 that they take
-  const int heads_a_load_;
+  const int head_;            // channels of a head
+  const int head_steps_;      // tiles of 32 that they take
+  const int heads_a_load_;    // whose keys are transposed at once
+  const int heads_together_;  // whose scores stand side by side
   PackedLayer layers_[kLayers];
   Array<float> norm_scale_, norm_shift_;
 };
@@ -304,10 +324,11 @@ template <class Row>
 inline void KernelImpl<Isa>::Product(const Bf16* a, int64_t lda, int rows,
                                      const PackedLinear& linear, WorkspaceImpl& w, Row&& row) {
   float* const block = w.block.get();
-  for (int panel = 0; panel < linear.count; ++panel) {
-    const Bf16* const weights = linear.panels.get() + int64_t{panel} * linear.steps * 1024;
-    for (int first = 0; first < rows; first += kBlock) {
-      const int size = Lesser(kBlock, rows - first);
+  // A block of rows stays in the first-level cache while the weights stream past it.
+  for (int first = 0; first < rows; first += kBlock) {
+    const int size = Lesser(kBlock, rows - first);
+    for (int panel = 0; panel < linear.count; ++panel) {
+      const Bf16* const weights = linear.panels.get() + int64_t{panel} * linear.steps * 1024;
       Isa::Block(a + first * lda, lda, size > 16 ? 32 : 16, weights, linear.steps, block);
       for (int r = 0; r < size; ++r) row(first + r, panel * kBlock, block + r * kBlock);
     }
@@ -331,13 +352,16 @@ void KernelImpl<Isa>::Guidance(const PackedLayer& layer, const Bf16* x, int rows
 // Norms along M of one pair's product, for each channel.
 template <class Isa>
 void KernelImpl<Isa>::Norms(const Bf16* product, float* norms) const {
-  for (int e = 0; e < E_; e += 16) {
-    __m512 sum = _mm512_setzero_ps();
+  for (int e = 0; e < E_; e += 32) {
+    __m512 first = _mm512_setzero_ps(), second = _mm512_setzero_ps();
     for (int m = 0; m < M_; ++m) {
       const __m512 v = LoadBf16(product + int64_t{m} * E_ + e);
-      sum = _mm512_fmadd_ps(v, v, sum);
+      const __m512 u = LoadBf16(product + int64_t{m} * E_ + e + 16);
+      first = _mm512_fmadd_ps(v, v, first);
+      second = _mm512_fmadd_ps(u, u, second);
     }
-    _mm512_storeu_ps(norms + e, _mm512_sqrt_ps(sum));
+    _mm512_storeu_ps(norms + e, _mm512_sqrt_ps(first));
+    _mm512_storeu_ps(norms + e + 16, _mm512_sqrt_ps(second));
   }
 }
 
@@ -345,15 +369,19 @@ void KernelImpl<Isa>::Norms(const Bf16* product, float* norms) const {
 // for each channel.
 template <class Isa>
 void KernelImpl<Isa>::Guide(const Bf16* x, const Bf16* product, const float* norms,
-                            const float* guide, Bf16* out) const {
+                            const float* guide, Bf16* out, WorkspaceImpl& w) const {
+  float* const factors = w.channels.get();
   for (int e = 0; e < E_; e += 16) {
     const __m512 g = _mm512_loadu_ps(guide + e);
     const __m512 length = _mm512_mul_ps(_mm512_abs_ps(g), _mm512_loadu_ps(norms + e));
-    const __m512 factor = _mm512_div_ps(g, _mm512_max_ps(length, _mm512_set1_ps(kTiny)));
-    for (int m = 0; m < M_; ++m) {
+    _mm512_storeu_ps(factors + e, _mm512_div_ps(g, _mm512_max_ps(length, _mm512_set1_ps(kTiny))));
+  }
+  for (int m = 0; m < M_; ++m) {
+    for (int e = 0; e < E_; e += 16) {
       const int64_t at = int64_t{m} * E_ + e;
       const __m512 z = LoadBf16(x + at);
-      StoreBf16(out + at, _mm512_fmadd_ps(_mm512_mul_ps(z, LoadBf16(product + at)), factor, z));
+      StoreBf16(out + at, _mm512_fmadd_ps(_mm512_mul_ps(z, LoadBf16(product + at)),
+                                          _mm512_loadu_ps(factors + e), z));
     }
   }
 }
@@ -368,7 +396,7 @@ void KernelImpl<Isa>::Softmax(const float* scores, int64_t lds, int rows, int co
   const int vectors = static_cast<int>(RoundUp(columns, 16) / 16);
   const int wide = static_cast<int>(RoundUp(columns, 32) / 16);
   const __mmask16 tail = TailMask16(columns - (vectors - 1) * 16);
-  const __m512 low = _mm512_set1_ps(-3e38f), factor = _mm512_set1_ps(scale);
+  const __m512 low = _mm512_set1_ps(-3e38f), factor = _mm512_set1_ps(scale * kLog2e);
   alignas(64) float tops[16];
   for (int first = 0; first < rows; first += 16) {
     const int size = Lesser(16, rows - first);
@@ -394,12 +422,12 @@ void KernelImpl<Isa>::Softmax(const float* scores, int64_t lds, int rows, int co
       const __m512 top = _mm512_set1_ps(tops[r]);
       __m512 sum = _mm512_setzero_ps();
       for (int i = 0; i + 1 < vectors; ++i) {
-        const __m512 e = Exp(_mm512_fmsub_ps(_mm512_loadu_ps(row + i * 16), factor, top));
+        const __m512 e = Exp2Coarse(_mm512_fmsub_ps(_mm512_loadu_ps(row + i * 16), factor, top));
         sum = _mm512_add_ps(sum, e);
         StoreBf16(share + i * 16, e);
       }
       const __m512 last = _mm512_maskz_loadu_ps(tail, row + (vectors - 1) * 16);
-      const __m512 e = _mm512_maskz_mov_ps(tail, Exp(_mm512_fmsub_ps(last, factor, top)));
+      const __m512 e = _mm512_maskz_mov_ps(tail, Exp2Coarse(_mm512_fmsub_ps(last, factor, top)));
       sum = _mm512_add_ps(sum, e);
       StoreBf16(share + (vectors - 1) * 16, e);
       if (wide > vectors) StoreBf16(share + vectors * 16, _mm512_setzero_ps());
@@ -409,11 +437,12 @@ void KernelImpl<Isa>::Softmax(const float* scores, int64_t lds, int rows, int co
   }
 }
 
-// The keys of the heads from `head` on that one load covers, as right matrices: pairs of channels
-// by position, for each head whole tiles of 16 pairs, zero beyond its channels.
+// The keys of the heads from `head` on that one load covers, from place `to` on, as right
+// matrices: pairs of channels by position, for each head whole tiles of 16 pairs, zero beyond its
+// channels.
 template <class Isa>
-void KernelImpl<Isa>::LoadKeys(const Bf16* keys, int head, WorkspaceImpl& w) const {
-  const int64_t ld = M16_ * 2, a_head = head_steps_ * 16 * ld;
+void KernelImpl<Isa>::LoadKeys(const Bf16* keys, int head, Bf16* to) const {
+  const int64_t ld = M16_ * 2, a_head = KeysOfAHead();
   for (int step = 0; step < head_steps_; ++step) {
     const int channel = head * head_ + step * 32;
     const __mmask32 mask = TailMask32(heads_a_load_ > 1 ? 32 : head_ - step * 32);
@@ -427,11 +456,35 @@ void KernelImpl<Isa>::LoadKeys(const Bf16* keys, int head, WorkspaceImpl& w) con
       Transpose(rows);
       const int pairs_a_head = heads_a_load_ > 1 ? head_ / 2 : 16;
       for (int r = 0; r < 16; ++r) {
-        Bf16* const to = w.keys.get() + r / pairs_a_head * a_head +
-                         (step * 16 + r % pairs_a_head) * ld + first * 2;
-        _mm512_storeu_si512(to, rows[r]);
+        _mm512_storeu_si512(
+            to + r / pairs_a_head * a_head + (step * 16 + r % pairs_a_head) * ld + first * 2,
+            rows[r]);
       }
     }
+  }
+}
+
+// Softmax's numerators of a few heads' scores, (M, M) each, side by side. Without their maximum
+// taken off where the scores are small, as they are but for a strange model.
+template <class Isa>
+void KernelImpl<Isa>::SelfShares(int heads, float scale, WorkspaceImpl& w) const {
+  const int64_t ld = LdSelf();
+  const int columns = heads * M_;
+  const __m512 factor = _mm512_set1_ps(scale * kLog2e);
+  __m512 top = _mm512_setzero_ps();
+  for (int m = 0; m < M_; ++m) {
+    const float* const row = w.scores.get() + m * ld;
+    Bf16* const share = w.self_shares.get() + m * ld;
+    for (int n = 0; n < columns; n += 16) {
+      const __m512 t = _mm512_mul_ps(_mm512_loadu_ps(row + n), factor);
+      top = _mm512_max_ps(top, _mm512_abs_ps(t));
+      StoreBf16(share + n, Exp2Coarse(t));
+    }
+  }
+  if (_mm512_reduce_max_ps(top) <= kSafeLog2) return;
+  for (int i = 0; i < heads; ++i) {
+    Softmax(w.scores.get() + i * M_, ld, M_, M_, scale, w.self_shares.get() + i * M_, ld,
+            w.inverse_sums.get());
   }
 }
 
@@ -454,39 +507,68 @@ void KernelImpl<Isa>::Attend(const Bf16* x, const Bf16* projected, Bf16* out,
     }
   }
   const int blocks = M16_ / 16;
-  const int64_t ld_shares = RoundUp(M_, 32), ld_keys = M16_ * 2;
-  const int key_steps = static_cast<int>(ld_shares / 32);
+  const int64_t lds = LdSelf(), ld_keys = M16_ * 2;
+  const int key_steps = static_cast<int>(RoundUp(M_, 32) / 32);
   const int head_vectors = static_cast<int>(RoundUp(head_, 16) / 16);
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(head_));
-  float* const scores = w.scores.get();
-  for (int head = 0; head < shape_.num_heads; ++head) {
-    if (head % heads_a_load_ == 0) LoadKeys(projected + E_, head, w);
-    const Bf16* const keys =
-        w.keys.get() + int64_t{head % heads_a_load_} * head_steps_ * 16 * ld_keys;
-    for (int b = 0; b < blocks; ++b) {
-      for (int c = 0; c < blocks; c += 4) {
-        Isa::Strip(projected + b * 16 * ld + head * head_, ld, keys + c * 32, ld_keys,
-                   Lesser(4, blocks - c), head_steps_, scores + b * 16 * M16_ + c * 16, M16_);
+  float* const weighed = w.block.get();
+  float* const sums = w.block2.get();
+  int heads;
+  for (int head = 0; head < shape_.num_heads; head += heads) {
+    heads = Lesser(heads_together_, shape_.num_heads - head);
+    for (int i = 0; i < heads; i += heads_a_load_) {
+      LoadKeys(projected + E_, head + i, w.keys.get() + i * KeysOfAHead());
+    }
+    for (int i = 0; i < heads; ++i) {
+      const Bf16* const queries = projected + (head + i) * head_;
+      const Bf16* const keys = w.keys.get() + i * KeysOfAHead();
+      float* const scores = w.scores.get() + i * M_;
+      if (head_steps_ == 1 && blocks <= 3) {
+        Isa::Grid(queries, ld, blocks, keys, ld_keys, blocks, scores, lds);
+        continue;
+      }
+      for (int b = 0; b < blocks; ++b) {
+        for (int c = 0; c < blocks; c += 4) {
+          Isa::Strip(queries + b * 16 * ld, ld, keys + c * 32, ld_keys, Lesser(4, blocks - c),
+                     head_steps_, scores + b * 16 * lds + c * 16, lds);
+        }
       }
     }
-    Softmax(scores, M16_, M_, M_, scale, w.self_shares.get(), ld_shares, w.inverse_sums.get());
-    for (int b = 0; b < blocks; ++b) {
-      const int rows = Lesser(16, M_ - b * 16);
-      for (int v = 0; v < head_vectors; v += 4) {
-        const int vectors = Lesser(4, head_vectors - v);
-        Isa::Strip(w.self_shares.get() + b * 16 * ld_shares, ld_shares,
-                   w.values.get() + (head * head_ + v * 16) * 2, LdValues(), vectors, key_steps,
-                   w.block.get(), 64);
-        for (int r = 0; r < rows; ++r) {
-          const __m512 inverse = _mm512_set1_ps(w.inverse_sums.get()[b * 16 + r]);
-          for (int i = 0; i < vectors; ++i) {
-            const int channel = (v + i) * 16;
-            const int64_t at = int64_t{b * 16 + r} * E_ + head * head_ + channel;
-            const __mmask16 mask = TailMask16(head_ - channel);
-            const __m512 z = Widen(_mm256_maskz_loadu_epi16(mask, x + at));
-            const __m512 y =
-                _mm512_fmadd_ps(_mm512_loadu_ps(w.block.get() + r * 64 + i * 16), inverse, z);
-            _mm256_mask_storeu_epi16(out + at, mask, Narrow(y));
+    SelfShares(heads, scale, w);
+    for (int i = 0; i < heads; ++i) {
+      // What stands beyond a head's shares are the next one's, and beyond the values are zeros.
+      const Bf16* const shares = w.self_shares.get() + i * M_;
+      const Bf16* const values = w.values.get() + (head + i) * head_ * 2;
+      const int64_t at = (head + i) * head_;
+      if (head_ == 16 && key_steps <= 2) {
+        Isa::WeighedSums(shares, lds, blocks, values, LdValues(), w.ones.get(), key_steps, weighed,
+                         sums);
+        for (int m = 0; m < M_; ++m) {
+          const __m512 inverse = Reciprocal(_mm512_load_ps(sums + m * 16));
+          StoreBf16(out + at + int64_t{m} * E_,
+                    _mm512_fmadd_ps(_mm512_load_ps(weighed + m * 16), inverse,
+                                    LoadBf16(x + at + int64_t{m} * E_)));
+        }
+        continue;
+      }
+      for (int b = 0; b < blocks; ++b) {
+        const int rows = Lesser(16, M_ - b * 16);
+        Isa::Strip(shares + b * 16 * lds, lds, w.ones.get(), 32, 1, key_steps, sums, 16);
+        for (int v = 0; v < head_vectors; v += 4) {
+          const int vectors = Lesser(4, head_vectors - v);
+          Isa::Strip(shares + b * 16 * lds, lds, values + v * 32, LdValues(), vectors, key_steps,
+                     weighed, 64);
+          for (int r = 0; r < rows; ++r) {
+            const __m512 inverse = Reciprocal(_mm512_loadu_ps(sums + r * 16));
+            for (int u = 0; u < vectors; ++u) {
+              const int channel = (v + u) * 16;
+              const int64_t place = at + int64_t{b * 16 + r} * E_ + channel;
+              const __mmask16 mask = TailMask16(head_ - channel);
+              const __m512 z = Widen(_mm256_maskz_loadu_epi16(mask, x + place));
+              const __m512 y =
+                  _mm512_fmadd_ps(_mm512_loadu_ps(weighed + r * 64 + u * 16), inverse, z);
+              _mm256_mask_storeu_epi16(out + place, mask, Narrow(y));
+            }
           }
         }
       }
@@ -610,16 +692,16 @@ void KernelImpl<Isa>::CrossAttend(int n, const Bf16* x, const PreparedContext* c
   for (int e = 0; e < E_; e += 32) {
     for (int b = 0; b < blocks; ++b) {
       const Bf16* const shares = w.cross_shares.get() + b * 16 * C32;
-      Isa::Strip(shares, C32, scale + e * 2, E_ * 2, 2, steps, scaled, 32);
-      Isa::Strip(shares, C32, shift + e * 2, E_ * 2, 2, steps, shifted, 32);
+      Isa::TwoStrips(shares, C32, scale + e * 2, shift + e * 2, E_ * 2, steps, scaled, shifted);
       const int size = Lesser(16, M_ - b * 16);
       for (int r = 0; r < size; ++r) {
         const __m512 inverse = _mm512_set1_ps(w.inverse_sums.get()[b * 16 + r]);
+        const __m512 twice = _mm512_mul_ps(inverse, _mm512_set1_ps(2 * kLog2e));
         const int64_t at = int64_t{b * 16 + r} * E_ + e;
         __m512 z[2];
         for (int i = 0; i < 2; ++i) {
           const int k = r * 32 + i * 16;
-          const __m512 t = Tanh(_mm512_mul_ps(_mm512_loadu_ps(scaled + k), inverse));
+          const __m512 t = TanhCoarse(_mm512_mul_ps(_mm512_loadu_ps(scaled + k), twice));
           z[i] = _mm512_fmadd_ps(LoadBf16(x + at + i * 16), t,
                                  _mm512_mul_ps(_mm512_loadu_ps(shifted + k), inverse));
         }
@@ -744,26 +826,32 @@ void KernelImpl<Isa>::MixToCells(const Bf16* identity, const Bf16* const outputs
     for (int j = 0; j < kCells; ++j) weight[i][j] = _mm512_set1_ps(routing.weight[i][j]);
   }
   const __m512 share = _mm512_set1_ps(1.0f / static_cast<float>(M_));
-  for (int e = 0; e < E_; e += 16) {
-    __m512 sum[kCells];
-    for (int i = 0; i < kCells; ++i) sum[i] = _mm512_setzero_ps();
-    for (int m = 0; m < M_; ++m) {
+  float* const sums = w.channels.get();
+  std::memset(sums, 0, kCells * E_ * sizeof(float));
+  for (int m = 0; m < M_; ++m) {
+    for (int e = 0; e < E_; e += 32) {
       const int64_t at = int64_t{m} * E_ + e;
-      const __m512 ric = _mm512_max_ps(LoadBf16(identity + at), _mm512_setzero_ps());
-      const __m512 glgc = LoadBf16(outputs[1] + at);
-      const __m512 imrc = LoadBf16(outputs[2] + at);
-      const __m512 cmrc = LoadBf16(outputs[3] + at);
+      __m512 cell[kCells][2];
+      for (int h = 0; h < 2; ++h) {
+        cell[0][h] = _mm512_max_ps(LoadBf16(identity + at + h * 16), _mm512_setzero_ps());
+        for (int j = 1; j < kCells; ++j) cell[j][h] = LoadBf16(outputs[j] + at + h * 16);
+      }
       for (int i = 0; i < kCells; ++i) {
-        __m512 v = _mm512_mul_ps(ric, weight[i][0]);
-        v = _mm512_fmadd_ps(glgc, weight[i][1], v);
-        v = _mm512_fmadd_ps(imrc, weight[i][2], v);
-        v = _mm512_fmadd_ps(cmrc, weight[i][3], v);
-        sum[i] = _mm512_add_ps(sum[i], v);
-        StoreBf16(to[i] + at, v);
+        __m512 v[2];
+        for (int h = 0; h < 2; ++h) {
+          v[h] = _mm512_mul_ps(cell[0][h], weight[i][0]);
+          for (int j = 1; j < kCells; ++j) v[h] = _mm512_fmadd_ps(cell[j][h], weight[i][j], v[h]);
+          float* const sum = sums + i * E_ + e + h * 16;
+          _mm512_store_ps(sum, _mm512_add_ps(_mm512_load_ps(sum), v[h]));
+        }
+        StoreBf16Pair(to[i] + at, v[0], v[1]);
       }
     }
-    for (int i = 0; i < kCells; ++i) {
-      StoreBf16(w.means[i].get() + int64_t{pair} * E_ + e, _mm512_mul_ps(sum[i], share));
+  }
+  for (int i = 0; i < kCells; ++i) {
+    for (int e = 0; e < E_; e += 16) {
+      StoreBf16(w.means[i].get() + int64_t{pair} * E_ + e,
+                _mm512_mul_ps(_mm512_load_ps(sums + i * E_ + e), share));
     }
   }
 }
@@ -938,7 +1026,7 @@ void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* sc
     if (routing.IsOpen(1)) {
       Bf16* const guided = w.cell[1].get() + p * values;
       Guide(bare[p], reinterpret_cast<const Bf16*>(local + LocalPart()),
-            reinterpret_cast<const float*>(local + LocalNorms()), Guide(contexts[p]), guided);
+            reinterpret_cast<const float*>(local + LocalNorms()), Guide(contexts[p]), guided, w);
       outputs[1] = guided;
     }
     if (routing.IsOpen(3)) outputs[3] = w.cell[3].get() + p * values;
@@ -960,7 +1048,7 @@ void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* sc
         const Bf16* const product = w.middle.get() + i * values;
         float* const norms = w.scores.get();
         Norms(product, norms);
-        Guide(x + i * values, product, norms, Guide(contexts[chunk[i]]), out + i * values);
+        Guide(x + i * values, product, norms, Guide(contexts[chunk[i]]), out + i * values, w);
       }
     });
     RunCell(2, inputs[2], count, w, [&](const Bf16* x, const int*, int size, Bf16* out) {

@@ -75,9 +75,9 @@ struct Amx {
                            int steps, float* out, ptrdiff_t ldo) {
     const ptrdiff_t stride = lda * 2, stride_b = ldb * 2;
     _tile_zero(0);
-    _tile_zero(1);
-    _tile_zero(2);
-    _tile_zero(3);
+    if (columns > 1) _tile_zero(1);
+    if (columns > 2) _tile_zero(2);
+    if (columns > 3) _tile_zero(3);
     for (int k = 0; k < steps; ++k) {
       const Bf16* row = b + k * 16 * ldb;
       _tile_loadd(4, a + k * 32, stride);
@@ -100,6 +100,89 @@ struct Amx {
     if (columns > 1) _tile_stored(1, out + 16, ldo * 4);
     if (columns > 2) _tile_stored(2, out + 32, ldo * 4);
     if (columns > 3) _tile_stored(3, out + 48, ldo * 4);
+  }
+
+  // Two products of one left matrix: outs (16, 32) each = a (16, 32 x steps) times b and times c.
+  static inline void TwoStrips(const Bf16* a, ptrdiff_t lda, const Bf16* b, const Bf16* c,
+                               ptrdiff_t ldb, int steps, float* out_b, float* out_c) {
+    const ptrdiff_t stride = lda * 2, stride_b = ldb * 2;
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int k = 0; k < steps; ++k) {
+      const ptrdiff_t row = k * 16 * ldb;
+      _tile_loadd(4, a + k * 32, stride);
+      _tile_loadd(5, b + row, stride_b);
+      _tile_dpbf16ps(0, 4, 5);
+      _tile_loadd(6, b + row + 32, stride_b);
+      _tile_dpbf16ps(1, 4, 6);
+      _tile_loadd(7, c + row, stride_b);
+      _tile_dpbf16ps(2, 4, 7);
+      _tile_loadd(5, c + row + 32, stride_b);
+      _tile_dpbf16ps(3, 4, 5);
+    }
+    _tile_stored(0, out_b, 32 * 4);
+    _tile_stored(1, out_b + 16, 32 * 4);
+    _tile_stored(2, out_c, 32 * 4);
+    _tile_stored(3, out_c + 16, 32 * 4);
+  }
+
+  // out (16 x blocks, 16 x columns) = a (16 x blocks, 32) times b, whose tiles stay in registers;
+  // columns is 1 to 3.
+  static inline void Grid(const Bf16* a, ptrdiff_t lda, int blocks, const Bf16* b, ptrdiff_t ldb,
+                          int columns, float* out, ptrdiff_t ldo) {
+    const ptrdiff_t stride = lda * 2, stride_b = ldb * 2, stride_o = ldo * 4;
+    _tile_loadd(5, b, stride_b);
+    if (columns > 1) _tile_loadd(6, b + 32, stride_b);
+    if (columns > 2) _tile_loadd(7, b + 64, stride_b);
+    for (int i = 0; i < blocks; ++i) {
+      float* const to = out + i * 16 * ldo;
+      _tile_loadd(4, a + i * 16 * lda, stride);
+      _tile_zero(0);
+      _tile_dpbf16ps(0, 4, 5);
+      _tile_stored(0, to, stride_o);
+      if (columns > 1) {
+        _tile_zero(1);
+        _tile_dpbf16ps(1, 4, 6);
+        _tile_stored(1, to + 16, stride_o);
+      }
+      if (columns > 2) {
+        _tile_zero(2);
+        _tile_dpbf16ps(2, 4, 7);
+        _tile_stored(2, to + 32, stride_o);
+      }
+    }
+  }
+
+  // As Strip for one column of 16 and at most two steps, and beside it the product with `ones`,
+  // whose rows of pairs are 32 values apart; for `blocks` of 16 rows, with the right tiles in
+  // registers.
+  static inline void WeighedSums(const Bf16* a, ptrdiff_t lda, int blocks, const Bf16* b,
+                                 ptrdiff_t ldb, const Bf16* ones, int steps, float* out,
+                                 float* sums) {
+    const ptrdiff_t stride = lda * 2, stride_b = ldb * 2;
+    _tile_loadd(4, b, stride_b);
+    _tile_loadd(5, ones, 64);
+    if (steps > 1) {
+      _tile_loadd(6, b + 16 * ldb, stride_b);
+      _tile_loadd(7, ones + 16 * 32, 64);
+    }
+    for (int i = 0; i < blocks; ++i) {
+      const Bf16* const left = a + i * 16 * lda;
+      _tile_zero(0);
+      _tile_zero(1);
+      _tile_loadd(2, left, stride);
+      _tile_dpbf16ps(0, 2, 4);
+      _tile_dpbf16ps(1, 2, 5);
+      if (steps > 1) {
+        _tile_loadd(3, left + 32, stride);
+        _tile_dpbf16ps(0, 3, 6);
+        _tile_dpbf16ps(1, 3, 7);
+      }
+      _tile_stored(0, out + i * 256, 64);
+      _tile_stored(1, sums + i * 256, 64);
+    }
   }
 };
 
@@ -148,6 +231,28 @@ struct Avx512Bf16 {
         for (int i = 0; i < 16; ++i) sums[i] = Multiply(sums[i], a + i * lda + k2 * 2, right);
       }
       for (int i = 0; i < 16; ++i) _mm512_storeu_ps(out + i * ldo + column * 16, sums[i]);
+    }
+  }
+
+  static inline void TwoStrips(const Bf16* a, ptrdiff_t lda, const Bf16* b, const Bf16* c,
+                               ptrdiff_t ldb, int steps, float* out_b, float* out_c) {
+    Strip(a, lda, b, ldb, 2, steps, out_b, 32);
+    Strip(a, lda, c, ldb, 2, steps, out_c, 32);
+  }
+
+  static inline void Grid(const Bf16* a, ptrdiff_t lda, int blocks, const Bf16* b, ptrdiff_t ldb,
+                          int columns, float* out, ptrdiff_t ldo) {
+    for (int i = 0; i < blocks; ++i) {
+      Strip(a + i * 16 * lda, lda, b, ldb, columns, 1, out + i * 16 * ldo, ldo);
+    }
+  }
+
+  static inline void WeighedSums(const Bf16* a, ptrdiff_t lda, int blocks, const Bf16* b,
+                                 ptrdiff_t ldb, const Bf16* ones, int steps, float* out,
+                                 float* sums) {
+    for (int i = 0; i < blocks; ++i) {
+      Strip(a + i * 16 * lda, lda, b, ldb, 1, steps, out + i * 256, 16);
+      Strip(a + i * 16 * lda, lda, ones, 32, 1, steps, sums + i * 256, 16);
     }
   }
 };

@@ -1,0 +1,235 @@
+// scorer_benchmark: pairs a second of the CPU's scorer beside the modules' and beside plain matrix
+// products, all in one run on all cores. A model of the published size with random weights, gates
+// all open, and once more with half of the gates shut. See --help.
+#include <torch/torch.h>
+
+#include <algorithm>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "CLI/CLI.hpp"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "model/dime/direction_model.h"
+#include "model/dime/interaction_weights_reader.h"
+#include "model/kernel_scorer.h"
+
+namespace dime {
+namespace {
+
+using kernels::Instructions;
+
+struct Flags {
+  int regions = 36, words = 32, caption_words = 0;
+  int embed_size = 256, heads = 16, feed_forward = 512, router = 512;
+  int64_t pairs = 512;
+  int runs = 5;
+};
+
+constexpr int64_t kModulePairs = 64;  // that the modules score in one pass, as the server has them
+
+EncodedItems RandomItems(Modality modality, Direction direction, int64_t count, int positions,
+                         int valid, int size) {
+  EncodedItems items{.modality = modality, .count = count, .positions = positions};
+  items.lengths.assign(count, valid);
+  DirectionFeatures& part = items.directions[static_cast<int>(direction)];
+  part.embed_size = size;
+  const auto unit = [size](int64_t rows) {
+    const torch::Tensor x = torch::randn({rows, size});
+    const torch::Tensor y = (x / x.norm(2, -1, true)).contiguous();
+    return std::vector<float>(y.data_ptr<float>(), y.data_ptr<float>() + y.numel());
+  };
+  part.local = unit(count * positions);
+  part.global = unit(count);
+  return items;
+}
+
+// One direction's model, a query and a gallery, and the ways to score one against the other.
+class Bench {
+ public:
+  Bench(Direction direction, const Flags& flags, bool shut_gates)
+      : direction_(direction), flags_(flags), caption_words_(flags.caption_words) {
+    torch::manual_seed(1);
+    if (caption_words_ == 0) caption_words_ = flags.words;
+    DirectionConfig config;
+    config.embed_size = flags.embed_size;
+    config.feature_dim = 8;
+    config.num_heads = flags.heads;
+    config.feed_forward_size = flags.feed_forward;
+    config.router_size = flags.router;
+    config.lambda_softmax = direction == Direction::kI2t ? 4 : 9;
+    model_ = DirectionModel(direction, config, 8);
+    model_->eval();
+    torch::NoGradGuard no_grad;
+    if (shut_gates) {
+      // Gates that differ from pair to pair, about half of them below zero.
+      for (auto& parameter : model_->named_parameters()) {
+        if (parameter.key().find("router.mlp.2.bias") != std::string::npos) {
+          parameter.value().zero_();
+        }
+        if (parameter.key().find("router.mlp.2.weight") != std::string::npos) {
+          parameter.value().mul_(20);
+        }
+      }
+    }
+    info_.num_regions = flags.regions;
+    info_.max_words = flags.words;
+    info_.directions[static_cast<int>(direction)].embed_size = flags.embed_size;
+    caption_ = RandomItems(Modality::kCaption, direction, 1, flags.words, caption_words_,
+                           flags.embed_size);
+    images_ = RandomItems(Modality::kImage, direction, flags.pairs, flags.regions, flags.regions,
+                          flags.embed_size);
+    for (int64_t i = 0; i < flags.pairs; ++i) rows_.push_back(i);
+  }
+
+  // Pairs a second of the modules, one caption against the images.
+  double Modules() {
+    c10::InferenceMode inference;
+    const int64_t e = flags_.embed_size;
+    const auto of = [this](const EncodedItems& items) { return items.view().of(direction_); };
+    const auto tensor = [](absl::Span<const float> values, std::vector<int64_t> shape) {
+      return torch::from_blob(const_cast<float*>(values.data()), shape);
+    };
+    const torch::Tensor regions = tensor(of(images_).local, {flags_.pairs, flags_.regions, e});
+    const torch::Tensor images = tensor(of(images_).global, {flags_.pairs, e});
+    const torch::Tensor words = tensor(of(caption_).local, {1, flags_.words, e});
+    const torch::Tensor sentence = tensor(of(caption_).global, {1, e});
+    const torch::Tensor mask = (torch::arange(flags_.words) < caption_words_).unsqueeze(0);
+    const absl::Time start = absl::Now();
+    for (int64_t first = 0; first < flags_.pairs; first += kModulePairs) {
+      const int64_t size = std::min(kModulePairs, flags_.pairs - first);
+      (void)model_->Score(regions.narrow(0, first, size), images.narrow(0, first, size), words,
+                          sentence, mask);
+    }
+    return flags_.pairs / absl::ToDoubleSeconds(absl::Now() - start);
+  }
+
+  void Use(Instructions instructions) {
+    InteractionWeightsReader reader(*model_);
+    const bool i2t = direction_ == Direction::kI2t;
+    reader.shape.positions = i2t ? flags_.regions : flags_.words;
+    reader.shape.max_context = i2t ? flags_.words : flags_.regions;
+    KernelScorer::Kernels kernels;
+    kernels[static_cast<int>(direction_)] =
+        kernels::InteractionKernel::Create(reader.shape, reader.weights, instructions);
+    bank_ = nullptr;
+    scorer_ = std::make_unique<KernelScorer>(std::move(kernels), info_, KernelScorer::Options());
+    bank_ = *scorer_->MakeBank(images_.view());
+  }
+  // Pairs a second of the kernels, the query's preparation included.
+  double Kernels() {
+    const ScoringRequest request{
+        .query = caption_.view(),
+        .bank = bank_.get(),
+        .rows = rows_,
+        .mode = direction_ == Direction::kI2t ? ScoreMode::kI2t : ScoreMode::kT2i};
+    const absl::Time start = absl::Now();
+    (void)scorer_->Score({&request, 1});
+    return flags_.pairs / absl::ToDoubleSeconds(absl::Now() - start);
+  }
+  double ShareSkipped() const {
+    const RoutingCounts counts = scorer_->routing_counts();
+    return static_cast<double>(counts.skipped) /
+           static_cast<double>(std::max<int64_t>(1, counts.run + counts.skipped));
+  }
+
+ private:
+  const Direction direction_;
+  const Flags flags_;
+  int caption_words_;
+  DirectionModel model_{nullptr};
+  ModelInfo info_;
+  EncodedItems caption_, images_;
+  std::vector<int64_t> rows_;
+  std::unique_ptr<KernelScorer> scorer_;
+  std::unique_ptr<FeatureBank> bank_;
+};
+
+// TFLOP/s of a plain product of square matrices.
+double MatrixProduct(torch::Dtype type) {
+  c10::InferenceMode inference;
+  constexpr int64_t kSize = 2048;
+  const torch::Tensor a = torch::randn({kSize, kSize}).to(type);
+  const torch::Tensor b = torch::randn({kSize, kSize}).to(type);
+  const absl::Time start = absl::Now();
+  (void)torch::matmul(a, b);
+  return 2.0 * kSize * kSize * kSize / absl::ToDoubleSeconds(absl::Now() - start) * 1e-12;
+}
+
+struct Measured {
+  double median = 0, low = 0, high = 0;
+};
+// After two runs to warm up.
+Measured Measure(int runs, const std::function<double()>& once) {
+  once();
+  once();
+  std::vector<double> rates;
+  for (int i = 0; i < runs; ++i) rates.push_back(once());
+  std::sort(rates.begin(), rates.end());
+  return {rates[rates.size() / 2], rates.front(), rates.back()};
+}
+
+void Run(const Flags& flags) {
+  std::cout << absl::StrFormat(
+      "E %d, %d heads, R %d, L %d, one caption against %d images, %d threads, median of %d runs\n\n"
+      "%-34s %10s %10s %10s %12s %9s\n",
+      flags.embed_size, flags.heads, flags.regions, flags.words, flags.pairs,
+      torch::get_num_threads(), flags.runs, "", "median", "lowest", "highest", "of modules'",
+      "skipped");
+  const auto row = [](const std::string& name, const Measured& rate, double modules,
+                      const std::string& skipped) {
+    std::cout << absl::StrFormat("%-34s %10.0f %10.0f %10.0f %11.1fx %9s\n", name, rate.median,
+                                 rate.low, rate.high, rate.median / modules, skipped)
+              << std::flush;
+  };
+  for (Direction direction : kDirections) {
+    for (const bool shut : {false, true}) {
+      Bench bench(direction, flags, shut);
+      const std::string name =
+          absl::StrCat(DirectionName(direction), shut ? ", half of the gates shut" : "");
+      const Measured modules = Measure(flags.runs, [&] { return bench.Modules(); });
+      row(absl::StrCat(name, ": modules"), modules, modules.median, "-");
+      for (Instructions instructions : {Instructions::kAmx, Instructions::kAvx512Bf16}) {
+        if (!kernels::IsSupported(instructions)) continue;
+        bench.Use(instructions);
+        const Measured rate = Measure(flags.runs, [&] { return bench.Kernels(); });
+        row(absl::StrCat("  ", kernels::InstructionsName(instructions)), rate, modules.median,
+            absl::StrFormat("%.1f%%", 100 * bench.ShareSkipped()));
+      }
+    }
+  }
+  std::cout << "\n";
+  for (const auto& [type, name] :
+       {std::pair{torch::kFloat32, "float32"}, std::pair{torch::kBFloat16, "bfloat16"}}) {
+    const Measured rate = Measure(flags.runs, [type = type] { return MatrixProduct(type); });
+    std::cout << absl::StrFormat("plain product 2048^3 %-13s %10.2f %10.2f %10.2f TFLOP/s\n", name,
+                                 rate.median, rate.low, rate.high);
+  }
+}
+
+}  // namespace
+}  // namespace dime
+
+int main(int argc, char** argv) {
+  dime::Flags flags;
+  CLI::App app{"Pairs a second of the CPU's scorer, of the modules, and of plain matrix products."};
+  app.add_option("--regions", flags.regions, "R")->capture_default_str();
+  app.add_option("--words", flags.words, "L")->capture_default_str();
+  app.add_option("--caption-words", flags.caption_words,
+                 "Valid words of the caption (default: all L)");
+  app.add_option("--embed-size", flags.embed_size, "E")->capture_default_str();
+  app.add_option("--heads", flags.heads)->capture_default_str();
+  app.add_option("--feed-forward", flags.feed_forward)->capture_default_str();
+  app.add_option("--router", flags.router)->capture_default_str();
+  app.add_option("--pairs", flags.pairs, "Images that the caption is scored against")
+      ->capture_default_str();
+  app.add_option("--runs", flags.runs)->capture_default_str();
+  CLI11_PARSE(app, argc, argv);
+  dime::Run(flags);
+  return 0;
+}
