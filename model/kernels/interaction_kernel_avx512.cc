@@ -323,16 +323,34 @@ template <class Isa>
 template <class Row>
 inline void KernelImpl<Isa>::Product(const Bf16* a, int64_t lda, int rows,
                                      const PackedLinear& linear, WorkspaceImpl& w, Row&& row) {
-  float* const block = w.block.get();
+  // What is left to do with the sums of the block before, while this one's are made.
+  const float* done = nullptr;
+  int done_first = 0, done_size = 0, done_column = 0;
+  const int rows_a_step = (kBlock + linear.steps - 1) / linear.steps;
+  const auto hand_out = [&](int step) {
+    const int end = Lesser(done_size, (step + 1) * rows_a_step);
+    for (int r = step * rows_a_step; r < end; ++r) {
+      row(done_first + r, done_column, done + r * kBlock);
+    }
+  };
+  float* block = w.block.get();
+  float* other_block = w.block2.get();
   // A block of rows stays in the first-level cache while the weights stream past it.
   for (int first = 0; first < rows; first += kBlock) {
     const int size = Lesser(kBlock, rows - first);
     for (int panel = 0; panel < linear.count; ++panel) {
-      const Bf16* const weights = linear.panels.get() + int64_t{panel} * linear.steps * 1024;
-      Isa::Block(a + first * lda, lda, size > 16 ? 32 : 16, weights, linear.steps, block);
-      for (int r = 0; r < size; ++r) row(first + r, panel * kBlock, block + r * kBlock);
+      Isa::Block(a + first * lda, lda, size > 16 ? 32 : 16,
+                 linear.panels.get() + int64_t{panel} * linear.steps * 1024, linear.steps, block,
+                 hand_out);
+      done = block;
+      done_first = first;
+      done_size = size;
+      done_column = panel * kBlock;
+      block = other_block;
+      other_block = const_cast<float*>(done);
     }
   }
+  for (int step = 0; step < linear.steps; ++step) hand_out(step);
 }
 
 // --- GLGC ---------------------------------------------------------------------------------------

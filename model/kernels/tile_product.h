@@ -35,8 +35,10 @@ struct Amx {
   static void End() { _tile_release(); }
 
   // out (rows, 32) = a (rows, 32 x steps) times a packed panel of 32 columns; rows is 16 or 32.
+  // Calls between(k) after each step k: vector work that the tiles' latency hides.
+  template <class Between>
   static inline void Block(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* panel, int steps,
-                           float* out) {
+                           float* out, Between&& between) {
     const ptrdiff_t stride = lda * 2;
     _tile_zero(0);
     _tile_zero(1);
@@ -53,6 +55,7 @@ struct Amx {
         _tile_dpbf16ps(1, 4, 7);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
+        between(k);
       }
       _tile_stored(2, out + 16 * kBlock, kBlock * 4);
       _tile_stored(3, out + 16 * kBlock + 16, kBlock * 4);
@@ -63,6 +66,7 @@ struct Amx {
         _tile_loadd(7, panel + k * 1024 + 512, 64);
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
+        between(k);
       }
     }
     _tile_stored(0, out, kBlock * 4);
@@ -197,8 +201,10 @@ struct Avx512Bf16 {
     return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(bits), (__m512bh)b);
   }
 
+  template <class Between>
   static inline void Block(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* panel, int steps,
-                           float* out) {
+                           float* out, Between&& between) {
+    for (int k = 0; k < steps; ++k) between(k);
     constexpr int kRows = 8;
     for (int r = 0; r < rows; r += kRows) {
       __m512 left[kRows], right[kRows];
