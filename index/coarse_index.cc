@@ -90,14 +90,17 @@ absl::Status Guarded(absl::string_view context, Action action) {
   }
 }
 
-// Holds the calling thread to one OpenMP thread: a single query is too little work to divide (HNSW
-// would wake every core for it), and graphs that are built in parallel differ from run to run.
-class SingleThreaded {
+// Holds the calling thread to so many OpenMP threads. A single query is too little work to divide
+// (HNSW would wake every core for it), and graphs that are built in parallel differ from run to
+// run.
+class ThreadLimit {
  public:
-  SingleThreaded() : before_(omp_get_max_threads()) { omp_set_num_threads(1); }
-  ~SingleThreaded() { omp_set_num_threads(before_); }
-  SingleThreaded(const SingleThreaded&) = delete;
-  SingleThreaded& operator=(const SingleThreaded&) = delete;
+  explicit ThreadLimit(int threads) : before_(omp_get_max_threads()) {
+    omp_set_num_threads(threads);
+  }
+  ~ThreadLimit() { omp_set_num_threads(before_); }
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
 
  private:
   const int before_;
@@ -180,6 +183,15 @@ void Train(absl::Span<const float> vectors, int dim, faiss::Index* index) {
   index->train(kMaxTrainingVectors, sample.data());
 }
 
+class FaissSelector : public faiss::IDSelector {
+ public:
+  explicit FaissSelector(const RowSelection* selection) : selection_(selection) {}
+  bool is_member(idx_t row) const override { return selection_->Contains(row); }
+
+ private:
+  const RowSelection* const selection_;
+};
+
 void SetDefaults(faiss::Index* index) {
   faiss::Index* const core = BehindTransform(index);
   if (auto* ivf = dynamic_cast<faiss::IndexIVF*>(core)) {
@@ -220,8 +232,11 @@ struct CoarseIndex::Impl {
 
   // The `k` best as FAISS gives them, without the places that it could not fill. `effort` 0 = the
   // default.
+  // Rows out of the selection are left out, or may come too where SelectsItself() is false.
   absl::StatusOr<std::vector<Candidate>> SearchFaiss(absl::Span<const float> query, int64_t k,
-                                                     int effort) const;
+                                                     const SearchOptions& options) const;
+  // Whether the form leaves rows out while it searches.
+  bool SelectsItself() const;
   // Twice the effort, or 0 if more effort finds no more: every list is probed, or the form has
   // none.
   int MoreEffort(int effort) const;
@@ -235,12 +250,21 @@ int CoarseIndex::Impl::MoreEffort(int effort) const {
   return probes < ivf->nlist ? static_cast<int>(std::min(2 * probes, ivf->nlist)) : 0;
 }
 
-absl::StatusOr<std::vector<Candidate>> CoarseIndex::Impl::SearchFaiss(absl::Span<const float> query,
-                                                                      int64_t k, int effort) const {
+bool CoarseIndex::Impl::SelectsItself() const {
+  const faiss::Index* const core = BehindTransform<const faiss::Index*>(index.get());
+  return dynamic_cast<const faiss::IndexFlat*>(core) != nullptr ||
+         dynamic_cast<const faiss::IndexIVF*>(core) != nullptr;
+}
+
+absl::StatusOr<std::vector<Candidate>> CoarseIndex::Impl::SearchFaiss(
+    absl::Span<const float> query, int64_t k, const SearchOptions& options) const {
+  const int effort = options.effort;
   faiss::SearchParametersIVF ivf;
   faiss::SearchParametersHNSW hnsw;
   faiss::SearchParametersPreTransform transform;
+  faiss::SearchParameters plain;
   const faiss::SearchParameters* parameters = nullptr;
+  std::unique_ptr<FaissSelector> selector;
   const faiss::Index* const core = BehindTransform<const faiss::Index*>(index.get());
   const bool is_hnsw = dynamic_cast<const faiss::IndexHNSW*>(core) != nullptr;
   if (effort > 0) {
@@ -251,10 +275,21 @@ absl::StatusOr<std::vector<Candidate>> CoarseIndex::Impl::SearchFaiss(absl::Span
       hnsw.efSearch = effort;
       parameters = &hnsw;
     }
-    if (parameters != nullptr && core != index.get()) {
-      transform.index_params = const_cast<faiss::SearchParameters*>(parameters);
-      parameters = &transform;
+  }
+  if (options.selection != nullptr && SelectsItself()) {
+    selector = std::make_unique<FaissSelector>(options.selection);
+    if (const auto* lists = dynamic_cast<const faiss::IndexIVF*>(core); lists != nullptr) {
+      if (effort == 0) ivf.nprobe = lists->nprobe;
+      ivf.sel = selector.get();
+      parameters = &ivf;
+    } else {
+      plain.sel = selector.get();
+      parameters = &plain;
     }
+  }
+  if (parameters != nullptr && core != index.get()) {
+    transform.index_params = const_cast<faiss::SearchParameters*>(parameters);
+    parameters = &transform;
   }
   // HNSW keeps in mind the nodes of the index's own efSearch or of the results asked for, if these
   // are more, whatever the parameters say. So more results are asked for, and dropped again.
@@ -264,7 +299,7 @@ absl::StatusOr<std::vector<Candidate>> CoarseIndex::Impl::SearchFaiss(absl::Span
   RETURN_IF_ERROR(Guarded(absl::StrCat("searching the ", factory, " index"), [&] {
     scores.resize(static_cast<size_t>(fetched));
     rows.resize(static_cast<size_t>(fetched));
-    const SingleThreaded single_threaded;
+    const ThreadLimit single_threaded(1);
     index->search(1, query.data(), fetched, scores.data(), rows.data(), parameters);
   }));
   std::vector<Candidate> candidates;
@@ -321,8 +356,10 @@ absl::StatusOr<std::unique_ptr<CoarseIndex>> CoarseIndex::Build(absl::Span<const
         absl::StrCat(context, ": this form does not know the inner product"));
   }
   RETURN_IF_ERROR(Guarded(context, [&] {
-    const std::unique_ptr<SingleThreaded> single_threaded =
-        BuildsGraph(factory) ? std::make_unique<SingleThreaded>() : nullptr;
+    const std::unique_ptr<ThreadLimit> limit =
+        BuildsGraph(factory)  ? std::make_unique<ThreadLimit>(1)
+        : options.threads > 0 ? std::make_unique<ThreadLimit>(options.threads)
+                              : nullptr;
     if (auto* ivf = faiss::ivflib::try_extract_index_ivf(&index)) {
       ivf->cp.max_points_per_centroid = kMaxTrainingPointsPerList;
       ivf->cp.min_points_per_centroid = 1;  // below it FAISS only writes a warning
@@ -427,17 +464,27 @@ absl::StatusOr<std::vector<Candidate>> CoarseIndex::Search(absl::Span<const floa
   // FAISS keeps any of the items that tie for the k-th place. All of them are among the `asked`
   // best once the last of these is worse than the k-th.
   std::vector<Candidate> candidates;
-  int effort = options.effort;
+  SearchOptions search = options;
+  const bool drops = options.selection != nullptr && !impl_->SelectsItself();
   for (int64_t asked = std::min(k + kTieMargin, size());;) {
-    ASSIGN_OR_RETURN(candidates, impl_->SearchFaiss(query, asked, effort));
+    ASSIGN_OR_RETURN(candidates, impl_->SearchFaiss(query, asked, search));
+    if (drops) {
+      std::erase_if(candidates, [&options](const Candidate& candidate) {
+        return !options.selection->Contains(candidate.row);
+      });
+      if (static_cast<int64_t>(candidates.size()) < k && asked < size()) {
+        asked = std::min(2 * asked, size());
+        continue;
+      }
+    }
     std::sort(candidates.begin(), candidates.end(), [](const Candidate& a, const Candidate& b) {
       return a.score != b.score ? a.score > b.score : a.row < b.row;
     });
     const int64_t found = static_cast<int64_t>(candidates.size());
     if (found < k) {
       // The probed lists hold too few; the nearest lists are the same ones and some more.
-      effort = impl_->MoreEffort(effort);
-      if (effort == 0) break;
+      search.effort = impl_->MoreEffort(search.effort);
+      if (search.effort == 0) break;
       continue;
     }
     if (found < asked || asked == size() ||

@@ -19,6 +19,13 @@ struct Candidate {
   float score = 0;  // inner product of unit coarse embeddings, in [-1, 1]
 };
 
+// Some rows of an index. Implementations are thread-safe and quick: they are asked row by row.
+class RowSelection {
+ public:
+  virtual ~RowSelection() = default;
+  virtual bool Contains(int64_t row) const = 0;
+};
+
 // The efforts worth trying with an index of this factory string (see CoarseIndex::SearchOptions),
 // ascending: for IVF the powers of two up to its lists, for HNSW those from 16 to 1024; for other
 // forms, which know no effort, 0 alone.
@@ -44,12 +51,17 @@ class CoarseIndex {
     // Called in the building thread whenever so many further vectors were added, for progress;
     // training before that is silent. May be empty.
     std::function<void(int64_t added)> on_added;
+    // Threads to build with; 0 = all that OpenMP gives.
+    int threads = 0;
   };
   struct SearchOptions {
     // Effort of approximate forms: nprobe of IVF, efSearch of HNSW (where that is below `k`, k
     // counts); other forms ignore it. 0 = the default: an eighth of the lists but at least 8;
     // efSearch 256.
     int effort = 0;
+    // Only these rows are found; null = all. Forms that cannot leave rows out while they search
+    // (other than Flat and IVF) are asked for more and more until `k` are left.
+    const RowSelection* selection = nullptr;
   };
 
   // `vectors`: (count, dim) float32 row-major, unit rows. INVALID_ARGUMENT for a factory string

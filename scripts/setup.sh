@@ -24,7 +24,7 @@ readonly APT_PACKAGES=(
   build-essential cmake ninja-build ccache mold pkg-config git ca-certificates
   python3 python3-pip python3-numpy dpkg-dev curl
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
-  libabsl-dev prometheus-cpp-dev libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev libcpp-httplib-dev
+  libabsl-dev prometheus-cpp-dev libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev libcpp-httplib-dev librocksdb-dev
   nlohmann-json3-dev libutf8proc-dev zlib1g-dev libssl-dev libopenblas-dev libcairo2-dev
 )
 

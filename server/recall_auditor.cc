@@ -1,8 +1,5 @@
 #include "server/recall_auditor.h"
 
-#include <sched.h>
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -13,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "index/status_macros.h"
+#include "index/thread_priority.h"
 #include "model/query_scores.h"
 
 namespace dime {
@@ -20,13 +18,6 @@ namespace {
 
 // Scores that differ by less are equal up to rounding.
 constexpr float kTolerance = 1e-5f;
-
-// Of the calling thread, and of threads that it starts from then on.
-void TakeLowestPriority() {
-  const sched_param none{};
-  // What the kernel may refuse in a sandbox; the second best is always allowed.
-  if (sched_setscheduler(0, SCHED_IDLE, &none) != 0) setpriority(PRIO_PROCESS, 0, 19);
-}
 
 double RandomPhase() {
   std::random_device random;
