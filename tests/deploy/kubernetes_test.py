@@ -87,6 +87,15 @@ class KubernetesTest(unittest.TestCase):
                     self.assertLessEqual({"cpu", "memory"}, set(container["resources"][kind]))
                 self.assertRegex(container["image"], r":(?!latest)[\w.-]+$")
 
+    def test_pods_can_have_cores_of_their_own(self):
+        """Quality of service Guaranteed, with whole cores: what a static CPU manager asks for."""
+        for objects in self.objects.values():
+            pod = self.pod(objects)
+            for container in pod["initContainers"] + pod["containers"]:
+                resources = container["resources"]
+                self.assertEqual(resources["requests"], resources["limits"], container["name"])
+            self.assertRegex(self.server(objects)["resources"]["limits"]["cpu"], r"^[0-9]+$")
+
     def test_termination_leaves_time_to_drain(self):
         for objects in self.objects.values():
             pod, server = self.pod(objects), self.server(objects)
