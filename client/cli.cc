@@ -19,13 +19,14 @@
 #include "client/exit_code.h"
 #include "client/explanation_picture.h"
 #include "client/explanation_printer.h"
+#include "client/gallery_commands.h"
+#include "client/message_json.h"
 #include "client/pair_attention.h"
 #include "client/picture_file.h"
 #include "client/region_features_file.h"
 #include "client/result_printer.h"
 #include "client/retrieval_client.h"
 #include "dime/v1/retrieval.pb.h"
-#include "google/protobuf/util/json_util.h"
 #include "index/durable_file.h"
 #include "index/status_macros.h"
 #include "nlohmann/json.hpp"
@@ -37,17 +38,19 @@ constexpr char kFooter[] = R"(Exit codes:
   0  success
   1  a fault of the server or of this program
   2  the command line is wrong
-  3  the request is wrong; the error says which field, or which file
+  3  the request is wrong; the error says which field, which file, or which items
   4  not found, or the gallery cannot answer
   5  no server answers, or it is starting or draining
   6  the deadline passed
   7  the server is full, or a message is too large
+  9  the snapshot or the directory to be made is there already
 
 JSON is proto3's mapping of the messages in retrieval.proto, under their field names.)";
 
 constexpr char kImagesFooter[] = R"(Examples:
   dime search-images "a striped red cross and a blue heart"
   dime search-images "two dogs on a beach" --top-k 5 --view full
+  dime search-images "a red heart" --filter 'shop = "north" AND price < 20' --group-by artist
 
 For --address, --deadline, --json and exit codes see dime --help.)";
 
@@ -89,6 +92,15 @@ struct Flags {
   std::optional<int32_t> effort;
   std::optional<float> fusion_weight;
   bool adaptive_depth = false;
+  std::string filter;
+  std::string group_by;
+  std::optional<int32_t> group_size;
+  std::optional<float> min_coarse_score;
+  std::optional<float> min_rerank_score;
+  std::optional<float> min_final_score;
+  bool with_payload = false;
+  bool paged = false;
+  std::string page_token;
   // search-images and explain.
   std::string text;
   // search-captions and explain.
@@ -152,6 +164,34 @@ void AddSearchFlags(CLI::App* command, Flags* flags) {
       ->type_name("W");
   command->add_flag("--adaptive-depth", flags->adaptive_depth,
                     "Rerank in waves until the hits can hardly change any more");
+  command->add_option("--filter", flags->filter, "Only items that match, in AIP-160's language")
+      ->type_name("FILTER");
+  CLI::Option* group_by =
+      command
+          ->add_option("--group-by", flags->group_by,
+                       "Of hits that share this payload field's value, the best alone")
+          ->type_name("FIELD");
+  command->add_option("--group-size", flags->group_size, "Or so many of them")
+      ->type_name("N")
+      ->needs(group_by);
+  command
+      ->add_option("--min-coarse-score", flags->min_coarse_score,
+                   "Rerank no candidates with a lower coarse score")
+      ->type_name("SCORE");
+  command
+      ->add_option("--min-rerank-score", flags->min_rerank_score,
+                   "Show no hits with a lower rerank score")
+      ->type_name("SCORE");
+  command
+      ->add_option("--min-final-score", flags->min_final_score,
+                   "Show no hits with a lower final score")
+      ->type_name("SCORE");
+  command->add_flag("--with-payload", flags->with_payload, "Show the hits' payloads too");
+  command->add_flag("--paged", flags->paged, "Keep the rest, so that --page-token can ask for it");
+  command
+      ->add_option("--page-token", flags->page_token,
+                   "The next hits of a search with --paged; all else must be as it was")
+      ->type_name("TOKEN");
 }
 
 v1::ScoreMode ToScoreMode(absl::string_view name) {
@@ -173,22 +213,16 @@ v1::SearchOptions ToSearchOptions(const Flags& flags) {
   if (flags.effort.has_value()) options.set_search_effort(*flags.effort);
   if (flags.fusion_weight.has_value()) options.set_fusion_weight(*flags.fusion_weight);
   options.set_adaptive_depth(flags.adaptive_depth);
+  options.set_filter(flags.filter);
+  options.set_group_by(flags.group_by);
+  if (flags.group_size.has_value()) options.set_group_size(*flags.group_size);
+  if (flags.min_coarse_score.has_value()) options.set_min_coarse_score(*flags.min_coarse_score);
+  if (flags.min_rerank_score.has_value()) options.set_min_rerank_score(*flags.min_rerank_score);
+  if (flags.min_final_score.has_value()) options.set_min_final_score(*flags.min_final_score);
+  options.set_with_payload(flags.with_payload);
+  options.set_paged(flags.paged || !flags.page_token.empty());
+  options.set_page_token(flags.page_token);
   return options;
-}
-
-// Proto3's JSON mapping under the field names of retrieval.proto, fields without a value included,
-// so that what a program reads is always there.
-absl::StatusOr<std::string> ToJson(const google::protobuf::Message& message) {
-  google::protobuf::util::JsonPrintOptions options;
-  options.add_whitespace = true;
-  options.preserve_proto_field_names = true;
-  options.always_print_primitive_fields = true;
-  std::string json;
-  const auto status = google::protobuf::util::MessageToJsonString(message, &json, options);
-  if (!status.ok()) {
-    return absl::InternalError(absl::StrCat("cannot write JSON: ", std::string(status.message())));
-  }
-  return json;
 }
 
 // What a command writes to `out`.
@@ -242,10 +276,9 @@ absl::StatusOr<std::string> WriteDrawing(const Flags& flags,
                    DrawExplanation(response, directions, picture, flags.links));
   RETURN_IF_ERROR(WriteFileDurably(flags.svg, svg));
   return absl::StrCat("\nwrote ", Printable(flags.svg),
-                      picture.has_value()
-                          ? ""
-                          : absl::StrCat(" without the picture: ", Printable(why),
-                                         "; --picture FILE gives one"),
+                      picture.has_value() ? ""
+                                          : absl::StrCat(" without the picture: ", Printable(why),
+                                                         "; --picture FILE gives one"),
                       "\n");
 }
 
@@ -427,8 +460,7 @@ Commands AddCommands(CLI::App* app, Flags* flags) {
       commands.explain->add_option("text", flags->text, "A caption of your own, in quotes")
           ->type_name("TEXT");
   commands.explained_caption_id =
-      commands.explain
-          ->add_option("--caption-id", flags->caption_id, "Or a caption of the gallery")
+      commands.explain->add_option("--caption-id", flags->caption_id, "Or a caption of the gallery")
           ->type_name("ID")
           ->excludes(commands.explained_text);
   commands.explained_image_id =
@@ -486,7 +518,9 @@ std::string UsageMessage(const CLI::ParseError& error, const CLI::App& app,
   }
   absl::string_view advice;
   if (!any_command) {
-    advice = "; the commands are search-images, search-captions, explain and info";
+    advice =
+        "; the commands are search-images, search-captions, explain, info, upsert-images, "
+        "upsert-captions, delete, get, list, stats, snapshot and restore";
   } else if ((commands.images->parsed() || commands.explain->parsed()) &&
              !absl::StartsWith(unexpected[0], "-")) {
     advice = "; a text of several words must stand in quotes";
@@ -497,8 +531,10 @@ std::string UsageMessage(const CLI::ParseError& error, const CLI::App& app,
 ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream& out,
              std::ostream& err) {
   Flags flags;
-  CLI::App app("Searches a gallery of images and captions served by dime_server.", "dime");
+  CLI::App app("Searches, and writes, a gallery of images and captions served by dime_server.",
+               "dime");
   const Commands commands = AddCommands(&app, &flags);
+  const GalleryCommands gallery_commands(&app);
   if (arguments.empty()) {
     err << app.help();
     return ExitCode::kUsage;
@@ -531,6 +567,14 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
     if (!missing.empty()) return ReportUsageError(missing, "dime explain", flags.json, err);
   }
 
+  if (gallery_commands.parsed()) {
+    const std::string wrong = gallery_commands.UsageError();
+    if (!wrong.empty()) {
+      return ReportUsageError(wrong, absl::StrCat("dime ", app.get_subcommands()[0]->get_name()),
+                              flags.json, err);
+    }
+  }
+
   if (flags.no_color) terminal.color = false;
   RetrievalClient::Options options;
   options.address = flags.address;
@@ -538,8 +582,12 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
   const absl::StatusOr<std::unique_ptr<RetrievalClient>> client = RetrievalClient::Create(options);
   if (!client.ok()) return ReportUsageError(client.status().message(), "dime", flags.json, err);
 
+  bool failed = false;
   const absl::StatusOr<std::string> result =
-      commands.images->parsed()     ? SearchImages(**client, flags, terminal)
+      gallery_commands.parsed()
+          ? gallery_commands.Run(**client, {.terminal = terminal, .json = flags.json, .err = err},
+                                 failed)
+      : commands.images->parsed()   ? SearchImages(**client, flags, terminal)
       : commands.captions->parsed() ? SearchCaptions(**client, flags, terminal)
       : commands.explain->parsed()  ? Explain(**client, flags, terminal)
                                     : Info(**client, flags, terminal);
@@ -547,7 +595,7 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
     return ReportError(result.status(), (*client)->address(), flags.json, err);
   }
   out << *result;
-  return ExitCode::kOk;
+  return failed ? ExitCode::kInvalidArgument : ExitCode::kOk;
 }
 
 }  // namespace

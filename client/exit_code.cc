@@ -12,6 +12,8 @@ ExitCode ExitCodeFor(absl::StatusCode code) {
     case absl::StatusCode::kNotFound:
     case absl::StatusCode::kFailedPrecondition:
       return ExitCode::kNotFound;
+    case absl::StatusCode::kAlreadyExists:
+      return ExitCode::kAlreadyExists;
     case absl::StatusCode::kUnavailable:
       return ExitCode::kUnavailable;
     case absl::StatusCode::kDeadlineExceeded:

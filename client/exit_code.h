@@ -16,6 +16,7 @@ enum class ExitCode : int {
   kUnavailable = 5,        // no server answers, or it is starting or draining
   kDeadlineExceeded = 6,   // no answer in time
   kResourceExhausted = 7,  // the server is full, or a message is too large
+  kAlreadyExists = 9,      // what was to be made is there already; 8 is the server programs' own
 };
 
 ExitCode ExitCodeFor(absl::StatusCode code);

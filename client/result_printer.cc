@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "client/message_json.h"
 #include "client/text_table.h"
 
 namespace dime {
@@ -223,10 +224,21 @@ std::string FormatStats(const Response& response, const Terminal& terminal) {
   return text;
 }
 
+// How to get the next page; empty if there is none.
+std::string FormatNextPage(absl::string_view token) {
+  return token.empty() ? "" : absl::StrCat("\nmore: --page-token ", Printable(token), "\n");
+}
+
 template <typename Response>
 std::string FormatHits(const Response& response, const TextTable& table, const Terminal& terminal) {
   return absl::StrCat(response.hits().empty() ? "no hits\n" : table.Render(terminal),
-                      FormatStats(response, terminal), FormatRoutings(response.hits(), terminal));
+                      FormatStats(response, terminal), FormatRoutings(response.hits(), terminal),
+                      FormatNextPage(response.next_page_token()));
+}
+
+template <typename Hits>
+bool HavePayloads(const Hits& hits) {
+  return std::any_of(hits.begin(), hits.end(), [](const auto& hit) { return hit.has_payload(); });
 }
 
 std::string FormatBytes(int64_t bytes) {
@@ -254,6 +266,8 @@ std::string FormatImages(const v1::SearchImagesResponse& response, const Termina
   columns.push_back({"image"});
   if (sizes) columns.push_back({"pixels"});
   if (uris) columns.push_back({"uri"});
+  const bool payloads = HavePayloads(response.hits());
+  if (payloads) columns.push_back({"payload", TextTable::Align::kLeft, /*wrap=*/true});
 
   TextTable table(std::move(columns));
   int place = 0;
@@ -266,6 +280,7 @@ std::string FormatImages(const v1::SearchImagesResponse& response, const Termina
           hit.width() > 0 && hit.height() > 0 ? absl::StrCat(hit.width(), "x", hit.height()) : "");
     }
     if (uris) cells.emplace_back(hit.uri(), Style::kFaint);
+    if (payloads) cells.emplace_back(PayloadText(hit.payload()), Style::kFaint);
     table.AddRow(std::move(cells));
   }
   return FormatHits(response, table, terminal);
@@ -284,6 +299,8 @@ std::string FormatCaptions(const v1::SearchCaptionsResponse& response, const Ter
   columns.push_back({"id"});
   if (images) columns.push_back({"image"});
   columns.push_back({"caption", TextTable::Align::kLeft, /*wrap=*/true});
+  const bool payloads = HavePayloads(response.hits());
+  if (payloads) columns.push_back({"payload", TextTable::Align::kLeft, /*wrap=*/true});
 
   TextTable table(std::move(columns));
   int place = 0;
@@ -293,6 +310,7 @@ std::string FormatCaptions(const v1::SearchCaptionsResponse& response, const Ter
     cells.emplace_back(hit.id(), Style::kFaint);
     if (images) cells.emplace_back(hit.image_id(), Style::kFaint);
     cells.emplace_back(hit.text());
+    if (payloads) cells.emplace_back(PayloadText(hit.payload()), Style::kFaint);
     table.AddRow(std::move(cells));
   }
   return FormatHits(response, table, terminal);

@@ -19,6 +19,7 @@ namespace {
 
 constexpr absl::string_view kDefaultPort = "8980";
 constexpr absl::string_view kServiceName = "dime.v1.RetrievalService";
+constexpr absl::string_view kGalleryServiceName = "dime.v1.GalleryService";
 // Deadlines beyond this are none: clocks overflow somewhere past it.
 constexpr absl::Duration kLongestDeadline = absl::Hours(24 * 365);
 
@@ -57,7 +58,12 @@ std::string ToJsonDuration(absl::Duration duration) {
 }
 
 std::string ServiceConfig(const RetrievalClient::Options& options) {
-  nlohmann::json method = {{"name", {{{"service", kServiceName}}}}};
+  nlohmann::json names = {{{"service", kServiceName}}};
+  // Whoever streams takes up again by itself.
+  for (const char* method : {"DeleteItems", "GetItem", "ListItems", "GetStats", "CreateSnapshot"}) {
+    names.push_back({{"service", kGalleryServiceName}, {"method", method}});
+  }
+  nlohmann::json method = {{"name", std::move(names)}};
   if (options.retry.max_attempts > 1) {
     method["retryPolicy"] = {
         {"maxAttempts", options.retry.max_attempts},

@@ -88,11 +88,14 @@ class RetrievalClient {
   // The target, with the port that was filled in.
   const std::string& address() const { return options_.address; }
 
- private:
-  RetrievalClient(Options options, std::shared_ptr<grpc::Channel> channel);
-
+  // For clients of the server's other services: the channel, and a call over it with this client's
+  // deadline and errors.
+  const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   absl::Status Call(std::optional<absl::Duration> deadline, bool wait_for_ready,
                     absl::FunctionRef<grpc::Status(grpc::ClientContext*)> method) const;
+
+ private:
+  RetrievalClient(Options options, std::shared_ptr<grpc::Channel> channel);
 
   const Options options_;
   const std::shared_ptr<grpc::Channel> channel_;

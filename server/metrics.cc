@@ -409,6 +409,7 @@ void Metrics::RequestFinished(RpcMethod method, absl::StatusCode code, absl::Dur
   if (outcome == outcomes.end()) outcome = outcomes.find(absl::StatusCode::kInternal);
   outcome->second.requests->Increment();
   Observe(*outcome->second.duration, duration);
+  if (method > RpcMethod::kGetInfo) return;  // no search
   switch (code) {
     case absl::StatusCode::kResourceExhausted:
       return rejections_.full->Increment();

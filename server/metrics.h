@@ -29,12 +29,14 @@ namespace dime {
 
 // The service's methods, as metrics label them.
 enum class RpcMethod {
+  // RetrievalService's.
   kSearchImages,
   kSearchCaptions,
   kBatchSearchImages,
   kBatchSearchCaptions,
   kExplainPair,
   kGetInfo,
+  // GalleryService's.
   kUpsertImages,
   kUpsertCaptions,
   kDeleteItems,

@@ -86,6 +86,36 @@ TEST_F(CliTest, SearchImagesCarriesEveryOption) {
   EXPECT_TRUE(options.adaptive_depth());
 }
 
+TEST_F(CliTest, SearchesCarryWhatLeavesHitsOut) {
+  const Outcome outcome =
+      Run({"search-captions", "--image-id", "x", "--filter", "color = red", "--group-by",
+           "image_id", "--group-size", "2", "--min-coarse-score", "0.1", "--min-rerank-score",
+           "-0.5", "--min-final-score", "0.25", "--with-payload", "--page-token", "abc"});
+  EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
+  const v1::SearchOptions options = server_.last_captions_request().options();
+  EXPECT_EQ(options.filter(), "color = red");
+  EXPECT_EQ(options.group_by(), "image_id");
+  EXPECT_EQ(options.group_size(), 2);
+  EXPECT_EQ(options.min_coarse_score(), 0.1f);
+  EXPECT_EQ(options.min_rerank_score(), -0.5f);
+  EXPECT_EQ(options.min_final_score(), 0.25f);
+  EXPECT_TRUE(options.with_payload());
+  EXPECT_TRUE(options.paged());
+  EXPECT_EQ(options.page_token(), "abc");
+}
+
+TEST_F(CliTest, PayloadsAndTheNextPageAreShown) {
+  v1::SearchImagesResponse response;
+  v1::ImageHit& hit = *response.add_hits();
+  hit.set_id("a");
+  (*hit.mutable_payload()->mutable_fields())["color"].set_string_value("red");
+  response.set_next_page_token("token-1");
+  server_.AnswerImages(response);
+  const Outcome outcome = Run({"search-images", "x", "--paged"});
+  EXPECT_THAT(outcome.out,
+              AllOf(HasSubstr("{\"color\":\"red\"}"), HasSubstr("\nmore: --page-token token-1\n")));
+}
+
 TEST_F(CliTest, ModesAndViewsGoByTheirNames) {
   const std::vector<std::pair<std::string, v1::ScoreMode>> modes = {
       {"i2t", v1::SCORE_MODE_I2T},
@@ -203,8 +233,8 @@ TEST_F(CliTest, ExplainByText) {
 
 TEST_F(CliTest, ExplainByIdAsJson) {
   server_.AnswerExplanation(SampleExplanation());
-  const Outcome outcome = Run({"explain", "--caption-id", "scene-7#2", "--image-id", "scene-7",
-                               "--mode", "t2i", "--json"});
+  const Outcome outcome = Run(
+      {"explain", "--caption-id", "scene-7#2", "--image-id", "scene-7", "--mode", "t2i", "--json"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   v1::ExplainPairResponse parsed;
   ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(outcome.out, &parsed).ok());
@@ -224,8 +254,8 @@ TEST_F(CliTest, ExplainDrawsThePictureThatIsGivenOrKnown) {
   };
   v1::ExplainPairResponse response = SampleExplanation();
   server_.AnswerExplanation(response);
-  const std::vector<std::string> explain = {"explain", "red cross", "--image", "scene-7", "--svg",
-                                            svg_path};
+  const std::vector<std::string> explain = {"explain", "red cross", "--image",
+                                            "scene-7", "--svg",     svg_path};
   std::vector<std::string> with_picture = explain;
   with_picture.insert(with_picture.end(), {"--picture", png_path});
   const Outcome given = Run(with_picture);
@@ -456,7 +486,7 @@ TEST_F(CliTest, ColoursForTerminalsUnlessForbidden) {
 
 TEST_F(CliTest, WrongCommandLinesAreUsageErrors) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
-      {{"bogus"}, "the commands are search-images, search-captions, explain and info"},
+      {{"bogus"}, "the commands are search-images, search-captions, explain, "},
       {{"--json-please", "info"}, "--json-please"},
       {{"info", "extra"}, "unexpected: extra"},
       {{"search-images"}, "text is required"},
@@ -509,7 +539,9 @@ TEST(CliWithoutServerTest, HelpTellsTheExitCodes) {
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("search-images"), HasSubstr("search-captions"),
                                  HasSubstr("DIME_ADDRESS"), HasSubstr("Exit codes"),
                                  HasSubstr("  7  the server is full")));
-  for (const char* command : {"search-images", "search-captions", "explain", "info"}) {
+  for (const char* command :
+       {"search-images", "search-captions", "explain", "info", "upsert-images", "upsert-captions",
+        "delete", "get", "list", "stats", "snapshot", "restore"}) {
     const Outcome help = RunWith({}, {command, "--help"});
     EXPECT_EQ(help.exit_code, 0);
     EXPECT_THAT(help.out, HasSubstr(absl::StrCat("Usage: dime ", command)));

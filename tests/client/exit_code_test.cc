@@ -21,6 +21,7 @@ TEST(ExitCodeTest, EveryStatusHasItsNumber) {
   EXPECT_EQ(number(absl::StatusCode::kUnavailable), 5);
   EXPECT_EQ(number(absl::StatusCode::kDeadlineExceeded), 6);
   EXPECT_EQ(number(absl::StatusCode::kResourceExhausted), 7);
+  EXPECT_EQ(number(absl::StatusCode::kAlreadyExists), 9);
 }
 
 }  // namespace
