@@ -151,6 +151,7 @@ absl::StatusOr<std::unique_ptr<ItemStore>> ItemStore::Open(const std::string& di
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
   options.max_total_wal_size = uint64_t{256} << 20;
+  options.allow_fallocate = false;  // a small gallery takes little room
   // Flushes and compactions give way to searches.
   options.env = rocksdb::Env::Default();
   options.env->LowerThreadPoolCPUPriority(rocksdb::Env::Priority::LOW, rocksdb::CpuPriority::kIdle);

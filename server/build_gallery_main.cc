@@ -24,6 +24,7 @@ struct Flags {
   std::string tsv;
   std::string out;
   std::string device = "auto";
+  std::string form = "float32";
   GalleryImporter::Options import;
 };
 
@@ -54,11 +55,26 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   app.add_flag("--overwrite", flags.import.overwrite, "Replace a gallery that is there already");
+  CLI::Option* living = app.add_flag(
+      "--living", flags.import.living,
+      "Make a living gallery, which is written to while it is served; without --data and --tsv an "
+      "empty one");
+  app.add_option("--feature-form", flags.form,
+                 "How a living gallery keeps local features: float32, bfloat16 (half the size) or "
+                 "int8 (a quarter); see benchmarks/README.md for what that costs")
+      ->check(CLI::IsMember({"float32", "bfloat16", "int8"}))
+      ->capture_default_str()
+      ->needs(living);
+  app.add_flag("--keep-raw", flags.import.keep_raw,
+               "A living gallery keeps the region features that images are encoded from as well, "
+               "so that dime_rebuild can encode it for another model: 4 x regions x feature width "
+               "bytes an image")
+      ->needs(living);
 }
 
 absl::Status Build(const Flags& flags) {
   std::unique_ptr<PrecomputedDataset> dataset;
-  if (flags.tsv.empty()) {  // before the model, which takes longer to load
+  if (!flags.directory.empty()) {  // before the model, which takes longer to load
     ASSIGN_OR_RETURN(dataset, PrecomputedDataset::Open(flags.directory, flags.split));
   }
   std::cerr << "loading model " << flags.model << " ..." << std::endl;
@@ -67,8 +83,9 @@ absl::Status Build(const Flags& flags) {
   std::cerr << DescribeFirstStage(model->info()) << std::endl;
   const GalleryImporter importer(model->info(), &model->caption_encoder(), &model->image_encoder(),
                                  flags.import);
-  RETURN_IF_ERROR(dataset != nullptr ? importer.ImportDataset(*dataset, flags.out)
-                                     : importer.ImportTsv(flags.tsv, flags.out));
+  RETURN_IF_ERROR(dataset != nullptr   ? importer.ImportDataset(*dataset, flags.out)
+                  : !flags.tsv.empty() ? importer.ImportTsv(flags.tsv, flags.out)
+                                       : importer.MakeEmpty(flags.out));
   std::cout << "gallery " << flags.out << " is ready: dime_server --model " << flags.model
             << " --gallery " << flags.out << std::endl;
   return absl::OkStatus();
@@ -83,7 +100,8 @@ int Main(int argc, char** argv) {
   DefineFlags(app, flags);
   try {
     app.parse(argc, argv);
-    if (flags.tsv.empty() && flags.directory.empty()) {
+    flags.import.form = *ParseFeatureForm(flags.form);
+    if (flags.tsv.empty() && flags.directory.empty() && !flags.import.living) {
       throw CLI::RequiredError("--data with --split, or --tsv");
     }
   } catch (const CLI::ParseError& error) {

@@ -14,8 +14,8 @@ namespace dime {
 absl::Status GalleryImporter::ImportDataset(const PrecomputedDataset& dataset,
                                             const std::string& out) const {
   RETURN_IF_ERROR(CheckSizes("the data set", dataset.num_regions(), dataset.feature_dim()));
-  ASSIGN_OR_RETURN(const std::unique_ptr<GalleryBuilder> builder,
-                   CreateBuilder(out, dataset.num_images(), dataset.num_captions()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ItemSink> sink,
+                   CreateSink(out, dataset.num_images(), dataset.num_captions()));
 
   const int64_t image_size = int64_t{dataset.num_regions()} * dataset.feature_dim();
   ProgressBar image_bar("encoding images", dataset.num_images(), options_.progress);
@@ -28,7 +28,7 @@ absl::Status GalleryImporter::ImportDataset(const PrecomputedDataset& dataset,
       ASSIGN_OR_RETURN(ImageRecord record, dataset.Image(row));
       records.push_back(std::move(record));
     }
-    RETURN_IF_ERROR(AddImages(records, features, *builder));
+    RETURN_IF_ERROR(AddImages(records, features, *sink));
     image_bar.Advance(count);
   }
   image_bar.Finish();
@@ -41,17 +41,17 @@ absl::Status GalleryImporter::ImportDataset(const PrecomputedDataset& dataset,
                          absl::MakeConstSpan(dataset.captions()).subspan(first, count)));
     std::vector<CaptionRecord> records;
     for (int64_t row = first; row < first + count; ++row) records.push_back(dataset.Caption(row));
-    RETURN_IF_ERROR(builder->AddCaptions(records, encoded.view()));
+    RETURN_IF_ERROR(sink->AddCaptions(records, encoded.view()));
     caption_bar.Advance(count);
   }
   caption_bar.Finish();
-  return FinishBuilder(*builder, dataset.num_images() + dataset.num_captions());
+  return FinishSink(*sink, dataset.num_images() + dataset.num_captions());
 }
 
 absl::Status GalleryImporter::ImportTsv(const std::string& tsv, const std::string& out) const {
   ASSIGN_OR_RETURN(const int64_t num_images, CountTsv(tsv));
-  ASSIGN_OR_RETURN(const std::unique_ptr<GalleryBuilder> builder,
-                   CreateBuilder(out, num_images, /*num_captions=*/0));
+  ASSIGN_OR_RETURN(const std::unique_ptr<ItemSink> sink,
+                   CreateSink(out, num_images, /*num_captions=*/0));
   ASSIGN_OR_RETURN(const std::unique_ptr<BottomUpTsvReader> reader, BottomUpTsvReader::Open(tsv));
 
   ProgressBar bar("encoding images", num_images, options_.progress);
@@ -64,12 +64,12 @@ absl::Status GalleryImporter::ImportTsv(const std::string& tsv, const std::strin
       features.insert(features.end(), row.features.begin(), row.features.end());
       records.push_back(std::move(row.image));
     }
-    RETURN_IF_ERROR(AddImages(records, features, *builder));
+    RETURN_IF_ERROR(AddImages(records, features, *sink));
     done += count;
     bar.Advance(count);
   }
   bar.Finish();
-  return FinishBuilder(*builder, num_images);
+  return FinishSink(*sink, num_images);
 }
 
 absl::Status GalleryImporter::CheckSizes(absl::string_view what, int num_regions,
@@ -101,29 +101,62 @@ absl::StatusOr<int64_t> GalleryImporter::CountTsv(const std::string& tsv) const 
   return count;
 }
 
-absl::StatusOr<std::unique_ptr<GalleryBuilder>> GalleryImporter::CreateBuilder(
-    const std::string& out, int64_t num_images, int64_t num_captions) const {
-  return GalleryBuilder::Create(out, {.model_fingerprint = model_.fingerprint,
-                                      .num_images = num_images,
-                                      .num_captions = num_captions,
-                                      .index = options_.index,
-                                      .overwrite = options_.overwrite});
+absl::StatusOr<std::unique_ptr<ItemSink>> GalleryImporter::CreateSink(const std::string& out,
+                                                                      int64_t num_images,
+                                                                      int64_t num_captions) const {
+  if (options_.living) {
+    LivingManifest manifest = LivingManifestOf(model_);
+    manifest.index = options_.index.factory;
+    manifest.form = options_.form;
+    if (options_.keep_raw) manifest.raw_feature_dim = model_.feature_dim;
+    ASSIGN_OR_RETURN(std::unique_ptr<LivingSink> sink, LivingSink::Create(out, manifest));
+    return std::unique_ptr<ItemSink>(std::move(sink));
+  }
+  ASSIGN_OR_RETURN(std::unique_ptr<GalleryBuilder> builder,
+                   GalleryBuilder::Create(out, {.model_fingerprint = model_.fingerprint,
+                                                .num_images = num_images,
+                                                .num_captions = num_captions,
+                                                .index = options_.index,
+                                                .overwrite = options_.overwrite}));
+  return std::unique_ptr<ItemSink>(std::make_unique<BuilderSink>(std::move(builder)));
+}
+
+absl::Status GalleryImporter::MakeEmpty(const std::string& out) const {
+  if (!options_.living) {
+    return absl::InvalidArgumentError("only a living gallery can be made without items");
+  }
+  ASSIGN_OR_RETURN(const std::unique_ptr<ItemSink> sink, CreateSink(out, 0, 0));
+  return sink->Finish(nullptr);
 }
 
 absl::Status GalleryImporter::AddImages(absl::Span<const ImageRecord> records,
-                                        absl::Span<const float> features,
-                                        GalleryBuilder& builder) const {
+                                        absl::Span<const float> features, ItemSink& sink) const {
   ASSIGN_OR_RETURN(const EncodedItems encoded,
                    image_encoder_->EncodeImages(static_cast<int64_t>(records.size()),
                                                 model_.num_regions, features));
-  return builder.AddImages(records, encoded.view());
+  return sink.AddImages(records, encoded.view(), features);
 }
 
-absl::Status GalleryImporter::FinishBuilder(GalleryBuilder& builder, int64_t num_items) const {
+absl::Status GalleryImporter::FinishSink(ItemSink& sink, int64_t num_items) const {
   ProgressBar bar("building the coarse indexes", num_items, options_.progress);
-  RETURN_IF_ERROR(builder.Finish([&bar](int64_t indexed) { bar.Advance(indexed); }));
+  RETURN_IF_ERROR(sink.Finish([&bar](int64_t indexed) { bar.Advance(indexed); }));
   bar.Finish();
   return absl::OkStatus();
+}
+
+LivingManifest LivingManifestOf(const ModelInfo& model) {
+  LivingManifest manifest;
+  manifest.model_fingerprint = model.fingerprint;
+  for (const Modality modality : {Modality::kImage, Modality::kCaption}) {
+    EncodedItemsView& shape = manifest.shapes[static_cast<int>(modality)];
+    shape.modality = modality;
+    shape.positions = modality == Modality::kImage ? model.num_regions : model.max_words;
+    shape.coarse_dim = model.coarse_dim;
+    for (int d = 0; d < kNumDirections; ++d) {
+      shape.directions[d].embed_size = model.directions[d].embed_size;
+    }
+  }
+  return manifest;
 }
 
 }  // namespace dime

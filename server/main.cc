@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "google/protobuf/stubs/logging.h"
-#include "index/file_gallery.h"
+#include "index/open_gallery.h"
 #include "index/search_settings.h"
 #include "index/status_macros.h"
 #include "model/dime_model.h"
@@ -144,16 +144,15 @@ absl::Status Serve(Flags flags) {
   }
 
   std::cerr << "opening gallery " << flags.gallery << " ..." << std::endl;
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<FileGallery> gallery,
-      FileGallery::Open(flags.gallery, {.expected_model_fingerprint = model->info().fingerprint}));
+  ASSIGN_OR_RETURN(std::unique_ptr<Gallery> gallery,
+                   OpenGallery(flags.gallery, model->info().fingerprint));
 
   flags.server.version = DIME_VERSION;
   flags.server.reflection = !flags.no_reflection;
   flags.server.limits.page_token_ttl = absl::Seconds(flags.page_token_seconds);
   const SearchDefaults defaults = SearchDefaults::Choose(
-      flags.server.limits, flags.defaults, SearchSettings::Load(flags.gallery), gallery->info(),
-      model->info(),
+      flags.server.limits, flags.defaults, SearchSettings::Load(flags.gallery),
+      gallery->Pin()->info(), model->info(),
       device == "cpu" && scorer == "modules" ? kDefaultRerankDepthOfCpuModules
                                              : kDefaultRerankDepth);
   for (const std::string& warning : defaults.warnings) {

@@ -14,7 +14,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "index/file_gallery.h"
+#include "index/open_gallery.h"
 #include "index/search_settings.h"
 #include "index/status_macros.h"
 #include "model/batching_scorer.h"
@@ -277,9 +277,7 @@ absl::StatusOr<ProgramExit> Tune(Flags flags) {
     return absl::InvalidArgumentError(
         absl::StrCat("--mode ", flags.mode, ": model ", info.name, " lacks a direction for it"));
   }
-  ASSIGN_OR_RETURN(
-      std::unique_ptr<FileGallery> opened,
-      FileGallery::Open(flags.gallery, {.expected_model_fingerprint = info.fingerprint}));
+  ASSIGN_OR_RETURN(std::unique_ptr<Gallery> opened, OpenGallery(flags.gallery, info.fingerprint));
   ASSIGN_OR_RETURN(const std::unique_ptr<LoadedGallery> loaded,
                    LoadedGallery::Create(std::move(opened), info, model->pair_scorer()));
   const std::shared_ptr<const GalleryView> view = loaded->gallery().Pin();
