@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
+#include "model/slab_items.h"
 
 namespace dime {
 namespace {
@@ -68,8 +69,10 @@ class KernelScorer::Bank : public FeatureBank {
   };
   enum State : uint8_t { kAbsent, kBusy, kReady };
 
-  Bank(const EncodedItemsView& items, const Kernels& kernels, int64_t prepared_bytes)
-      : items_(items), room_(prepared_bytes) {
+  // `slab`: where the items lie if they are to be written to; else null.
+  Bank(const EncodedItemsView& items, const Kernels& kernels, int64_t prepared_bytes,
+       std::unique_ptr<SlabItems> slab = nullptr)
+      : items_(items), kernels_(kernels), slab_(std::move(slab)), room_(prepared_bytes) {
     for (Direction direction : kDirections) {
       const InteractionKernel* const kernel = kernels[static_cast<int>(direction)].get();
       if (kernel == nullptr || items.count == 0) continue;
@@ -92,6 +95,20 @@ class KernelScorer::Bank : public FeatureBank {
   Modality modality() const override { return items_.modality; }
   int64_t count() const override { return items_.count; }
   const EncodedItemsView& items() const { return items_; }
+  absl::Status Write(absl::Span<const int64_t> slots, const EncodedItemsView& items) override {
+    if (slab_ == nullptr) return FeatureBank::Write(slots, items);
+    // What was prepared of the slots' former items is given up, with its room.
+    for (Direction direction : kDirections) {
+      Part& part = parts_[static_cast<int>(direction)];
+      if (part.memory == nullptr) continue;
+      for (const int64_t slot : slots) {
+        if (slot < 0 || slot >= items_.count) continue;  // told below
+        if (part.states[slot].exchange(kAbsent, std::memory_order_relaxed) != kReady) continue;
+        room_.fetch_add(ItemRoom(direction, slot), std::memory_order_relaxed);
+      }
+    }
+    return slab_->Write(slots, items);
+  }
   size_t stride(Direction direction) const { return parts_[static_cast<int>(direction)].stride; }
 
   // The prepared form of a row, if it is kept.
@@ -109,7 +126,7 @@ class KernelScorer::Bank : public FeatureBank {
     if (part.memory != nullptr) {
       std::atomic<uint8_t>& state = part.states[row];
       uint8_t absent = kAbsent;
-      if (TakeRoom(kernel, direction, row) &&
+      if (TakeRoom(direction, row) &&
           state.compare_exchange_strong(absent, kBusy, std::memory_order_relaxed)) {
         unsigned char* const kept = part.memory + row * part.stride;
         Prepare(kernel, items_, direction, row, kept, workspace);
@@ -124,15 +141,21 @@ class KernelScorer::Bank : public FeatureBank {
  private:
   // Takes the row's bytes out of what is left, if they fit. Rarely a row that two threads want at
   // once is counted twice.
-  bool TakeRoom(const InteractionKernel& kernel, Direction direction, int64_t row) const {
-    const int64_t bytes = static_cast<int64_t>(
-        PreparedBytes(kernel, items_.modality, direction, items_.lengths[row]));
+  bool TakeRoom(Direction direction, int64_t row) const {
+    const int64_t bytes = ItemRoom(direction, row);
     if (room_.load(std::memory_order_relaxed) < bytes) return false;
     room_.fetch_sub(bytes, std::memory_order_relaxed);
     return true;
   }
 
+  int64_t ItemRoom(Direction direction, int64_t row) const {
+    return static_cast<int64_t>(PreparedBytes(*kernels_[static_cast<int>(direction)],
+                                              items_.modality, direction, items_.lengths[row]));
+  }
+
   const EncodedItemsView items_;
+  const Kernels& kernels_;
+  const std::unique_ptr<SlabItems> slab_;
   mutable std::atomic<int64_t> room_;  // bytes
   mutable std::array<Part, kNumDirections> parts_;
 };
@@ -203,6 +226,14 @@ absl::StatusOr<std::unique_ptr<FeatureBank>> KernelScorer::MakeBank(
     const EncodedItemsView& features) const {
   RETURN_IF_ERROR(CheckFeatureShape(features, info_));
   return std::make_unique<Bank>(features, kernels_, options_.prepared_bytes);
+}
+
+absl::StatusOr<std::unique_ptr<FeatureBank>> KernelScorer::MakeSlabBank(
+    const EncodedItemsView& shape, int64_t capacity) const {
+  RETURN_IF_ERROR(CheckFeatureShape(shape, info_));
+  ASSIGN_OR_RETURN(std::unique_ptr<SlabItems> slab, SlabItems::Create(shape, capacity));
+  const EncodedItemsView items = slab->view();
+  return std::make_unique<Bank>(items, kernels_, options_.prepared_bytes, std::move(slab));
 }
 
 RoutingCounts KernelScorer::routing_counts() const {

@@ -40,6 +40,8 @@ class KernelScorer : public PairScorer {
 
   absl::StatusOr<std::unique_ptr<FeatureBank>> MakeBank(
       const EncodedItemsView& features) const override;
+  absl::StatusOr<std::unique_ptr<FeatureBank>> MakeSlabBank(const EncodedItemsView& shape,
+                                                            int64_t capacity) const override;
   absl::StatusOr<std::vector<PairScores>> Score(
       absl::Span<const ScoringRequest> requests) const override;
   RoutingCounts routing_counts() const override;

@@ -8,6 +8,15 @@
 
 namespace dime {
 
+absl::Status FeatureBank::Write(absl::Span<const int64_t> slots, const EncodedItemsView& items) {
+  return absl::FailedPreconditionError("the features lie in place; they cannot be written to");
+}
+
+absl::StatusOr<std::unique_ptr<FeatureBank>> PairScorer::MakeSlabBank(const EncodedItemsView& shape,
+                                                                      int64_t capacity) const {
+  return absl::UnimplementedError("this scorer makes no slab banks");
+}
+
 std::vector<float> PairScores::Combined() const {
   const std::vector<float>& i2t = scores[static_cast<int>(Direction::kI2t)];
   const std::vector<float>& t2i = scores[static_cast<int>(Direction::kT2i)];

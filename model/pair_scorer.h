@@ -14,14 +14,18 @@
 
 namespace dime {
 
-// One modality of a gallery where a PairScorer wants it: its local features resident on the
-// scorer's device. Made by PairScorer::MakeBank(), used only with the scorer that made it.
-// Immutable, hence thread-safe.
+// Items where a PairScorer wants them: their local features resident on the scorer's device. Made
+// by PairScorer::MakeBank() or MakeSlabBank(), used only with the scorer that made it.
+// Thread-safe; a bank of MakeBank() is immutable.
 class FeatureBank {
  public:
   virtual ~FeatureBank() = default;
   virtual Modality modality() const = 0;
   virtual int64_t count() const = 0;
+  // Puts an item into each of the slots of a slab bank. Others may score other slots meanwhile, but
+  // not these. INVALID_ARGUMENT for items that do not fit, FAILED_PRECONDITION for a bank that is
+  // no slab.
+  virtual absl::Status Write(absl::Span<const int64_t> slots, const EncodedItemsView& items);
 };
 
 // One query against rows of a bank of the other modality.
@@ -62,6 +66,11 @@ class PairScorer {
   // Moves features to the device. The view must outlive the bank: on the CPU it is used in place.
   virtual absl::StatusOr<std::unique_ptr<FeatureBank>> MakeBank(
       const EncodedItemsView& features) const = 0;
+
+  // A bank of `capacity` slots for items of these sizes (a view of no items), to be filled by
+  // FeatureBank::Write(); memory is taken as slots are. UNIMPLEMENTED for a scorer without slabs.
+  virtual absl::StatusOr<std::unique_ptr<FeatureBank>> MakeSlabBank(const EncodedItemsView& shape,
+                                                                    int64_t capacity) const;
 
   // Scores several requests in one launch, an answer each. INVALID_ARGUMENT for a mode that the
   // model does not serve or shapes that do not fit.

@@ -62,6 +62,12 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--max-queued-calls", server.workers.max_queued, "Searches that may wait to run")
       ->capture_default_str();
+  app.add_option("--bank-bytes", server.bank_bytes,
+                 "Most memory, on the scorer's device, for the local features of a living gallery's "
+                 "images, and as much for its captions; what does not fit is read when it is "
+                 "needed (metric dime_bank_rows_total)")
+      ->check(CLI::Range(int64_t{1} << 20, std::numeric_limits<int64_t>::max()))
+      ->capture_default_str();
   app.add_option("--max-batch-pairs", server.max_batch_pairs, "Largest launch of the reranker")
       ->capture_default_str();
   app.add_option("--max-queue-pairs", server.max_queue_pairs,

@@ -337,6 +337,19 @@ void Metrics::AddIngestSeries() {
         .tail = &tail.Add({{"index", name}}),
         .tombstones = &tombstones.Add({{"index", name}})};
   }
+  auto& bank_rows = BuildCounter()
+                        .Name("dime_bank_rows_total")
+                        .Help(
+                            "Rows of a living gallery that reranking found in the bank of local "
+                            "features (hit) or read from the store (miss).")
+                        .Register(registry_);
+  for (const Modality modality : {Modality::kImage, Modality::kCaption}) {
+    const std::string name(ModalityName(modality));
+    bank_hits_[static_cast<int>(modality)] =
+        &bank_rows.Add({{"modality", name}, {"outcome", "hit"}});
+    bank_misses_[static_cast<int>(modality)] =
+        &bank_rows.Add({{"modality", name}, {"outcome", "miss"}});
+  }
   ingest_queue_items_ =
       gauge("dime_ingest_queue_items", "Items that were taken and are not written yet.");
   ingest_queue_bytes_ = gauge("dime_ingest_queue_bytes", "Their size.");
@@ -554,6 +567,13 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
     ingest_queue_bytes_->Set(static_cast<double>(state.ingest.bytes));
     page_windows_->Set(static_cast<double>(state.windows.windows));
     page_window_bytes_->Set(static_cast<double>(state.windows.bytes));
+    const auto catch_up = [](prometheus::Counter& counter, int64_t value) {
+      counter.Increment(std::max(0.0, static_cast<double>(value) - counter.Value()));
+    };
+    for (size_t m = 0; m < state.banks.size(); ++m) {
+      catch_up(*bank_hits_[m], state.banks[m].hits);
+      catch_up(*bank_misses_[m], state.banks[m].misses);
+    }
   }
   CollectGallery();
   std::vector<prometheus::MetricFamily> families = registry_.Collect();

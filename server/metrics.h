@@ -14,6 +14,7 @@
 #include "index/gallery.h"
 #include "index/mutable_gallery.h"
 #include "model/batching_scorer.h"
+#include "model/bounded_bank.h"
 #include "model/model_info.h"
 #include "prometheus/collectable.h"
 #include "prometheus/counter.h"
@@ -60,6 +61,8 @@ class Metrics : public prometheus::Collectable {
     absl::Duration oldest_wait;  // of the oldest of those pairs
     IngestQueue::Size ingest;    // to be written
     WindowCache::Size windows;   // kept for further pages
+    // Rows that searches found in the bounded banks, and such that were read; by Modality.
+    std::array<BoundedBank::Counts, 2> banks;
   };
   // What became of a request for a further page.
   enum class PageOutcome { kServed, kExpired, kInvalid };
@@ -161,8 +164,10 @@ class Metrics : public prometheus::Collectable {
   prometheus::Histogram* batch_pairs_ = nullptr;
   prometheus::Histogram* batch_requests_ = nullptr;
   prometheus::Histogram* batch_duration_ = nullptr;
-  std::array<Ingest, 2> ingest_{};               // by Modality
-  std::array<prometheus::Counter*, 3> pages_{};  // by PageOutcome
+  std::array<Ingest, 2> ingest_{};                     // by Modality
+  std::array<prometheus::Counter*, 3> pages_{};        // by PageOutcome
+  std::array<prometheus::Counter*, 2> bank_hits_{};    // by Modality
+  std::array<prometheus::Counter*, 2> bank_misses_{};  // by Modality
   prometheus::Gauge* ingest_queue_items_ = nullptr;
   prometheus::Gauge* ingest_queue_bytes_ = nullptr;
   prometheus::Gauge* page_windows_ = nullptr;

@@ -39,6 +39,7 @@ absl::Status CheckOptions(const Server::Options& options) {
   const SearchLimits& limits = options.limits;
   RETURN_IF_ERROR(CheckAtLeast("workers", options.workers.threads, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_queued_calls", options.workers.max_queued, 1));
+  RETURN_IF_ERROR(CheckAtLeast("bank_bytes", options.bank_bytes, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_batch_pairs", options.max_batch_pairs, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_queue_pairs", options.max_queue_pairs, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_top_k", limits.max_top_k, 1));
@@ -99,7 +100,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(const Options& options,
                                                        std::unique_ptr<Gallery> gallery) {
   RETURN_IF_ERROR(CheckOptions(options));
   ASSIGN_OR_RETURN(std::unique_ptr<LoadedGallery> loaded,
-                   LoadedGallery::Create(std::move(gallery), model->info(), model->pair_scorer()));
+                   LoadedGallery::Create(std::move(gallery), model->info(), model->pair_scorer(),
+                                         options.bank_bytes));
   return std::unique_ptr<Server>(new Server(options, std::move(model), std::move(loaded)));
 }
 
@@ -138,7 +140,9 @@ Server::Server(const Options& options, std::unique_ptr<const DimeModel> model,
                                .pairs = scorer_.queued_pairs(),
                                .oldest_wait = scorer_.oldest_wait(),
                                .ingest = ingest_ == nullptr ? IngestQueue::Size() : ingest_->size(),
-                               .windows = windows_.size()};
+                               .windows = windows_.size(),
+                               .banks = {gallery_->bank_counts(Modality::kImage),
+                                         gallery_->bank_counts(Modality::kCaption)}};
   });
   metrics_->ObserveGallery(&gallery_->gallery(), mutable_gallery);
 }

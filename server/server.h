@@ -45,6 +45,8 @@ class Server {
     std::string version = "unknown";  // the program's, for GetInfo
     SearchLimits limits;
     WorkerPool::Options workers;
+    // What the local features of a living gallery may take on the scorer's device, for each kind.
+    int64_t bank_bytes = LoadedGallery::kBankBytes;
     int64_t max_batch_pairs = 512;
     int64_t max_queue_pairs = 65536;
     bool reflection = true;

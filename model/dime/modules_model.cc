@@ -90,6 +90,57 @@ class TensorBank : public FeatureBank {
     std::copy(features.lengths.begin(), features.lengths.end(), lengths_.data_ptr<int64_t>());
     lengths_ = lengths_.to(device);
   }
+  // A slab of `capacity` slots.
+  TensorBank(const EncodedItemsView& shape, int64_t capacity, torch::Device device)
+      : modality_(shape.modality), count_(capacity), positions_(shape.positions), slab_(true) {
+    const torch::TensorOptions options = torch::TensorOptions(torch::kFloat32).device(device);
+    for (Direction direction : kDirections) {
+      const int embed_size = shape.of(direction).embed_size;
+      if (embed_size == 0) continue;
+      Part& part = parts_[static_cast<int>(direction)];
+      part.local = torch::empty({count_, positions_, embed_size}, options);
+      part.global = torch::empty({count_, embed_size}, options);
+    }
+    lengths_ = torch::ones({count_}, torch::TensorOptions(torch::kLong).device(device));
+  }
+
+  absl::Status Write(absl::Span<const int64_t> slots, const EncodedItemsView& items) override {
+    if (!slab_) return FeatureBank::Write(slots, items);
+    const auto fits = [&](Direction direction) {
+      const torch::Tensor& local = of(direction).local;
+      return items.of(direction).embed_size == (local.defined() ? local.size(2) : 0);
+    };
+    if (items.modality != modality_ || items.positions != positions_ ||
+        items.count != static_cast<int64_t>(slots.size()) || !fits(Direction::kI2t) ||
+        !fits(Direction::kT2i)) {
+      return absl::InvalidArgumentError("the items do not have the bank's sizes");
+    }
+    for (const int64_t slot : slots) {
+      if (slot < 0 || slot >= count_) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("slot ", slot, " is outside the bank's ", count_));
+      }
+    }
+    return CatchTorch([&]() -> absl::Status {
+      c10::InferenceMode inference;
+      const torch::Device device = lengths_.device();
+      const int64_t count = items.count;
+      const torch::Tensor places =
+          torch::tensor(std::vector<int64_t>(slots.begin(), slots.end())).to(device);
+      for (Direction direction : kDirections) {
+        const DirectionFeaturesView& from = items.of(direction);
+        if (from.embed_size == 0) continue;
+        Part& part = parts_[static_cast<int>(direction)];
+        part.local.index_copy_(
+            0, places, BorrowFloats(from.local, {count, positions_, from.embed_size}).to(device));
+        part.global.index_copy_(
+            0, places, BorrowFloats(from.global, {count, from.embed_size}).to(device));
+      }
+      const std::vector<int64_t> lengths(items.lengths.begin(), items.lengths.end());
+      lengths_.index_copy_(0, places, torch::tensor(lengths).to(device));
+      return absl::OkStatus();
+    });
+  }
 
   Modality modality() const override { return modality_; }
   int64_t count() const override { return count_; }
@@ -101,6 +152,7 @@ class TensorBank : public FeatureBank {
   const Modality modality_;
   const int64_t count_;
   const int positions_;
+  const bool slab_ = false;
   std::array<Part, kNumDirections> parts_;
   torch::Tensor lengths_;  // (count) int64
 };
@@ -321,6 +373,19 @@ absl::StatusOr<std::unique_ptr<FeatureBank>> ModulesModel::MakeBank(
   return CatchTorch([&]() -> absl::StatusOr<std::unique_ptr<FeatureBank>> {
     RETURN_IF_ERROR(CheckFeatureShape(features, info_));
     return std::make_unique<TensorBank>(features, network_->device());
+  });
+}
+
+absl::StatusOr<std::unique_ptr<FeatureBank>> ModulesModel::MakeSlabBank(
+    const EncodedItemsView& shape, int64_t capacity) const {
+  return CatchTorch([&]() -> absl::StatusOr<std::unique_ptr<FeatureBank>> {
+    RETURN_IF_ERROR(CheckFeatureShape(shape, info_));
+    if (capacity < 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a slab needs a slot at least, got ", capacity));
+    }
+    c10::InferenceMode inference;
+    return std::make_unique<TensorBank>(shape, capacity, network_->device());
   });
 }
 

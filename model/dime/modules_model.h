@@ -48,6 +48,8 @@ class ModulesModel : public DimeModel,
                                             absl::Span<const float> features) const override;
   absl::StatusOr<std::unique_ptr<FeatureBank>> MakeBank(
       const EncodedItemsView& features) const override;
+  absl::StatusOr<std::unique_ptr<FeatureBank>> MakeSlabBank(const EncodedItemsView& shape,
+                                                            int64_t capacity) const override;
   absl::StatusOr<std::vector<PairScores>> Score(
       absl::Span<const ScoringRequest> requests) const override;
   absl::StatusOr<PairExplanation> Explain(const EncodedItemsView& image,

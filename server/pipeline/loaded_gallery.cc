@@ -1,11 +1,13 @@
 #include "server/pipeline/loaded_gallery.h"
 
+#include <algorithm>
 #include <numeric>
 #include <optional>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
+#include "model/slab_items.h"
 
 namespace dime {
 namespace {
@@ -38,7 +40,8 @@ absl::Status CheckFeatures(const GalleryView& gallery, Modality modality, const 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LoadedGallery>> LoadedGallery::Create(
-    std::unique_ptr<Gallery> gallery, const ModelInfo& model, const PairScorer& scorer) {
+    std::unique_ptr<Gallery> gallery, const ModelInfo& model, const PairScorer& scorer,
+    int64_t bank_bytes) {
   const std::shared_ptr<const GalleryView> view = gallery->Pin();
   if (view->info().model_fingerprint != model.fingerprint) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -48,21 +51,45 @@ absl::StatusOr<std::unique_ptr<LoadedGallery>> LoadedGallery::Create(
         model.name));
   }
   Banks banks;
+  BoundedBanks bounded;
   for (Modality modality : {Modality::kImage, Modality::kCaption}) {
     if (view->shape(modality).positions == 0) continue;
     RETURN_IF_ERROR(CheckFeatures(*view, modality, model));
     const std::optional<EncodedItemsView> features = view->whole_features(modality);
-    if (!features.has_value() || features->count == 0) continue;
-    ASSIGN_OR_RETURN(banks[static_cast<int>(modality)], scorer.MakeBank(*features));
+    if (features.has_value()) {
+      if (features->count == 0) continue;
+      ASSIGN_OR_RETURN(banks[static_cast<int>(modality)], scorer.MakeBank(*features));
+      continue;
+    }
+    const EncodedItemsView shape = view->shape(modality);
+    absl::StatusOr<std::unique_ptr<FeatureBank>> slab =
+        scorer.MakeSlabBank(shape, std::max<int64_t>(1, bank_bytes / ItemBytes(shape)));
+    // A scorer without slabs gets a bank of its own for each search.
+    if (absl::IsUnimplemented(slab.status())) continue;
+    RETURN_IF_ERROR(slab.status());
+    bounded[static_cast<int>(modality)] = std::make_unique<BoundedBank>(*std::move(slab));
   }
   return std::unique_ptr<LoadedGallery>(
-      new LoadedGallery(std::move(gallery), &scorer, std::move(banks)));
+      new LoadedGallery(std::move(gallery), &scorer, std::move(banks), std::move(bounded)));
+}
+
+BoundedBank::Counts LoadedGallery::bank_counts(Modality modality) const {
+  const auto& bank = bounded_[static_cast<int>(modality)];
+  return bank == nullptr ? BoundedBank::Counts() : bank->counts();
 }
 
 absl::StatusOr<BankLease> LoadedGallery::Acquire(const GalleryView& view, Modality modality,
                                                  absl::Span<const int64_t> rows) const {
   if (const auto& bank = banks_[static_cast<int>(modality)]; bank != nullptr) {
     return BankLease{.bank = bank.get(), .rows = {rows.begin(), rows.end()}};
+  }
+  if (const auto& bounded = bounded_[static_cast<int>(modality)]; bounded != nullptr) {
+    absl::StatusOr<BoundedBank::Lease> lease = bounded->Acquire(view, rows);
+    if (lease.ok()) {
+      auto held = std::make_shared<BoundedBank::Lease>(*std::move(lease));
+      return BankLease{.bank = held->bank(), .rows = held->slots(), .hold = std::move(held)};
+    }
+    // Full, or another search's read failed: this one reads for itself.
   }
   // A bank of these rows alone; the scorer may use the features in place.
   struct Hold {

@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "index/status_macros.h"
+#include "model/slab_items.h"
 
 namespace dime {
 namespace {
@@ -56,12 +58,18 @@ absl::Span<T> RowOf(absl::Span<T> values, int64_t r, int64_t width) {
 class FakeBank : public FeatureBank {
  public:
   explicit FakeBank(const EncodedItemsView& features) : features_(features) {}
+  explicit FakeBank(std::unique_ptr<SlabItems> slab)
+      : features_(slab->view()), slab_(std::move(slab)) {}
+  absl::Status Write(absl::Span<const int64_t> slots, const EncodedItemsView& items) override {
+    return slab_ == nullptr ? FeatureBank::Write(slots, items) : slab_->Write(slots, items);
+  }
   Modality modality() const override { return features_.modality; }
   int64_t count() const override { return features_.count; }
   const EncodedItemsView& features() const { return features_; }
 
  private:
   const EncodedItemsView features_;
+  const std::unique_ptr<SlabItems> slab_;
 };
 
 }  // namespace
@@ -164,6 +172,12 @@ absl::StatusOr<EncodedItems> FakeImageEncoder::EncodeImages(
 absl::StatusOr<std::unique_ptr<FeatureBank>> FakePairScorer::MakeBank(
     const EncodedItemsView& features) const {
   return std::make_unique<FakeBank>(features);
+}
+
+absl::StatusOr<std::unique_ptr<FeatureBank>> FakePairScorer::MakeSlabBank(
+    const EncodedItemsView& shape, int64_t capacity) const {
+  ASSIGN_OR_RETURN(std::unique_ptr<SlabItems> slab, SlabItems::Create(shape, capacity));
+  return std::make_unique<FakeBank>(std::move(slab));
 }
 
 absl::StatusOr<std::vector<PairScores>> FakePairScorer::Score(

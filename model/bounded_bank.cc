@@ -1,0 +1,132 @@
+#include "model/bounded_bank.h"
+
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+
+namespace dime {
+
+BoundedBank::BoundedBank(std::unique_ptr<FeatureBank> bank) : bank_(std::move(bank)) {}
+
+BoundedBank::Counts BoundedBank::counts() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return counts_;
+}
+
+int64_t BoundedBank::TakeSlot() {
+  if (!free_slots_.empty()) {
+    const int64_t slot = free_slots_.back();
+    free_slots_.pop_back();
+    return slot;
+  }
+  if (unused_slots_from_ < bank_->count()) return unused_slots_from_++;
+  if (idle_.empty()) return -1;
+  const auto oldest = entries_.find(idle_.front());
+  idle_.pop_front();
+  const int64_t slot = oldest->second->slot;
+  entries_.erase(oldest);
+  return slot;
+}
+
+void BoundedBank::Unpin(int64_t row) {
+  Entry& entry = *entries_.at(row);
+  if (--entry.pins == 0) entry.idle = idle_.insert(idle_.end(), row);
+}
+
+void BoundedBank::Release(absl::Span<const int64_t> rows) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (const int64_t row : rows) Unpin(row);
+}
+
+void BoundedBank::Forget(absl::Span<const int64_t> rows) {
+  for (const int64_t row : rows) {
+    const auto found = entries_.find(row);
+    free_slots_.push_back(found->second->slot);
+    entries_.erase(found);
+  }
+  read_.notify_all();
+}
+
+absl::StatusOr<BoundedBank::Lease> BoundedBank::Acquire(const GalleryView& view,
+                                                        absl::Span<const int64_t> rows) {
+  std::vector<int64_t> missing, missing_slots;  // that this call reads
+  std::vector<int64_t> waited;                  // that another call reads
+  std::vector<int64_t> pinned;                  // rows that were ready, once for each time asked
+  std::vector<int64_t> slots(rows.size());
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    for (size_t i = 0; i < rows.size(); ++i) {
+      const auto found = entries_.find(rows[i]);
+      if (found != entries_.end() && found->second->ready) {
+        Entry& entry = *found->second;
+        if (entry.pins++ == 0) idle_.erase(entry.idle);
+        slots[i] = entry.slot;
+        pinned.push_back(rows[i]);
+        ++counts_.hits;
+        continue;
+      }
+      ++counts_.misses;
+      if (found != entries_.end()) {
+        slots[i] = -1;  // known once it is ready; it may be one of this call's own
+        waited.push_back(static_cast<int64_t>(i));
+        continue;
+      }
+      const int64_t slot = TakeSlot();
+      if (slot < 0) {
+        Forget(missing);
+        for (const int64_t row : pinned) Unpin(row);
+        return absl::ResourceExhaustedError(
+            absl::StrCat("the bank's ", bank_->count(), " slots are all in use"));
+      }
+      auto entry = std::make_unique<Entry>();
+      entry->slot = slot;
+      entries_[rows[i]] = std::move(entry);
+      slots[i] = slot;
+      missing.push_back(rows[i]);
+      missing_slots.push_back(slot);
+    }
+  }
+  absl::Status status;
+  if (!missing.empty()) {
+    const absl::StatusOr<EncodedItems> items = view.ReadFeatures(bank_->modality(), missing);
+    status = items.ok() ? bank_->Write(missing_slots, items->view()) : items.status();
+  }
+  std::unique_lock<std::mutex> lock(mutex_);
+  if (status.ok()) {
+    for (const int64_t row : missing) {
+      Entry& entry = *entries_.at(row);
+      entry.ready = true;
+      entry.pins = 1;
+      pinned.push_back(row);
+    }
+    read_.notify_all();
+  } else {
+    Forget(missing);
+  }
+  // After this call's own rows are there, so that two calls do not wait for one another.
+  for (const int64_t place : waited) {
+    if (!status.ok()) break;
+    const int64_t row = rows[static_cast<size_t>(place)];
+    read_.wait(lock, [this, row]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      const auto found = entries_.find(row);
+      return found == entries_.end() || found->second->ready;
+    });
+    const auto found = entries_.find(row);
+    if (found == entries_.end()) {
+      status = absl::UnavailableError("features that another search was reading did not come");
+      break;
+    }
+    Entry& entry = *found->second;
+    if (entry.pins++ == 0) idle_.erase(entry.idle);
+    slots[static_cast<size_t>(place)] = entry.slot;
+    pinned.push_back(row);
+  }
+  if (!status.ok()) {
+    for (const int64_t row : pinned) Unpin(row);
+    return status;
+  }
+  return Lease(this, std::move(pinned), std::move(slots));
+}
+
+}  // namespace dime
