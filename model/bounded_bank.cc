@@ -42,6 +42,7 @@ void BoundedBank::Release(absl::Span<const int64_t> rows) {
 void BoundedBank::Forget(absl::Span<const int64_t> rows) {
   for (const int64_t row : rows) {
     const auto found = entries_.find(row);
+    found->second->failed = true;
     free_slots_.push_back(found->second->slot);
     entries_.erase(found);
   }
@@ -51,8 +52,12 @@ void BoundedBank::Forget(absl::Span<const int64_t> rows) {
 absl::StatusOr<BoundedBank::Lease> BoundedBank::Acquire(const GalleryView& view,
                                                         absl::Span<const int64_t> rows) {
   std::vector<int64_t> missing, missing_slots;  // that this call reads
-  std::vector<int64_t> waited;                  // that another call reads
-  std::vector<int64_t> pinned;                  // rows that were ready, once for each time asked
+  struct Wait {
+    size_t place;
+    std::shared_ptr<Entry> entry;
+  };
+  std::vector<Wait> waits;      // for rows that another call reads, or this one for another place
+  std::vector<int64_t> pinned;  // rows that were ready, once for each time asked
   std::vector<int64_t> slots(rows.size());
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -68,18 +73,20 @@ absl::StatusOr<BoundedBank::Lease> BoundedBank::Acquire(const GalleryView& view,
       }
       ++counts_.misses;
       if (found != entries_.end()) {
-        slots[i] = -1;  // known once it is ready; it may be one of this call's own
-        waited.push_back(static_cast<int64_t>(i));
+        ++found->second->pins;  // from now on, so that it stays once it is ready
+        slots[i] = found->second->slot;
+        waits.push_back({i, found->second});
         continue;
       }
       const int64_t slot = TakeSlot();
       if (slot < 0) {
+        for (const Wait& wait : waits) --wait.entry->pins;
         Forget(missing);
         for (const int64_t row : pinned) Unpin(row);
         return absl::ResourceExhaustedError(
             absl::StrCat("the bank's ", bank_->count(), " slots are all in use"));
       }
-      auto entry = std::make_unique<Entry>();
+      auto entry = std::make_shared<Entry>();
       entry->slot = slot;
       entries_[rows[i]] = std::move(entry);
       slots[i] = slot;
@@ -97,7 +104,7 @@ absl::StatusOr<BoundedBank::Lease> BoundedBank::Acquire(const GalleryView& view,
     for (const int64_t row : missing) {
       Entry& entry = *entries_.at(row);
       entry.ready = true;
-      entry.pins = 1;
+      ++entry.pins;
       pinned.push_back(row);
     }
     read_.notify_all();
@@ -105,22 +112,14 @@ absl::StatusOr<BoundedBank::Lease> BoundedBank::Acquire(const GalleryView& view,
     Forget(missing);
   }
   // After this call's own rows are there, so that two calls do not wait for one another.
-  for (const int64_t place : waited) {
-    if (!status.ok()) break;
-    const int64_t row = rows[static_cast<size_t>(place)];
-    read_.wait(lock, [this, row]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-      const auto found = entries_.find(row);
-      return found == entries_.end() || found->second->ready;
-    });
-    const auto found = entries_.find(row);
-    if (found == entries_.end()) {
-      status = absl::UnavailableError("features that another search was reading did not come");
-      break;
+  for (const Wait& wait : waits) {
+    read_.wait(lock, [&wait] { return wait.entry->ready || wait.entry->failed; });
+    if (wait.entry->ready) {
+      pinned.push_back(rows[wait.place]);
+    } else {
+      status.Update(
+          absl::UnavailableError("features that another search was reading did not come"));
     }
-    Entry& entry = *found->second;
-    if (entry.pins++ == 0) idle_.erase(entry.idle);
-    slots[static_cast<size_t>(place)] = entry.slot;
-    pinned.push_back(row);
   }
   if (!status.ok()) {
     for (const int64_t row : pinned) Unpin(row);

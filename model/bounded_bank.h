@@ -64,7 +64,8 @@ class BoundedBank {
   struct Entry {
     int64_t slot = 0;
     int64_t pins = 0;
-    bool ready = false;
+    bool ready = false;                 // its features are in the slot
+    bool failed = false;                // they could not be read; it is no longer among the entries
     std::list<int64_t>::iterator idle;  // in idle_, where there are no pins and it is ready
   };
   void Release(absl::Span<const int64_t> rows) ABSL_LOCKS_EXCLUDED(mutex_);
@@ -77,7 +78,7 @@ class BoundedBank {
   const std::unique_ptr<FeatureBank> bank_;
   mutable std::mutex mutex_;
   std::condition_variable read_;  // some rows became ready, or were forgotten
-  absl::flat_hash_map<int64_t, std::unique_ptr<Entry>> entries_ ABSL_GUARDED_BY(mutex_);  // by row
+  absl::flat_hash_map<int64_t, std::shared_ptr<Entry>> entries_ ABSL_GUARDED_BY(mutex_);  // by row
   std::list<int64_t> idle_
       ABSL_GUARDED_BY(mutex_);  // rows without a lease, least recently used first
   std::vector<int64_t> free_slots_ ABSL_GUARDED_BY(mutex_);

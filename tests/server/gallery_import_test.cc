@@ -13,6 +13,8 @@
 #include "gtest/gtest.h"
 #include "index/file_gallery.h"
 #include "index/npy_file.h"
+#include "index/open_gallery.h"
+#include "index/store_gallery.h"
 #include "tests/fakes/fake_gallery.h"
 #include "tests/fakes/fake_model.h"
 
@@ -34,9 +36,10 @@ class GalleryImportTest : public ::testing::Test {
     std::fclose(progress_);
   }
 
-  GalleryImporter Importer() const {
+  GalleryImporter Importer() const { return Importer({.batch = 4, .progress = progress_}); }
+  GalleryImporter Importer(const GalleryImporter::Options& options) const {
     return GalleryImporter(model_.info(), &model_.caption_encoder(), &model_.image_encoder(),
-                           {.batch = 4, .progress = progress_});
+                           options);
   }
 
   // A split "test" of `num_images` fake images with five captions each.
@@ -92,6 +95,37 @@ TEST_F(GalleryImportTest, ADatasetBecomesAGallery) {
   EXPECT_EQ((*gallery)->caption(34).image_id, (*gallery)->image(6).id);
 
   EXPECT_EQ(Importer().ImportDataset(**dataset, out_).code(), absl::StatusCode::kAlreadyExists);
+}
+
+TEST_F(GalleryImportTest, ADatasetBecomesALivingGallery) {
+  const auto dataset = MakeDataset(/*num_images=*/7, kFakeNumRegions);
+  ASSERT_TRUE(dataset.ok()) << dataset.status();
+  const GalleryImporter importer =
+      Importer({.batch = 4, .living = true, .keep_raw = true, .progress = progress_});
+  const absl::Status imported = importer.ImportDataset(**dataset, out_);
+  ASSERT_TRUE(imported.ok()) << imported;
+  {
+    const auto gallery = OpenGallery(out_, "fake-fingerprint");
+    ASSERT_TRUE(gallery.ok()) << gallery.status();
+    const auto* living = dynamic_cast<const StoreGallery*>(gallery->get());
+    ASSERT_NE(living, nullptr);
+    const auto view = living->Pin();
+    std::vector<float> features;
+    for (int i = 0; i < 7; ++i) {
+      for (float value : FakeRegionFeatures(i)) features.push_back(value);
+    }
+    const std::vector<int64_t> rows = view->ListRows(Modality::kImage);
+    EXPECT_EQ(*living->ReadRaw(*view, rows), features);
+    ExpectFeatures(view->ReadFeatures(Modality::kImage, rows)->view(),
+                   *model_.image_encoder().EncodeImages(7, kFakeNumRegions, features));
+    EXPECT_EQ(view->size(Modality::kCaption), 35);
+    EXPECT_EQ(view->info().name, "gallery");
+  }
+  EXPECT_EQ(importer.ImportDataset(**dataset, out_).code(), absl::StatusCode::kAlreadyExists);
+  const std::string empty = directory_ + "/empty";
+  ASSERT_TRUE(importer.MakeEmpty(empty).ok());
+  EXPECT_EQ((*OpenGallery(empty, ""))->Pin()->size(Modality::kImage), 0);
+  EXPECT_EQ(Importer().MakeEmpty(directory_ + "/built").code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(GalleryImportTest, ARelativeNameWillDo) {

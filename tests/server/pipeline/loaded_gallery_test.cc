@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 #include "tests/fakes/fake_gallery.h"
 #include "tests/fakes/fake_model.h"
+#include "tests/fakes/fake_mutable_gallery.h"
 
 namespace dime {
 namespace {
@@ -37,6 +38,40 @@ TEST_F(LoadedGalleryTest, MakesABankOfEachKind) {
   EXPECT_EQ(images->bank->modality(), Modality::kImage);
   EXPECT_THAT(images->rows, ElementsAre(2, 0, 2));
   EXPECT_EQ(captions->bank->count(), 6);
+}
+
+TEST_F(LoadedGalleryTest, RowsOfAGalleryThatIsReadAreLeased) {
+  const std::vector<ImageRecord> records = {{.id = "a"}, {.id = "b"}, {.id = "c"}};
+  std::vector<float> features;
+  for (int i = 0; i < 3; ++i) {
+    for (float value : FakeRegionFeatures(i)) features.push_back(value);
+  }
+  const EncodedItems items = *model_.image_encoder().EncodeImages(3, kFakeNumRegions, features);
+  const EncodedItems query = *model_.caption_encoder().EncodeCaptions({"two big stars"});
+  // Room for all, and for one slot, beside which a search reads for itself.
+  for (const int64_t bank_bytes : {int64_t{1} << 20, int64_t{1}}) {
+    auto gallery = std::make_unique<FakeMutableGallery>();
+    ASSERT_TRUE(gallery->UpsertImages(records, items.view(), {}).ok());
+    const auto loaded =
+        LoadedGallery::Create(std::move(gallery), model_.info(), model_.pair_scorer(), bank_bytes);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_NE((*loaded)->mutable_gallery(), nullptr);
+    const auto view = (*loaded)->gallery().Pin();
+    const std::vector<int64_t> rows = view->ListRows(Modality::kImage);
+    for (int round = 0; round < 2; ++round) {
+      const auto lease = (*loaded)->Acquire(*view, Modality::kImage, rows);
+      ASSERT_TRUE(lease.ok()) << lease.status();
+      const ScoringRequest request{
+          .query = query.view(), .bank = lease->bank, .rows = lease->rows, .mode = ScoreMode::kI2t};
+      const auto scores = model_.pair_scorer().Score(absl::MakeConstSpan(&request, 1));
+      ASSERT_TRUE(scores.ok()) << scores.status();
+      for (int64_t i = 0; i < 3; ++i) {
+        EXPECT_EQ((*scores)[0].scores[0][i],
+                  FakeScore(items.view(), i, query.view(), 0, Direction::kI2t));
+      }
+    }
+    EXPECT_EQ((*loaded)->bank_counts(Modality::kImage).hits, bank_bytes > 1 ? 3 : 0);
+  }
 }
 
 TEST_F(LoadedGalleryTest, AnEmptyKindHasNoBank) {
