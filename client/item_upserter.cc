@@ -72,6 +72,9 @@ class Run {
   // Writes and reads over one stream until all is settled or it ends.
   absl::Status OneStream() {
     grpc::ClientContext context;
+    // A server that restarts is found as soon as the channel has a connection; how long it may take
+    // is for patience to say.
+    context.set_wait_for_ready(true);
     auto stream = OpenStream(client_.stub(), &context, static_cast<const Request*>(nullptr));
     window_ = 0;  // until the server says
     next_sequence_ = 0;

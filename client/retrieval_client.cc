@@ -197,6 +197,36 @@ absl::StatusOr<v1::SearchCaptionsResponse> RetrievalClient::SearchCaptions(
   return response;
 }
 
+absl::StatusOr<v1::BatchSearchImagesResponse> RetrievalClient::BatchSearchImages(
+    const v1::BatchSearchImagesRequest& request, std::optional<absl::Duration> deadline) const {
+  for (int i = 0; i < request.requests_size(); ++i) {
+    if (!IsUtf8(request.requests(i).text())) {
+      return InvalidFieldError(absl::StrCat("requests[", i, "].text"), "must be valid UTF-8",
+                               v1::ERROR_REASON_TEXT_NOT_UTF8);
+    }
+  }
+  v1::BatchSearchImagesResponse response;
+  RETURN_IF_ERROR(Call(deadline, /*wait_for_ready=*/false, [&](grpc::ClientContext* context) {
+    return stub_->BatchSearchImages(context, request, &response);
+  }));
+  return response;
+}
+
+absl::StatusOr<v1::BatchSearchCaptionsResponse> RetrievalClient::BatchSearchCaptions(
+    const v1::BatchSearchCaptionsRequest& request, std::optional<absl::Duration> deadline) const {
+  for (int i = 0; i < request.requests_size(); ++i) {
+    if (!IsUtf8(request.requests(i).image_id())) {
+      return InvalidFieldError(absl::StrCat("requests[", i, "].image_id"), "must be valid UTF-8",
+                               v1::ERROR_REASON_TEXT_NOT_UTF8);
+    }
+  }
+  v1::BatchSearchCaptionsResponse response;
+  RETURN_IF_ERROR(Call(deadline, /*wait_for_ready=*/false, [&](grpc::ClientContext* context) {
+    return stub_->BatchSearchCaptions(context, request, &response);
+  }));
+  return response;
+}
+
 absl::StatusOr<v1::ExplainPairResponse> RetrievalClient::ExplainPair(
     const v1::ExplainPairRequest& request, std::optional<absl::Duration> deadline) const {
   const std::pair<absl::string_view, const std::string&> fields[] = {

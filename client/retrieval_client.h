@@ -71,6 +71,15 @@ class RetrievalClient {
       const v1::SearchCaptionsRequest& request,
       std::optional<absl::Duration> deadline = std::nullopt) const;
 
+  // Several searches in one call, each with an outcome of its own. Errors of the call as in
+  // SearchImages.
+  absl::StatusOr<v1::BatchSearchImagesResponse> BatchSearchImages(
+      const v1::BatchSearchImagesRequest& request,
+      std::optional<absl::Duration> deadline = std::nullopt) const;
+  absl::StatusOr<v1::BatchSearchCaptionsResponse> BatchSearchCaptions(
+      const v1::BatchSearchCaptionsRequest& request,
+      std::optional<absl::Duration> deadline = std::nullopt) const;
+
   // What made the score of a caption, by its text or its id, and an image, by its id or its region
   // features. Errors as in SearchImages.
   absl::StatusOr<v1::ExplainPairResponse> ExplainPair(

@@ -20,32 +20,40 @@ using ::google::protobuf::FieldDescriptor;
 using ::google::protobuf::UnknownField;
 using ::google::protobuf::UnknownFieldSet;
 
+// Bounds on what a hostile message costs: of messages that hold themselves (payloads do) no more
+// levels are looked at than the parser takes, and inner ones only while they are small; and an
+// error travels in headers of limited size.
+constexpr int kMaxLevels = 64;
+constexpr int kLevelsOfAnySize = 4;
+constexpr size_t kMaxInnerBytes = 1 << 20;
+constexpr size_t kMaxViolations = 16;
+constexpr size_t kMaxPathBytes = 160;
+
 // The string fields of a message on the wire that do not hold UTF-8, found without the message's
 // own parser, which stops at the first and does not tell which it was.
-std::vector<FieldViolation> FindInvalidStrings(const Descriptor& descriptor,
-                                               const UnknownFieldSet& fields,
-                                               const std::string& prefix) {
-  std::vector<FieldViolation> violations;
-  for (int i = 0; i < fields.field_count(); ++i) {
+void FindInvalidStrings(const Descriptor& descriptor, const UnknownFieldSet& fields,
+                        const std::string& prefix, int level,
+                        std::vector<FieldViolation>& violations) {
+  for (int i = 0; i < fields.field_count() && violations.size() < kMaxViolations; ++i) {
     const UnknownField& field = fields.field(i);
     const FieldDescriptor* known = descriptor.FindFieldByNumber(field.number());
     if (known == nullptr || field.type() != UnknownField::TYPE_LENGTH_DELIMITED) continue;
-    const std::string path = absl::StrCat(prefix, known->name());
+    std::string path = absl::StrCat(prefix, known->name());
+    if (path.size() > kMaxPathBytes) path = absl::StrCat(path.substr(0, kMaxPathBytes), "...");
     if (known->type() == FieldDescriptor::TYPE_STRING) {
       if (IsValidUtf8(field.length_delimited())) continue;
       violations.push_back(
           {path, v1::ERROR_REASON_TEXT_NOT_UTF8,
            absl::StrCat("must be valid UTF-8, got ", Quoted(field.length_delimited()))});
     } else if (known->type() == FieldDescriptor::TYPE_MESSAGE) {
+      if (level >= kMaxLevels) continue;
+      if (level >= kLevelsOfAnySize && field.length_delimited().size() > kMaxInnerBytes) continue;
       UnknownFieldSet inner;
       if (!inner.ParseFromString(field.length_delimited())) continue;
-      for (FieldViolation& violation :
-           FindInvalidStrings(*known->message_type(), inner, absl::StrCat(path, "."))) {
-        violations.push_back(std::move(violation));
-      }
+      FindInvalidStrings(*known->message_type(), inner, absl::StrCat(path, "."), level + 1,
+                         violations);
     }
   }
-  return violations;
 }
 
 absl::Status WhyNot(const grpc::ByteBuffer& bytes, const Descriptor& descriptor) {
@@ -54,7 +62,7 @@ absl::Status WhyNot(const grpc::ByteBuffer& bytes, const Descriptor& descriptor)
   UnknownFieldSet fields;
   if (bytes.DumpToSingleSlice(&whole).ok() &&
       fields.ParseFromArray(whole.begin(), static_cast<int>(whole.size()))) {
-    violations = FindInvalidStrings(descriptor, fields, "");
+    FindInvalidStrings(descriptor, fields, "", 0, violations);
   }
   if (violations.empty()) {
     violations.push_back({"", v1::ERROR_REASON_MESSAGE_MALFORMED,

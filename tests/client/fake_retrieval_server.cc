@@ -138,6 +138,28 @@ grpc::Status FakeRetrievalServer::SearchCaptions(grpc::ServerContext* context,
   return status;
 }
 
+grpc::Status FakeRetrievalServer::BatchSearchImages(grpc::ServerContext* context,
+                                                    const v1::BatchSearchImagesRequest* request,
+                                                    v1::BatchSearchImagesResponse* response) {
+  for (const v1::SearchImagesRequest& query : request->requests()) {
+    const grpc::Status status =
+        SearchImages(context, &query, response->add_results()->mutable_response());
+    if (!status.ok()) return status;
+  }
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeRetrievalServer::BatchSearchCaptions(
+    grpc::ServerContext* context, const v1::BatchSearchCaptionsRequest* request,
+    v1::BatchSearchCaptionsResponse* response) {
+  for (const v1::SearchCaptionsRequest& query : request->requests()) {
+    const grpc::Status status =
+        SearchCaptions(context, &query, response->add_results()->mutable_response());
+    if (!status.ok()) return status;
+  }
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeRetrievalServer::ExplainPair(grpc::ServerContext* context,
                                               const v1::ExplainPairRequest* request,
                                               v1::ExplainPairResponse* response) {

@@ -56,6 +56,13 @@ class FakeRetrievalServer final : public v1::RetrievalService::Service {
   grpc::Status SearchCaptions(grpc::ServerContext* context,
                               const v1::SearchCaptionsRequest* request,
                               v1::SearchCaptionsResponse* response) override;
+  // Each query of a batch is answered as a search of its own.
+  grpc::Status BatchSearchImages(grpc::ServerContext* context,
+                                 const v1::BatchSearchImagesRequest* request,
+                                 v1::BatchSearchImagesResponse* response) override;
+  grpc::Status BatchSearchCaptions(grpc::ServerContext* context,
+                                   const v1::BatchSearchCaptionsRequest* request,
+                                   v1::BatchSearchCaptionsResponse* response) override;
   grpc::Status ExplainPair(grpc::ServerContext* context, const v1::ExplainPairRequest* request,
                            v1::ExplainPairResponse* response) override;
   grpc::Status GetInfo(grpc::ServerContext* context, const v1::GetInfoRequest* request,

@@ -86,6 +86,33 @@ TEST(RetrievalClientTest, CarriesRequestsAndResponsesWhole) {
   EXPECT_TRUE(MessageDifferencer::Equals(*found_info, info));
 }
 
+TEST(RetrievalClientTest, SeveralSearchesInOneCall) {
+  FakeRetrievalServer server;
+  const auto client = MakeClient(QuickOptions(server.address()));
+  v1::SearchImagesResponse images_response;
+  images_response.add_hits()->set_id("scene-1");
+  server.AnswerImages(images_response);
+  v1::BatchSearchImagesRequest images;
+  *images.add_requests() = ImagesRequest("one");
+  *images.add_requests() = ImagesRequest("two");
+  const auto found_images = client->BatchSearchImages(images);
+  ASSERT_TRUE(found_images.ok()) << found_images.status();
+  ASSERT_EQ(found_images->results_size(), 2);
+  EXPECT_TRUE(MessageDifferencer::Equals(found_images->results(1).response(), images_response));
+  EXPECT_EQ(server.last_images_request().text(), "two");
+
+  v1::BatchSearchCaptionsRequest captions;
+  captions.add_requests()->set_image_id("a");
+  const auto found_captions = client->BatchSearchCaptions(captions);
+  ASSERT_TRUE(found_captions.ok()) << found_captions.status();
+  EXPECT_EQ(found_captions->results_size(), 1);
+
+  images.mutable_requests(1)->set_text("\xff");
+  const ClientError error = ClientError::FromStatus(client->BatchSearchImages(images).status());
+  ASSERT_EQ(error.field_violations.size(), 1u);
+  EXPECT_EQ(error.field_violations[0].field, "requests[1].text");
+}
+
 TEST(RetrievalClientTest, SaysWhoItIs) {
   FakeRetrievalServer server;
   ASSERT_TRUE(MakeClient(QuickOptions(server.address()))->GetInfo().ok());

@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "dime/v1/gallery.pb.h"
 #include "dime/v1/retrieval.pb.h"
 #include "gmock/gmock.h"
 #include "grpcpp/support/slice.h"
@@ -85,6 +86,35 @@ TEST(RequestParserTest, TooManyBytesAreRefusedUnparsed) {
       Bytes(Field(1, std::string(kMaxBytes, 'x'))), kMaxBytes);
   EXPECT_EQ(parsed.status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(DetailsOf(parsed.status()).reason, "MESSAGE_TOO_LARGE");
+}
+
+// A length-delimited field of any size.
+std::string LongField(int number, const std::string& content) {
+  std::string field(1, static_cast<char>(number << 3 | 2));
+  for (size_t size = content.size(); size > 0; size >>= 7) {
+    field += static_cast<char>((size & 0x7f) | (size > 0x7f ? 0x80 : 0));
+  }
+  return field + content;
+}
+
+TEST(RequestParserTest, MessagesInMessagesWithoutEndAreNoRequest) {
+  // A payload of lists within lists, deeper than any parser's stack should go.
+  std::string value = Field(3, "\xff");
+  for (int level = 0; level < 8000; ++level) value = LongField(6, LongField(1, value));
+  const std::string payload = LongField(1, LongField(1, "k") + LongField(2, value));
+  const std::string request = LongField(1, LongField(6, payload));
+  const auto parsed =
+      ParseRequest<v1::UpsertImagesRequest>(Bytes(request), static_cast<int64_t>(request.size()));
+  EXPECT_EQ(DetailsOf(parsed.status()).reason, "MESSAGE_MALFORMED");
+}
+
+TEST(RequestParserTest, AnErrorNamesSomeOfManyFaults) {
+  std::string request;
+  for (int i = 0; i < 1000; ++i) request += Field(2, "\xff");
+  const ErrorDetails details =
+      DetailsOf(ParseRequest<v1::DeleteItemsRequest>(Bytes(request), 1 << 20).status());
+  EXPECT_EQ(details.reason, "TEXT_NOT_UTF8");
+  EXPECT_THAT(details.Fields(), testing::SizeIs(16));
 }
 
 }  // namespace
