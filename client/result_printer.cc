@@ -202,11 +202,11 @@ std::string FormatStats(const Response& response, const Terminal& terminal) {
   const v1::SearchStats& stats = response.stats();
   std::string text = absl::StrCat(
       "\n", response.hits_size(), response.hits_size() == 1 ? " hit of " : " hits of ",
-      FormatCounts(stats), " in ", FormatMilliseconds(stats.total_time()),
-      " ms: queue ", FormatMilliseconds(stats.queue_time()), ", encode ",
-      FormatMilliseconds(stats.encode_time()), ", recall ", FormatMilliseconds(stats.recall_time()),
-      ", rerank ", FormatMilliseconds(stats.rerank_time()), ", select ",
-      FormatMilliseconds(stats.select_time()), "\n");
+      FormatCounts(stats), " in ", FormatMilliseconds(stats.total_time()), " ms: queue ",
+      FormatMilliseconds(stats.queue_time()), ", encode ", FormatMilliseconds(stats.encode_time()),
+      ", recall ", FormatMilliseconds(stats.recall_time()), ", rerank ",
+      FormatMilliseconds(stats.rerank_time()), ", select ", FormatMilliseconds(stats.select_time()),
+      "\n");
   if (stats.fusion_weight() > 0) {
     absl::StrAppend(&text, "score = ", FormatWeight(1 - stats.fusion_weight()), " x rerank + ",
                     FormatWeight(stats.fusion_weight()), " x coarse\n");
@@ -247,9 +247,7 @@ std::string FormatBytes(int64_t bytes) {
   return absl::StrCat(bytes, " bytes");
 }
 
-std::string EffortName(int effort) {
-  return effort > 0 ? absl::StrCat(effort) : "the index's own";
-}
+std::string EffortName(int effort) { return effort > 0 ? absl::StrCat(effort) : "the index's own"; }
 
 }  // namespace
 
@@ -341,7 +339,9 @@ std::string FormatInfo(const v1::GetInfoResponse& response, absl::string_view ad
       held(gallery.caption_count(), "captions", gallery.caption_index()));
 
   const v1::ModelInfo& model = response.model();
-  add("model", model.name(), " on ", model.device(), ", fingerprint ", model.fingerprint());
+  add("model", model.name(), " on ", model.device(),
+      model.scorer().empty() ? "" : absl::StrCat(" (", model.scorer(), ")"), ", fingerprint ",
+      model.fingerprint());
   add("", model.num_regions(), " regions of ", model.feature_dim(), " features, ",
       model.max_words(), " words");
   add("", "coarse embedding of ", model.coarse_dim(),
@@ -354,9 +354,9 @@ std::string FormatInfo(const v1::GetInfoResponse& response, absl::string_view ad
   }
   for (const v1::FusionWeight& weight : model.fusion_weights()) {
     add("", "score of ", ModeName(weight.score_mode()),
-        weight.score_mode() == model.default_score_mode() ? " (default)" : "",
-        ": coarse weighs ", FormatWeight(weight.images()), " for images, ",
-        FormatWeight(weight.captions()), " for captions");
+        weight.score_mode() == model.default_score_mode() ? " (default)" : "", ": coarse weighs ",
+        FormatWeight(weight.images()), " for images, ", FormatWeight(weight.captions()),
+        " for captions");
   }
 
   const v1::Limits& limits = response.limits();

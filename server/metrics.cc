@@ -280,6 +280,15 @@ void Metrics::AddBatchSeries() {
       histogram("dime_batch_requests", "Searches that shared each launch.", RequestsBuckets());
   batch_duration_ =
       histogram("dime_batch_duration_seconds", "Wall time of each launch.", SecondsBuckets());
+  auto& cells = BuildCounter()
+                    .Name("dime_routing_cells_total")
+                    .Help(
+                        "Cells of scored pairs, by whether they were run or skipped because every "
+                        "gate on their paths was shut. A scorer that computes every cell counts "
+                        "none.")
+                    .Register(registry_);
+  cells_run_ = &cells.Add({{"outcome", "run"}});
+  cells_skipped_ = &cells.Add({{"outcome", "skipped"}});
 }
 
 void Metrics::AddIngestSeries() {
@@ -396,7 +405,8 @@ void Metrics::AddInfoSeries(absl::string_view server_version, const ModelInfo& m
        {{"name", model.name},
         {"fingerprint", model.fingerprint},
         {"device", model.device},
-        {"directions", absl::StrJoin(directions, ",")}});
+        {"directions", absl::StrJoin(directions, ",")},
+        {"scorer", model.scorer}});
   info("dime_gallery_info", "The gallery that is searched, with its coarse indexes; always 1.",
        {{"name", view.info().name},
         {"version", view.info().lineage},
@@ -565,6 +575,12 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
     queue_oldest_->Set(absl::ToDoubleSeconds(state.oldest_wait));
     ingest_queue_items_->Set(static_cast<double>(state.ingest.items));
     ingest_queue_bytes_->Set(static_cast<double>(state.ingest.bytes));
+    {
+      std::lock_guard<std::mutex> lock(cells_mutex_);
+      cells_run_->Increment(static_cast<double>(state.cells.run - counted_cells_.run));
+      cells_skipped_->Increment(static_cast<double>(state.cells.skipped - counted_cells_.skipped));
+      counted_cells_ = state.cells;
+    }
     page_windows_->Set(static_cast<double>(state.windows.windows));
     page_window_bytes_->Set(static_cast<double>(state.windows.bytes));
     const auto catch_up = [](prometheus::Counter& counter, int64_t value) {

@@ -5,9 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -16,6 +18,7 @@
 #include "model/batching_scorer.h"
 #include "model/bounded_bank.h"
 #include "model/model_info.h"
+#include "model/pair_scorer.h"
 #include "prometheus/collectable.h"
 #include "prometheus/counter.h"
 #include "prometheus/gauge.h"
@@ -63,6 +66,7 @@ class Metrics : public prometheus::Collectable {
     WindowCache::Size windows;   // kept for further pages
     // Rows that searches found in the bounded banks, and such that were read; by Modality.
     std::array<BoundedBank::Counts, 2> banks;
+    RoutingCounts cells;  // computed and skipped by the scorer so far
   };
   // What became of a request for a further page.
   enum class PageOutcome { kServed, kExpired, kInvalid };
@@ -148,6 +152,10 @@ class Metrics : public prometheus::Collectable {
   prometheus::Registry registry_;
   std::array<prometheus::Gauge*, 2> gallery_items_{};  // by Modality
   std::function<QueueState()> queue_state_;
+  mutable std::mutex cells_mutex_;
+  mutable RoutingCounts counted_cells_ ABSL_GUARDED_BY(cells_mutex_);
+  prometheus::Counter* cells_run_ = nullptr;
+  prometheus::Counter* cells_skipped_ = nullptr;
   const Gallery* gallery_ = nullptr;
   const MutableGallery* mutable_gallery_ = nullptr;
   // All of these live in registry_.

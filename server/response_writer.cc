@@ -84,6 +84,7 @@ v1::ModelInfo WriteModel(const ModelInfo& model) {
   proto.set_name(model.name);
   proto.set_fingerprint(model.fingerprint);
   proto.set_device(model.device);
+  proto.set_scorer(model.scorer);
   proto.set_max_words(model.max_words);
   proto.set_num_regions(model.num_regions);
   proto.set_feature_dim(model.feature_dim);

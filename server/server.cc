@@ -142,7 +142,8 @@ Server::Server(const Options& options, std::unique_ptr<const DimeModel> model,
                                .ingest = ingest_ == nullptr ? IngestQueue::Size() : ingest_->size(),
                                .windows = windows_.size(),
                                .banks = {gallery_->bank_counts(Modality::kImage),
-                                         gallery_->bank_counts(Modality::kCaption)}};
+                                         gallery_->bank_counts(Modality::kCaption)},
+                               .cells = model_->pair_scorer().routing_counts()};
   });
   metrics_->ObserveGallery(&gallery_->gallery(), mutable_gallery);
 }

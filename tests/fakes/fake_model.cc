@@ -245,6 +245,7 @@ FakeModel::FakeModel() {
   info_ = {.name = "fake-model",
            .fingerprint = "fake-fingerprint",
            .device = "cpu",
+           .scorer = "fake",
            .max_words = kFakeMaxWords,
            .num_regions = kFakeNumRegions,
            .feature_dim = kFakeFeatureDim,

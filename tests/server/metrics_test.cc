@@ -84,7 +84,7 @@ TEST_F(MetricsTest, TellsWhatIsServed) {
       Text(),
       AllOf(HasSubstr("dime_build_info{version=\"1.2.3\"} 1\n"),
             HasSubstr("dime_model_info{device=\"cpu\",directions=\"i2t,t2i\",fingerprint=\""
-                      "fake-fingerprint\",name=\"fake-model\"} 1\n"),
+                      "fake-fingerprint\",name=\"fake-model\",scorer=\"fake\"} 1\n"),
             HasSubstr("dime_gallery_info{caption_index=\"Flat\",image_index=\"Flat\",name=\"fake-"
                       "gallery\",version=\"v1\"} 1\n"),
             HasSubstr("dime_gallery_items{modality=\"image\"} 5\n"),
@@ -225,11 +225,17 @@ TEST_F(MetricsTest, ExportsWhatTheAlertRulesName) {
 
 TEST_F(MetricsTest, AsksForTheQueueAtEachCollection) {
   metrics_.ObserveQueue([] {
-    return Metrics::QueueState{.requests = 3, .pairs = 250, .oldest_wait = absl::Seconds(2)};
+    return Metrics::QueueState{.requests = 3,
+                               .pairs = 250,
+                               .oldest_wait = absl::Seconds(2),
+                               .cells = {.run = 70, .skipped = 30}};
   });
   EXPECT_THAT(Text(),
               AllOf(HasSubstr("dime_queue_requests 3\n"), HasSubstr("dime_queue_pairs 250\n"),
                     HasSubstr("dime_queue_oldest_seconds 2\n")));
+  // Totals of the scorer's own: asked twice, they are not counted twice.
+  EXPECT_THAT(Text(), AllOf(HasSubstr("dime_routing_cells_total{outcome=\"run\"} 70\n"),
+                            HasSubstr("dime_routing_cells_total{outcome=\"skipped\"} 30\n")));
 }
 
 }  // namespace

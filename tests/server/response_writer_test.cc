@@ -135,6 +135,7 @@ TEST_F(ResponseWriterTest, InfoHoldsLimitsAndFacts) {
   EXPECT_EQ(info.model().name(), "fake-model");
   EXPECT_EQ(info.model().fingerprint(), "fake-fingerprint");
   EXPECT_EQ(info.model().device(), "cpu");
+  EXPECT_EQ(info.model().scorer(), "fake");
   EXPECT_EQ(info.model().max_words(), kFakeMaxWords);
   EXPECT_EQ(info.model().num_regions(), kFakeNumRegions);
   EXPECT_EQ(info.model().feature_dim(), kFakeFeatureDim);
