@@ -29,6 +29,7 @@ class DimeModel {
     // yardstick; "amx" or "avx512_bf16", the kernels in bfloat16 (see KernelScorer) on these
     // instructions; "auto", the first kernels that the processor has, else the modules.
     std::string scorer = "auto";
+    int scorer_threads = 0;  // of the kernels; 0: one for each core that the process may use
   };
   // NOT_FOUND, INVALID_ARGUMENT (naming files, and every missing, unexpected or wrongly shaped
   // tensor) or FAILED_PRECONDITION (a device or instructions that are not there).

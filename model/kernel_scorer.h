@@ -30,7 +30,7 @@ class KernelScorer : public PairScorer {
  public:
   using Kernels = std::array<std::unique_ptr<const kernels::InteractionKernel>, kNumDirections>;
   struct Options {
-    int threads = 0;                            // 0: one for each core
+    int threads = 0;                            // 0: one for each core that the process may use
     int64_t prepared_bytes = int64_t{4} << 30;  // of a bank's prepared items
   };
 

@@ -1,11 +1,24 @@
 #include "model/thread_team.h"
 
+#include <sched.h>
+
 #include <algorithm>
 
 namespace dime {
 
+namespace {
+
+int CoresAllowed() {
+  cpu_set_t cores;
+  CPU_ZERO(&cores);
+  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) return std::max(1, CPU_COUNT(&cores));
+  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
+}
+
+}  // namespace
+
 ThreadTeam::ThreadTeam(int threads) {
-  if (threads <= 0) threads = std::max(1u, std::thread::hardware_concurrency());
+  if (threads <= 0) threads = CoresAllowed();
   for (int i = 1; i < threads; ++i) threads_.emplace_back([this] { Serve(); });
 }
 

@@ -20,7 +20,7 @@ namespace dime {
 // Tasks must not throw.
 class ThreadTeam {
  public:
-  // `threads`, the caller included, at least 1; 0: one for each core.
+  // `threads`, the caller included, at least 1; 0: one for each core that the process may use.
   explicit ThreadTeam(int threads);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;

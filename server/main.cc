@@ -36,6 +36,7 @@ struct Flags {
   std::string gallery;
   std::string device = "auto";
   std::string scorer = "auto";
+  int scorer_threads = 0;
   double drain_seconds = 30;
   double page_token_seconds = absl::ToDoubleSeconds(SearchLimits().page_token_ttl);
   SearchDefaults::Flags defaults;
@@ -53,6 +54,10 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       ->required();
   app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--scorer", flags.scorer, kScorerHelp)->capture_default_str();
+  app.add_option("--scorer-threads", flags.scorer_threads,
+                 "Threads of the kernels; 0: one for each core that the process may use")
+      ->check(CLI::Range(0, 4096))
+      ->capture_default_str();
   app.add_option("--address", server.address, "Where to serve gRPC; port 0 picks one")
       ->capture_default_str();
   app.add_option("--metrics-address", server.metrics_address,
@@ -141,7 +146,9 @@ absl::Status Serve(Flags flags) {
   Stopwatch stopwatch;
   std::cerr << "loading model " << flags.model << " ..." << std::endl;
   ASSIGN_OR_RETURN(std::unique_ptr<DimeModel> model,
-                   DimeModel::Load(flags.model, {.device = flags.device, .scorer = flags.scorer}));
+                   DimeModel::Load(flags.model, {.device = flags.device,
+                                                 .scorer = flags.scorer,
+                                                 .scorer_threads = flags.scorer_threads}));
   const std::string device = model->info().device;
   const std::string scorer = model->info().scorer;
   std::cerr << DescribeFirstStage(model->info()) << std::endl;

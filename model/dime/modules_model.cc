@@ -220,7 +220,7 @@ absl::StatusOr<std::unique_ptr<ModulesModel>> ModulesModel::Load(const std::stri
     const std::string name = path.has_filename() ? path.filename() : path.parent_path().filename();
     ASSIGN_OR_RETURN(RankingSettings ranking, RankingSettings::Load(directory));
     auto model = std::make_unique<ModulesModel>(std::move(network), name, std::move(ranking));
-    if (instructions.has_value()) model->UseKernels(*instructions);
+    if (instructions.has_value()) model->UseKernels(*instructions, options.scorer_threads);
     return model;
   });
 }
@@ -253,7 +253,7 @@ ModulesModel::ModulesModel(std::unique_ptr<Network> network, std::string name,
   }
 }
 
-void ModulesModel::UseKernels(kernels::Instructions instructions) {
+void ModulesModel::UseKernels(kernels::Instructions instructions, int threads) {
   KernelScorer::Kernels kernels;
   for (Direction direction : kDirections) {
     if (!network_->Has(direction)) continue;
@@ -265,8 +265,8 @@ void ModulesModel::UseKernels(kernels::Instructions instructions) {
         kernels::InteractionKernel::Create(reader.shape, reader.weights, instructions);
   }
   info_.scorer = kernels::InstructionsName(instructions);
-  kernel_scorer_ =
-      std::make_unique<KernelScorer>(std::move(kernels), info_, KernelScorer::Options());
+  kernel_scorer_ = std::make_unique<KernelScorer>(std::move(kernels), info_,
+                                                  KernelScorer::Options{.threads = threads});
 }
 
 absl::StatusOr<bool> ModulesModel::IsTruncated(const std::string& caption) const {

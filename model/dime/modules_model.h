@@ -65,7 +65,7 @@ class ModulesModel : public DimeModel,
                       absl::Span<PairScores> results) const;
 
   // Has the kernels of these instructions score pairs from now on.
-  void UseKernels(kernels::Instructions instructions);
+  void UseKernels(kernels::Instructions instructions, int threads);
 
   const std::unique_ptr<Network> network_;
   ModelInfo info_;
