@@ -575,17 +575,15 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
     queue_oldest_->Set(absl::ToDoubleSeconds(state.oldest_wait));
     ingest_queue_items_->Set(static_cast<double>(state.ingest.items));
     ingest_queue_bytes_->Set(static_cast<double>(state.ingest.bytes));
-    {
-      std::lock_guard<std::mutex> lock(cells_mutex_);
-      cells_run_->Increment(static_cast<double>(state.cells.run - counted_cells_.run));
-      cells_skipped_->Increment(static_cast<double>(state.cells.skipped - counted_cells_.skipped));
-      counted_cells_ = state.cells;
-    }
     page_windows_->Set(static_cast<double>(state.windows.windows));
     page_window_bytes_->Set(static_cast<double>(state.windows.bytes));
+    // Totals that others keep. Two collections at once must not both add what is new.
+    std::lock_guard<std::mutex> lock(totals_mutex_);
     const auto catch_up = [](prometheus::Counter& counter, int64_t value) {
       counter.Increment(std::max(0.0, static_cast<double>(value) - counter.Value()));
     };
+    catch_up(*cells_run_, state.cells.run);
+    catch_up(*cells_skipped_, state.cells.skipped);
     for (size_t m = 0; m < state.banks.size(); ++m) {
       catch_up(*bank_hits_[m], state.banks[m].hits);
       catch_up(*bank_misses_[m], state.banks[m].misses);

@@ -9,7 +9,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -152,8 +151,7 @@ class Metrics : public prometheus::Collectable {
   prometheus::Registry registry_;
   std::array<prometheus::Gauge*, 2> gallery_items_{};  // by Modality
   std::function<QueueState()> queue_state_;
-  mutable std::mutex cells_mutex_;
-  mutable RoutingCounts counted_cells_ ABSL_GUARDED_BY(cells_mutex_);
+  mutable std::mutex totals_mutex_;  // held while counters catch up with totals of others
   prometheus::Counter* cells_run_ = nullptr;
   prometheus::Counter* cells_skipped_ = nullptr;
   const Gallery* gallery_ = nullptr;

@@ -51,4 +51,7 @@ wait %2
 "$bin/dime_train_coarse" --model "$out/model" --data "$out/world" --state-cache "$out/states" \
   --positives "$out/world/train_truth.json" --device cpu --seed 1 --dim 128 --hidden-size 128 \
   --pooling-queries 6 --steps 900 --val-step 450 --val-queries 10 --teacher-queries 160 --teacher-candidates 40
-"$bin/dime_evaluate" --tune-fusion --model "$out/model" --data "$out/world" --split dev --queries 100
+# More scenes than the world's 500 for validation: a weight is taken only if its gain stands out.
+[ -f "$out/tuning/world.json" ] ||
+  "$bin/scenes_generate" --out "$out/tuning" --seed 11 --train 0 --dev 1000 --test 0 --png-split none
+"$bin/dime_evaluate" --tune-fusion --model "$out/model" --data "$out/tuning" --split dev
