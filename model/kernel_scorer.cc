@@ -288,7 +288,9 @@ void KernelScorer::ScoreDirection(absl::Span<const ScoringRequest> requests, Dir
   const int64_t count = static_cast<int64_t>(pairs.size());
   std::vector<float> scores(count);
   std::vector<float> paths(want_paths ? count * kNumPathWeights : 0);
-  const int64_t group = kernel.group_size();
+  // As few groups as there can be, of equal size.
+  const int64_t groups = (count + kernel.group_size() - 1) / kernel.group_size();
+  const int64_t group = groups == 0 ? 1 : (count + groups - 1) / groups;
   team_.Run((count + group - 1) / group, [&](int64_t task) {
     const Lease workspace(*this, direction);
     const int64_t first = task * group;

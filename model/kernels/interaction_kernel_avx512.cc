@@ -24,7 +24,7 @@ constexpr int kLayers = 3;
 // Pairs that go through the layers together, so that a layer's weights are read once for all of
 // them, and pairs whose rows one cell's products take at once: measured on 2 MB of second-level
 // cache.
-constexpr int kGroup = 16;
+constexpr int kGroup = 32;
 constexpr int kChunk = 8;
 // Heads of self-attention whose scores stand side by side, so that their rows fill whole vectors.
 constexpr int kHeads = 4;
@@ -66,6 +66,22 @@ Bf16 Round(float value) {  // to the nearest, ties to even
   return static_cast<Bf16>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
+float Float(Bf16 value) {
+  const uint32_t bits = uint32_t{value} << 16;
+  float widened;
+  std::memcpy(&widened, &bits, sizeof(widened));
+  return widened;
+}
+
+// 16 values as their bfloat16 parts for PackSplit(): the high ones, `width` further the low ones,
+// and once more the high ones.
+static inline void StoreSplit(Bf16* to, int64_t width, __m512 values) {
+  const __m256i high = Narrow(values);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), high);
+  StoreBf16(to + width, _mm512_sub_ps(values, Widen(high)));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 2 * width), high);
+}
+
 // W^T in panels of 32 columns, each [steps][2][16][16][2]: for each 32 inner values two tiles of
 // pairs. Padded with zeros to whole panels and steps, the bias too.
 struct PackedLinear {
@@ -80,21 +96,39 @@ struct PackedLinear {
     panels.Resize(int64_t{count} * steps * 1024);
     bias.Resize(int64_t{count} * 32);
   }
+  // The weight of input i on output n.
+  void Set(int i, int n, Bf16 weight) {
+    Bf16* const panel = panels.get() + int64_t{n / 32} * steps * 1024 + (n % 32 / 16) * 512;
+    panel[(i / 32) * 1024 + (i % 32 / 2) * 32 + (n % 16) * 2 + i % 2] = weight;
+  }
   // Puts outputs of `linear` at columns from `column` on.
   void Put(const LinearWeights& linear, int column) {
     for (int o = 0; o < linear.out; ++o) {
-      const int n = column + o;
-      bias.get()[n] = linear.bias[o];
-      Bf16* const panel = panels.get() + int64_t{n / 32} * steps * 1024 + (n % 32 / 16) * 512;
+      bias.get()[column + o] = linear.bias[o];
       for (int i = 0; i < linear.in; ++i) {
-        panel[(i / 32) * 1024 + (i % 32 / 2) * 32 + (n % 16) * 2 + i % 2] =
-            Round(linear.weight[int64_t{o} * linear.in + i]);
+        Set(i, column + o, Round(linear.weight[int64_t{o} * linear.in + i]));
       }
     }
   }
   void Pack(const LinearWeights& linear) {
     Allocate(linear.in, linear.out);
     Put(linear, 0);
+  }
+  // For inputs split as StoreSplit() does, which together with the split of the weights here makes
+  // products of some 16 bits.
+  void PackSplit(const LinearWeights& linear) {
+    const int padded = static_cast<int>(RoundUp(linear.in, 32));
+    Allocate(3 * padded, linear.out);
+    for (int o = 0; o < linear.out; ++o) {
+      bias.get()[o] = linear.bias[o];
+      for (int i = 0; i < linear.in; ++i) {
+        const float weight = linear.weight[int64_t{o} * linear.in + i];
+        const Bf16 high = Round(weight);
+        Set(i, o, high);
+        Set(padded + i, o, high);
+        Set(2 * padded + i, o, Round(weight - Float(high)));
+      }
+    }
   }
 };
 
@@ -171,8 +205,8 @@ class KernelImpl : public InteractionKernel {
       const LayerWeights& from = weights.layers[n];
       PackedLayer& to = layers_[n];
       for (int j = 0; j < kCells; ++j) {
-        to.router_hidden[j].Pack(from.routers[j].hidden);
-        to.router_output[j].Pack(from.routers[j].output);
+        to.router_hidden[j].PackSplit(from.routers[j].hidden);
+        to.router_output[j].PackSplit(from.routers[j].output);
       }
       to.guidance.Pack(from.guidance);
       to.attention.Allocate(shape.embed_size, 3 * E_);
@@ -201,7 +235,7 @@ class KernelImpl : public InteractionKernel {
     for (int j = 0; j < kCells; ++j) {
       w->sequence[j].Resize(group_rows * E_);
       if (j > 0) w->cell[j].Resize(group_rows * E_);
-      w->means[j].Resize(int64_t{RoundUp(kGroup, 16)} * E_);
+      w->means[j].Resize(RoundUp(kGroup, 32) * 3 * E_);
     }
     w->input.Resize(rows * E_);
     w->output.Resize(rows * E_);
@@ -221,7 +255,7 @@ class KernelImpl : public InteractionKernel {
     w->block2.Resize(Greater(kBlock * kBlock, M16_ * 16));
     w->channels.Resize(kCells * E_);
     w->inverse_sums.Resize(M16_);
-    w->router_hidden.Resize(int64_t{RoundUp(kGroup, 16)} * R_);
+    w->router_hidden.Resize(RoundUp(kGroup, 32) * 3 * R_);
     return std::unique_ptr<Workspace>(w);
   }
 
@@ -773,17 +807,18 @@ void KernelImpl<Isa>::Route(const PackedLayer& layer, int count, int paths,
   for (int j = 0; j < kCells; ++j) {
     const float* const bias = layer.router_hidden[j].bias.get();
     Bf16* const hidden = w.router_hidden.get();
-    Product(
-        w.means[j].get(), E_, count, layer.router_hidden[j], w,
-        [&](int r, int n, const float* sums) {
-          StoreBf16Pair(
-              hidden + int64_t{r} * R_ + n,
-              _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n))),
-              _mm512_max_ps(
-                  zero, _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16))));
-        });
+    // Gates as exact as their inputs: where a path's gates are all but shut, what flows along it
+    // depends on them by a step.
+    Product(w.means[j].get(), 3 * E_, count, layer.router_hidden[j], w,
+            [&](int r, int n, const float* sums) {
+              for (int h = 0; h < 32; h += 16) {
+                StoreSplit(hidden + int64_t{r} * 3 * R_ + n + h, R_,
+                           _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums + h),
+                                                             _mm512_loadu_ps(bias + n + h))));
+              }
+            });
     const float* const bias2 = layer.router_output[j].bias.get();
-    Product(hidden, R_, count, layer.router_output[j], w, [&](int r, int, const float* sums) {
+    Product(hidden, 3 * R_, count, layer.router_output[j], w, [&](int r, int, const float* sums) {
       alignas(64) float gates[16];
       _mm512_store_ps(
           gates,
@@ -868,8 +903,8 @@ void KernelImpl<Isa>::MixToCells(const Bf16* identity, const Bf16* const outputs
   }
   for (int i = 0; i < kCells; ++i) {
     for (int e = 0; e < E_; e += 16) {
-      StoreBf16(w.means[i].get() + int64_t{pair} * E_ + e,
-                _mm512_mul_ps(_mm512_load_ps(sums + i * E_ + e), share));
+      StoreSplit(w.means[i].get() + int64_t{pair} * 3 * E_ + e, E_,
+                 _mm512_mul_ps(_mm512_load_ps(sums + i * E_ + e), share));
     }
   }
 }
@@ -942,7 +977,7 @@ void KernelImpl<Isa>::PrepareLocal(const float* local, PreparedLocal* out,
       StoreBf16(sequence + int64_t{m} * E_ + e, v);
     }
     const __m512 mean = _mm512_mul_ps(sum, _mm512_set1_ps(1.0f / static_cast<float>(M_)));
-    for (int j = 0; j < kCells; ++j) StoreBf16(w.means[j].get() + e, mean);
+    for (int j = 0; j < kCells; ++j) StoreSplit(w.means[j].get() + e, E_, mean);
   }
   // Through the workspace, whose memory may be read beyond the rows.
   std::memcpy(w.input.get(), sequence, int64_t{M_} * E_ * sizeof(Bf16));
