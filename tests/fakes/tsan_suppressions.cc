@@ -1,7 +1,7 @@
-// What ThreadSanitizer must not report. Distributions build gRPC, protobuf and Abseil without its
+// What ThreadSanitizer must not report. Distributions build gRPC, protobuf, Abseil and RocksDB without its
 // instrumentation, so it sees their threads touch memory but not how they agree on it. Suppressed
 // are reports with one of these libraries in a stack; races among the project's own threads, which
-// use the standard library's mutexes, are reported as ever. Linked into the tests that use gRPC;
+// use the standard library's mutexes, are reported as ever. Linked into the tests that use one of them;
 // without ThreadSanitizer nothing calls it.
 extern "C" const char* __tsan_default_suppressions();
 
@@ -11,5 +11,6 @@ extern "C" const char* __tsan_default_suppressions() {
          "race:google::protobuf\n"
          "race:libprotobuf\n"
          "race:libupb\n"
-         "race:libabsl\n";
+         "race:libabsl\n"
+         "race:librocksdb\n";
 }
