@@ -291,5 +291,46 @@ class LivingTest(unittest.TestCase):
         self.assertFalse(os.path.exists(journal))
 
 
+class RebuildTest(unittest.TestCase):
+    """dime_rebuild encodes a gallery again where what it was encoded from was kept, and says plainly where not."""
+
+    def setUp(self):
+        self.root = tempfile.mkdtemp()
+        self.addCleanup(shutil.rmtree, self.root)
+        self.model = os.path.join(self.root, "model")
+        shutil.copytree(MODEL, self.model)
+
+    def build(self, name, *arguments):
+        gallery = os.path.join(self.root, name)
+        run("dime_build_gallery", "--living", "--model", MODEL, "--data",
+            os.path.join(SOURCE, "tests/golden/tiny/data"), "--split", "test", "--out", gallery,
+            *arguments)
+        return gallery
+
+    def rebuild(self, gallery, out, *arguments):
+        return run("dime_rebuild", "--gallery", gallery, "--model", self.model, "--out",
+                   os.path.join(self.root, out), *arguments, check=False)
+
+    def test_without_raw_features_images_are_refused(self):
+        gallery = self.build("bare")
+        refused = self.rebuild(gallery, "new")
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("kept no raw region features", refused.stderr)
+        self.assertIn("--keep-raw", refused.stderr)
+        self.assertFalse(os.path.exists(os.path.join(self.root, "new")))
+        captions = self.rebuild(gallery, "captions", "--captions-only")
+        self.assertEqual(captions.returncode, 0, captions.stderr)
+
+    def test_with_raw_features_all_of_it_is_encoded(self):
+        rebuilt = self.rebuild(self.build("raw", "--keep-raw"), "new")
+        self.assertEqual(rebuilt.returncode, 0, rebuilt.stderr)
+        server = Server(os.path.join(self.root, "new"))
+        try:
+            stats = server.json("info")["gallery"]
+            self.assertEqual((int(stats["image_count"]), int(stats["caption_count"])), (3, 15))
+        finally:
+            self.assertEqual(server.end(), 0)
+
+
 if __name__ == "__main__":
     unittest.main(argv=sys.argv[:1], verbosity=2)
