@@ -7,22 +7,20 @@ Standard library only.
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 import unittest
 import xml.etree.ElementTree
 
-BIN, SOURCE = sys.argv[1], sys.argv[2]
-TINY = os.path.join(SOURCE, "tests/golden/tiny")
+sys.dont_write_bytecode = True  # the source tree is no place for it
+from programs import TINY, run  # noqa: E402
+
 METRICS = ("r1", "r5", "r10", "median_rank", "mean_rank")
 
 
 def evaluate(*arguments, model=os.path.join(TINY, "model"), data=os.path.join(TINY, "data")):
-    return subprocess.run(
-        [os.path.join(BIN, "dime_evaluate"), "--model", model, "--data",
-         data, "--split", "test", "--device", "cpu", *arguments],
-        capture_output=True, text=True, timeout=300)
+    return run("dime_evaluate", "--model", model, "--data", data, "--split", "test", "--device",
+               "cpu", *arguments, check=False)
 
 
 def evaluate_json(*arguments, **options):

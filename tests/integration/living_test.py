@@ -8,63 +8,24 @@ answer is compared with that of a gallery built once from the same items. Standa
 import json
 import os
 import random
-import re
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
 import threading
 import unittest
 
-BIN, SOURCE = sys.argv[1], sys.argv[2]
-MODEL = os.path.join(SOURCE, "tests/golden/tiny/model")
+sys.dont_write_bytecode = True  # the source tree is no place for it
+from programs import BIN, TINY, Server, run, write_npy  # noqa: E402
+
+MODEL = os.path.join(TINY, "model")
 NUM_IMAGES, NUM_REGIONS, FEATURE_DIM, CAPTIONS_PER_IMAGE = 40, 7, 20, 5
 COLORS = ("red", "green", "blue")
 
 
-def write_npy(path, shape, values):
-    header = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
-    with open(path, "wb") as file:
-        file.write(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header.encode() +
-                   struct.pack(f"<{len(values)}f", *values))
-
-
-def run(program, *arguments, check=True):
-    result = subprocess.run([os.path.join(BIN, program), *arguments], capture_output=True,
-                            text=True, timeout=300)
-    if check and result.returncode != 0:
-        raise AssertionError(f"{program} {arguments}: {result.returncode}\n{result.stderr}")
-    return result
-
-
-class Server:
-    """A dime_server, on a port of its choice if none is given."""
-
-    def __init__(self, gallery, *arguments, address="127.0.0.1:0"):
-        self.process = subprocess.Popen(
-            [os.path.join(BIN, "dime_server"), "--model", MODEL, "--gallery", gallery, "--device",
-             "cpu", "--address", address, "--metrics-address", "", *arguments],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        match = re.search(r"gRPC on ([^,;]+)", line)
-        if not match:
-            raise AssertionError(f"no ready line but {line!r}: {self.process.stderr.read()}")
-        self.address = match.group(1)
-
-    def client(self, *arguments, check=True):
-        return run("dime", "--address", self.address, "--deadline", "60s", *arguments, check=check)
-
-    def json(self, *arguments):
-        return json.loads(self.client("--json", *arguments).stdout)
-
-    def end(self, how=signal.SIGTERM):
-        self.process.send_signal(how)
-        code = self.process.wait(timeout=60)
-        self.process.stdout.close()
-        self.process.stderr.close()
-        return code
+def serve(gallery, *arguments, **options):
+    return Server(MODEL, gallery, *arguments, **options)
 
 
 def caption_id(index):
@@ -82,7 +43,7 @@ def write_world(directory):
     shape = (NUM_IMAGES, NUM_REGIONS, FEATURE_DIM)
     write_npy(os.path.join(directory, "test_ims.npy"), shape,
               [draw.uniform(0, 1) for _ in range(shape[0] * shape[1] * shape[2])])
-    with open(os.path.join(SOURCE, "tests/golden/tiny/data/test_caps.txt"), encoding="utf-8") as file:
+    with open(os.path.join(TINY, "data/test_caps.txt"), encoding="utf-8") as file:
         words = sorted({word for line in file for word in line.split()})
     captions = [" ".join(draw.choices(words, k=draw.randint(2, 6)))
                 for _ in range(NUM_IMAGES * CAPTIONS_PER_IMAGE)]
@@ -105,13 +66,13 @@ class LivingTest(unittest.TestCase):
         built = os.path.join(cls.work, "built")
         run("dime_build_gallery", "--model", MODEL, "--data", cls.data, "--split", "test", "--out",
             built, "--device", "cpu")
-        cls.built = Server(built)
+        cls.built = serve(built)
         cls.snapshots = os.path.join(cls.work, "snapshots")
         os.mkdir(cls.snapshots)
         cls.gallery = os.path.join(cls.work, "living")
         run("dime_build_gallery", "--model", MODEL, "--living", "--out", cls.gallery, "--device",
             "cpu")
-        cls.server = Server(cls.gallery, "--snapshot-dir", cls.snapshots)
+        cls.server = serve(cls.gallery, "--snapshot-dir", cls.snapshots)
 
         # Nothing is there yet, and that is said.
         empty = cls.server.client("search-images", "anything", check=False)
@@ -239,7 +200,7 @@ class LivingTest(unittest.TestCase):
         self.server.client("delete", "captions", "test-0#0")
         restored = os.path.join(self.work, "restored")
         run("dime", "restore", os.path.join(self.snapshots, "monday"), restored)
-        server = Server(restored)
+        server = serve(restored)
         try:
             self.assert_answers_like_built(server)
             self.assertEqual(server.json("get", "caption", "test-0#0")["caption"]["text"],
@@ -275,7 +236,7 @@ class LivingTest(unittest.TestCase):
         self.server.end(signal.SIGKILL)
         with open(journal, encoding="utf-8") as file:
             acknowledged = [f"load-{int(line):04}" for line in file.read().split("\n")[1:-1]]
-        type(self).server = Server(self.gallery, "--snapshot-dir", self.snapshots, address=address)
+        type(self).server = serve(self.gallery, "--snapshot-dir", self.snapshots, address=address)
         listed = self.server.json("list", "captions", "--all", "--filter", 'id = "load-*"')
         there = {item["caption"]["id"] for item in listed["items"]}
         self.assertEqual([name for name in acknowledged if name not in there], [])
@@ -303,7 +264,7 @@ class RebuildTest(unittest.TestCase):
     def build(self, name, *arguments):
         gallery = os.path.join(self.root, name)
         run("dime_build_gallery", "--living", "--model", MODEL, "--data",
-            os.path.join(SOURCE, "tests/golden/tiny/data"), "--split", "test", "--out", gallery,
+            os.path.join(TINY, "data"), "--split", "test", "--out", gallery,
             *arguments)
         return gallery
 
@@ -324,7 +285,7 @@ class RebuildTest(unittest.TestCase):
     def test_with_raw_features_all_of_it_is_encoded(self):
         rebuilt = self.rebuild(self.build("raw", "--keep-raw"), "new")
         self.assertEqual(rebuilt.returncode, 0, rebuilt.stderr)
-        server = Server(os.path.join(self.root, "new"))
+        server = serve(os.path.join(self.root, "new"))
         try:
             stats = server.json("info")["gallery"]
             self.assertEqual((int(stats["image_count"]), int(stats["caption_count"])), (3, 15))
