@@ -9,6 +9,8 @@
 
 #include <atomic>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -135,6 +137,18 @@ uint64_t ItemStore::DigestOf(absl::string_view id, int64_t row) {
 
 absl::StatusOr<std::unique_ptr<ItemStore>> ItemStore::Open(const std::string& directory,
                                                            bool create) {
+  if (!create) {
+    // RocksDB would make the directory, and call either an invalid argument.
+    std::error_code error;
+    if (!std::filesystem::is_directory(directory, error)) {
+      return absl::NotFoundError(
+          absl::StrCat("there is no store at ", directory, "; restore a snapshot"));
+    }
+    const std::string current = absl::StrCat(directory, "/CURRENT");
+    if (!std::filesystem::exists(current, error)) {
+      return absl::DataLossError(absl::StrCat(current, " is missing; restore a snapshot"));
+    }
+  }
   rocksdb::DBOptions options;
   options.create_if_missing = create;
   options.error_if_exists = create;
