@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <numeric>
+#include <optional>
 #include <utility>
 
 #include "absl/types/span.h"
 #include "index/status_macros.h"
+#include "model/dime/kernel_factory.h"
 
 namespace dime {
 namespace {
@@ -15,11 +17,10 @@ constexpr int64_t kEncodeBatch = 64;
 }  // namespace
 
 absl::StatusOr<torch::Tensor> ReadImages(const PrecomputedDataset& dataset,
-                                         const std::vector<int64_t>& images,
-                                         torch::Device device) {
+                                         const std::vector<int64_t>& images, torch::Device device) {
   const int64_t size = int64_t{dataset.num_regions()} * dataset.feature_dim();
-  const torch::Tensor features = torch::empty({static_cast<int64_t>(images.size()),
-                                               dataset.num_regions(), dataset.feature_dim()});
+  const torch::Tensor features = torch::empty(
+      {static_cast<int64_t>(images.size()), dataset.num_regions(), dataset.feature_dim()});
   for (size_t i = 0; i < images.size(); ++i) {
     RETURN_IF_ERROR(dataset.ReadFeatures(
         images[i], 1, {features.data_ptr<float>() + i * size, static_cast<size_t>(size)}));
@@ -29,8 +30,13 @@ absl::StatusOr<torch::Tensor> ReadImages(const PrecomputedDataset& dataset,
 
 absl::StatusOr<std::unique_ptr<CoarseTeacher>> CoarseTeacher::Create(
     const Network& network, const std::string& backbone, const PrecomputedDataset& dataset,
-    const BertStateCache& states) {
+    const BertStateCache& states, const std::string& scorer) {
   std::unique_ptr<CoarseTeacher> teacher(new CoarseTeacher(network, dataset));
+  ASSIGN_OR_RETURN(const std::optional<kernels::Instructions> instructions,
+                   ChooseInstructions(scorer, network.device()));
+  if (instructions.has_value()) {
+    teacher->kernels_ = MakeKernelScorer(network, *instructions, /*threads=*/0);
+  }
   teacher->states_[backbone] = &states;
   for (Direction direction : kDirections) {
     if (!network.Has(direction)) continue;
@@ -84,9 +90,11 @@ absl::StatusOr<torch::Tensor> CoarseTeacher::Score(const std::vector<int64_t>& i
                        .word_mask = torch::cat(mask),
                        .first_equal = std::vector<int64_t>(captions.size())};
     std::iota(split.first_equal.begin(), split.first_equal.end(), 0);
+    const std::vector<int64_t> rows = RowRange(0, static_cast<int64_t>(images.size()));
+    const std::vector<int64_t> columns = RowRange(0, static_cast<int64_t>(captions.size()));
     const torch::Tensor scores =
-        Similarity(model, split, 0, static_cast<int64_t>(images.size()), 0,
-                   static_cast<int64_t>(captions.size()), progress);
+        kernels_ == nullptr ? Similarity(model, split, rows, columns, progress)
+                            : Similarity(*kernels_, direction, split, rows, columns, progress);
     mean = mean.defined() ? mean.add_(scores) : scores;
   }
   return mean.div_(num_directions());

@@ -16,16 +16,18 @@
 #include "model/dime/bert_state_cache.h"
 #include "model/dime/network.h"
 #include "model/dime/similarity.h"
+#include "model/kernel_scorer.h"
 
 namespace dime {
 
 // Rows of a split's region features, (B, R, D), on the device.
 absl::StatusOr<torch::Tensor> ReadImages(const PrecomputedDataset& dataset,
-                                         const std::vector<int64_t>& images,
-                                         torch::Device device);
+                                         const std::vector<int64_t>& images, torch::Device device);
 
 // What the coarse heads are taught to imitate: the rerank scores of a model, the mean of its
 // directions, for all pairs of some images and some captions of one split.
+// By the kernels where `scorer` (see DimeModel::Options) finds them, which makes it an order of
+// magnitude cheaper.
 // Not thread-safe. Network, split and states must outlive it.
 class CoarseTeacher {
  public:
@@ -34,7 +36,8 @@ class CoarseTeacher {
   static absl::StatusOr<std::unique_ptr<CoarseTeacher>> Create(const Network& network,
                                                                const std::string& backbone,
                                                                const PrecomputedDataset& dataset,
-                                                               const BertStateCache& states);
+                                                               const BertStateCache& states,
+                                                               const std::string& scorer);
 
   // (images, captions) float32 on the CPU. Advances by the pairs of each block that is scored, of
   // which there are images * captions * num_directions() in all.
@@ -49,6 +52,7 @@ class CoarseTeacher {
 
   const Network& network_;
   const PrecomputedDataset& dataset_;
+  std::unique_ptr<const KernelScorer> kernels_;  // null: the modules score
   std::vector<Direction> directions_;
   std::map<std::string, const BertStateCache*> states_;  // by backbone
   std::vector<std::unique_ptr<BertStateCache>> own_states_;

@@ -227,7 +227,8 @@ absl::Status CoarseTrainer::ScoreValidation() {
   }
   ASSIGN_OR_RETURN(
       const auto teacher,
-      CoarseTeacher::Create(*network_, heads_->config().bert, *validation_, *validation_states_));
+      CoarseTeacher::Create(*network_, heads_->config().bert, *validation_, *validation_states_,
+                            options_.scorer));
   const int64_t images = validation_->num_images(), captions = validation_->num_captions();
   query_captions_ = Spread(captions, options_.validation_queries);
   query_images_ = Spread(images, options_.validation_queries);
@@ -280,7 +281,8 @@ absl::StatusOr<CoarseTrainer::Embedded> CoarseTrainer::Embed(const PrecomputedDa
 absl::Status CoarseTrainer::Mine() {
   ASSIGN_OR_RETURN(
       const auto teacher,
-      CoarseTeacher::Create(*network_, heads_->config().bert, *train_, *train_states_));
+      CoarseTeacher::Create(*network_, heads_->config().bert, *train_, *train_states_,
+                            options_.scorer));
   ASSIGN_OR_RETURN(const Embedded embedded, Embed(*train_, *train_states_));
   c10::InferenceMode inference;
   std::mt19937_64 seeds = MakeStream(options_.seed, kSeedStream, 0);

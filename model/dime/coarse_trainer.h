@@ -40,6 +40,7 @@ class CoarseTrainer {
     std::string validation_split = "dev";
     std::string out;  // file; empty: coarse.safetensors in the model directory
     std::string device = "auto";
+    std::string scorer = "auto";  // what scores for the teacher, see DimeModel::Options
     std::string state_cache;  // file for BERT's states, see BertStateCache
     int64_t state_cache_bytes = int64_t{8} << 30;
     std::string positives;  // JSON: for each caption, the images that it is true of

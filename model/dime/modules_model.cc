@@ -10,7 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
 #include "model/dime/device.h"
-#include "model/dime/interaction_weights_reader.h"
+#include "model/dime/kernel_factory.h"
 
 namespace dime {
 namespace {
@@ -133,8 +133,8 @@ class TensorBank : public FeatureBank {
         Part& part = parts_[static_cast<int>(direction)];
         part.local.index_copy_(
             0, places, BorrowFloats(from.local, {count, positions_, from.embed_size}).to(device));
-        part.global.index_copy_(
-            0, places, BorrowFloats(from.global, {count, from.embed_size}).to(device));
+        part.global.index_copy_(0, places,
+                                BorrowFloats(from.global, {count, from.embed_size}).to(device));
       }
       const std::vector<int64_t> lengths(items.lengths.begin(), items.lengths.end());
       lengths_.index_copy_(0, places, torch::tensor(lengths).to(device));
@@ -173,35 +173,6 @@ float RefinementWeight(absl::Span<const float> paths, int layer) {
   return sum / static_cast<float>(num_paths);
 }
 
-// The instructions of the kernels that are to score; none for the modules.
-absl::StatusOr<std::optional<kernels::Instructions>> ChooseInstructions(
-    const std::string& scorer, const torch::Device& device) {
-  using kernels::Instructions;
-  std::optional<Instructions> chosen;
-  if (scorer == "modules") return chosen;
-  for (Instructions instructions : {Instructions::kAmx, Instructions::kAvx512Bf16}) {
-    const bool usable = device.is_cpu() && kernels::IsSupported(instructions);
-    if (scorer == "auto" && usable) {
-      chosen = instructions;
-      return chosen;
-    }
-    if (scorer != kernels::InstructionsName(instructions)) continue;
-    if (!usable) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "scorer ", scorer, " needs ",
-          device.is_cpu()
-              ? "instructions that this processor or its operating system does not offer"
-              : "device cpu",
-          "; take auto or modules"));
-    }
-    chosen = instructions;
-    return chosen;
-  }
-  if (scorer == "auto") return chosen;
-  return absl::InvalidArgumentError(
-      absl::StrCat("scorer must be auto, modules, amx or avx512_bf16, got \"", scorer, "\""));
-}
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DimeModel>> DimeModel::Load(const std::string& directory,
@@ -228,45 +199,15 @@ absl::StatusOr<std::unique_ptr<ModulesModel>> ModulesModel::Load(const std::stri
 ModulesModel::ModulesModel(std::unique_ptr<Network> network, std::string name,
                            RankingSettings ranking)
     : network_(std::move(network)) {
-  const ModelConfig& config = network_->config();
+  info_ = network_->Describe();
   info_.name = std::move(name);
   info_.ranking = std::move(ranking);
-  info_.fingerprint = network_->fingerprint();
-  info_.device = network_->device().str();
   info_.scorer = "modules";
-  info_.max_words = config.max_words;
-  info_.num_regions = config.num_regions;
-  info_.feature_dim = network_->feature_dim();
-  for (Direction direction : kDirections) {
-    const std::optional<DirectionConfig>& part = config.of(direction);
-    if (!part.has_value()) continue;
-    info_.directions[static_cast<int>(direction)] = {
-        .embed_size = part->embed_size,
-        .num_heads = part->num_heads,
-        .raw_feature_norm = part->raw_feature_norm,
-        .lambda_softmax = static_cast<float>(part->lambda_softmax)};
-    info_.coarse_dim += part->embed_size;
-  }
-  if (network_->coarse_heads() != nullptr) {
-    info_.coarse_heads = true;
-    info_.coarse_dim = network_->coarse_heads()->config().coarse_dim;
-  }
 }
 
 void ModulesModel::UseKernels(kernels::Instructions instructions, int threads) {
-  KernelScorer::Kernels kernels;
-  for (Direction direction : kDirections) {
-    if (!network_->Has(direction)) continue;
-    InteractionWeightsReader reader(network_->direction(direction));
-    const bool refines_regions = direction == Direction::kI2t;
-    reader.shape.positions = refines_regions ? info_.num_regions : info_.max_words;
-    reader.shape.max_context = refines_regions ? info_.max_words : info_.num_regions;
-    kernels[static_cast<int>(direction)] =
-        kernels::InteractionKernel::Create(reader.shape, reader.weights, instructions);
-  }
   info_.scorer = kernels::InstructionsName(instructions);
-  kernel_scorer_ = std::make_unique<KernelScorer>(std::move(kernels), info_,
-                                                  KernelScorer::Options{.threads = threads});
+  kernel_scorer_ = MakeKernelScorer(*network_, instructions, threads);
 }
 
 absl::StatusOr<bool> ModulesModel::IsTruncated(const std::string& caption) const {

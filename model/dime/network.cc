@@ -50,8 +50,7 @@ absl::StatusOr<TextBackbone> TextBackbone::Load(
 }
 
 absl::StatusOr<TokenBatch> TokenBatch::Make(const WordPieceTokenizer& tokenizer,
-                                            absl::Span<const std::string> captions,
-                                            int max_words) {
+                                            absl::Span<const std::string> captions, int max_words) {
   const int64_t count = static_cast<int64_t>(captions.size());
   TokenBatch batch{.ids = torch::zeros({count, max_words}, torch::kLong),
                    .lengths = torch::zeros({count}, torch::kLong)};
@@ -92,17 +91,15 @@ absl::StatusOr<std::unique_ptr<Network>> Network::Load(const std::string& direct
       }
       ASSIGN_OR_RETURN(network->backbones_[part->bert],
                        TextBackbone::Load(bert_directory, network->config_.tokenizer, device));
-      for (const std::string& name :
-           {BertConfigName(bert_directory), std::string("model.safetensors"),
-            std::string("vocab.txt")}) {
+      for (const std::string& name : {BertConfigName(bert_directory),
+                                      std::string("model.safetensors"), std::string("vocab.txt")}) {
         files.push_back(absl::StrCat(part->bert, "/", name));
       }
     }
     const TextBackbone& backbone = network->backbones_.at(part->bert);
     ASSIGN_OR_RETURN(const auto file,
                      SafetensorsFile::Open(absl::StrCat(directory, "/", part->weights)));
-    auto model =
-        std::make_shared<DirectionModelImpl>(direction, *part, backbone.hidden_size);
+    auto model = std::make_shared<DirectionModelImpl>(direction, *part, backbone.hidden_size);
     RETURN_IF_ERROR(LoadWeights(*file, *model, [](absl::string_view name) {
       return absl::EndsWith(name, "num_batches_tracked");
     }));
@@ -145,6 +142,29 @@ absl::Status Network::LoadHeads(const std::string& path) {
   heads->to(device_);
   coarse_heads_ = heads.ptr();
   return absl::OkStatus();
+}
+
+ModelInfo Network::Describe() const {
+  ModelInfo info{.fingerprint = fingerprint_,
+                 .device = device_.str(),
+                 .max_words = config_.max_words,
+                 .num_regions = config_.num_regions,
+                 .feature_dim = feature_dim()};
+  for (Direction direction : kDirections) {
+    const std::optional<DirectionConfig>& part = config_.of(direction);
+    if (!part.has_value()) continue;
+    info.directions[static_cast<int>(direction)] = {
+        .embed_size = part->embed_size,
+        .num_heads = part->num_heads,
+        .raw_feature_norm = part->raw_feature_norm,
+        .lambda_softmax = static_cast<float>(part->lambda_softmax)};
+    info.coarse_dim += part->embed_size;
+  }
+  if (coarse_heads_ != nullptr) {
+    info.coarse_heads = true;
+    info.coarse_dim = coarse_heads_->config().coarse_dim;
+  }
+  return info;
 }
 
 int Network::feature_dim() const {

@@ -16,6 +16,7 @@
 #include "model/dime/coarse_heads.h"
 #include "model/dime/direction_model.h"
 #include "model/dime/model_config.h"
+#include "model/model_info.h"
 #include "model/wordpiece_tokenizer.h"
 
 namespace dime {
@@ -43,8 +44,8 @@ struct TokenBatch {
                                          absl::Span<const std::string> captions, int max_words);
 };
 
-// All that a model directory holds, as modules on one device, in evaluation mode. The two directions
-// share a backbone where the directory says so. Thread-safe while nobody trains it.
+// All that a model directory holds, as modules on one device, in evaluation mode. The two
+// directions share a backbone where the directory says so. Thread-safe while nobody trains it.
 class Network {
  public:
   struct LoadOptions {
@@ -75,6 +76,8 @@ class Network {
   const TextBackbone& coarse_backbone() const {
     return backbones_.at(coarse_heads_->config().bert);
   }
+  // What ModelInfo says of it: sizes, fingerprint, device; neither name nor scorer nor ranking.
+  ModelInfo Describe() const;
   // D, of whichever direction is there.
   int feature_dim() const;
   // SHA-256 over configuration, weights, backbones and, where they are, coarse heads.

@@ -28,6 +28,31 @@ torch::Tensor ToTensor(absl::Span<const int64_t> rows) {
   return tensor;
 }
 
+// Captions of equal text get the scores of the first of them.
+void EqualiseEqualCaptions(absl::Span<const int64_t> first_equal,
+                           absl::Span<const int64_t> captions, torch::Tensor& similarity) {
+  const std::vector<int64_t> first = FirstOfText(first_equal, captions);
+  for (int64_t c = 0; c < similarity.size(1); ++c) {
+    if (first[c] != c) similarity.select(1, c).copy_(similarity.select(1, first[c]));
+  }
+}
+
+// One direction's encoded items as the scorer takes them. All must outlive the view.
+EncodedItemsView ViewOf(Modality modality, Direction direction, const torch::Tensor& local,
+                        const torch::Tensor& global, const std::vector<int32_t>& lengths) {
+  const auto floats = [](const torch::Tensor& x) {
+    return absl::Span<const float>(x.data_ptr<float>(), static_cast<size_t>(x.numel()));
+  };
+  EncodedItemsView view{.modality = modality,
+                        .count = local.size(0),
+                        .positions = static_cast<int>(local.size(1)),
+                        .lengths = lengths};
+  view.directions[static_cast<int>(direction)] = {.embed_size = static_cast<int>(local.size(2)),
+                                                  .local = floats(local),
+                                                  .global = floats(global)};
+  return view;
+}
+
 }  // namespace
 
 absl::StatusOr<EncodedSplit> EncodeSplit(DirectionModelImpl& model, const TextBackbone& backbone,
@@ -105,10 +130,27 @@ torch::Tensor Similarity(DirectionModelImpl& model, const EncodedSplit& split,
       progress(rows.size(0) * columns.size(0));
     }
   }
-  const std::vector<int64_t> first = FirstOfText(split.first_equal, captions);
-  for (int64_t c = 0; c < num_captions; ++c) {
-    if (first[c] != c) similarity.select(1, c).copy_(similarity.select(1, first[c]));
-  }
+  EqualiseEqualCaptions(split.first_equal, captions, similarity);
+  return similarity;
+}
+
+torch::Tensor Similarity(const KernelScorer& scorer, Direction direction, const EncodedSplit& split,
+                         absl::Span<const int64_t> images, absl::Span<const int64_t> captions,
+                         const ProgressCallback& progress) {
+  c10::InferenceMode inference;
+  const torch::Tensor regions = split.regions.contiguous(), image = split.image.contiguous();
+  const torch::Tensor words = split.words.contiguous(), sentence = split.sentence.contiguous();
+  const std::vector<int32_t> num_regions(regions.size(0), static_cast<int32_t>(regions.size(1)));
+  const torch::Tensor valid = split.word_mask.sum(1, /*keepdim=*/false, torch::kInt).contiguous();
+  const std::vector<int32_t> num_words(valid.data_ptr<int32_t>(),
+                                       valid.data_ptr<int32_t>() + valid.numel());
+  torch::Tensor similarity =
+      torch::empty({static_cast<int64_t>(images.size()), static_cast<int64_t>(captions.size())});
+  scorer.ScoreMatrix(
+      direction, ViewOf(Modality::kImage, direction, regions, image, num_regions), images,
+      ViewOf(Modality::kCaption, direction, words, sentence, num_words), captions,
+      {similarity.data_ptr<float>(), static_cast<size_t>(similarity.numel())}, progress);
+  EqualiseEqualCaptions(split.first_equal, captions, similarity);
   return similarity;
 }
 

@@ -14,6 +14,7 @@
 #include "index/precomputed_dataset.h"
 #include "model/dime/direction_model.h"
 #include "model/dime/network.h"
+#include "model/kernel_scorer.h"
 
 namespace dime {
 
@@ -43,6 +44,10 @@ absl::StatusOr<EncodedSplit> EncodeSplit(DirectionModelImpl& model, const TextBa
 // get equal scores to the bit, so that ties are ties and not settled by rounding. Advances by the
 // pairs of each block.
 torch::Tensor Similarity(DirectionModelImpl& model, const EncodedSplit& split,
+                         absl::Span<const int64_t> images, absl::Span<const int64_t> captions,
+                         const ProgressCallback& progress);
+// The same by the kernels; the split must be on the CPU.
+torch::Tensor Similarity(const KernelScorer& scorer, Direction direction, const EncodedSplit& split,
                          absl::Span<const int64_t> images, absl::Span<const int64_t> captions,
                          const ProgressCallback& progress);
 // Of images [first_image, +images) against captions [first_caption, +captions).

@@ -77,46 +77,6 @@ torch::Tensor Combine(const PairTable& table, ScoreMode mode,
   return sum;
 }
 
-// One direction's encoded items as the scorer takes them. `lengths` must outlive the view.
-EncodedItemsView ViewOf(Modality modality, Direction direction, const torch::Tensor& local,
-                        const torch::Tensor& global, const std::vector<int32_t>& lengths) {
-  const auto floats = [](const torch::Tensor& x) {
-    return absl::Span<const float>(x.data_ptr<float>(), static_cast<size_t>(x.numel()));
-  };
-  EncodedItemsView view{.modality = modality,
-                        .count = local.size(0),
-                        .positions = static_cast<int>(local.size(1)),
-                        .lengths = lengths};
-  view.directions[static_cast<int>(direction)] = {.embed_size = static_cast<int>(local.size(2)),
-                                                  .local = floats(local),
-                                                  .global = floats(global)};
-  return view;
-}
-
-// As Similarity(), by the kernels; a model with kernels is on the CPU, and so are its features.
-torch::Tensor KernelSimilarity(const KernelScorer& scorer, Direction direction,
-                               const EncodedDataset& dataset, const std::vector<int64_t>& images,
-                               const std::vector<int64_t>& captions,
-                               const ProgressCallback& progress) {
-  const EncodedSplit& split = dataset.directions[static_cast<int>(direction)];
-  const std::vector<int32_t> regions(split.regions.size(0),
-                                     static_cast<int32_t>(split.regions.size(1)));
-  const torch::Tensor words = split.word_mask.sum(1, /*keepdim=*/false, torch::kInt).contiguous();
-  const std::vector<int32_t> lengths(words.data_ptr<int32_t>(),
-                                     words.data_ptr<int32_t>() + words.numel());
-  torch::Tensor similarity =
-      torch::empty({static_cast<int64_t>(images.size()), static_cast<int64_t>(captions.size())});
-  scorer.ScoreMatrix(
-      direction, ViewOf(Modality::kImage, direction, split.regions, split.image, regions), images,
-      ViewOf(Modality::kCaption, direction, split.words, split.sentence, lengths), captions,
-      {similarity.data_ptr<float>(), static_cast<size_t>(similarity.numel())}, progress);
-  const std::vector<int64_t> first = FirstOfText(dataset.first_equal, captions);
-  for (int64_t c = 0; c < similarity.size(1); ++c) {
-    if (first[c] != c) similarity.select(1, c).copy_(similarity.select(1, first[c]));
-  }
-  return similarity;
-}
-
 }  // namespace
 
 absl::StatusOr<EncodedDataset> EncodeDataset(const ModulesModel& model,
@@ -185,11 +145,12 @@ PairTable ScorePairs(const ModulesModel& model, const EncodedDataset& dataset,
     const int d = static_cast<int>(direction);
     if (!dataset.directions[d].regions.defined()) continue;
     const absl::Time start = absl::Now();
+    const EncodedSplit& split = dataset.directions[d];
     table.scores[d] = model.kernel_scorer() == nullptr
-                          ? Similarity(model.network().direction(direction), dataset.directions[d],
-                                       table.images, table.captions, progress)
-                          : KernelSimilarity(*model.kernel_scorer(), direction, dataset,
-                                             table.images, table.captions, progress);
+                          ? Similarity(model.network().direction(direction), split, table.images,
+                                       table.captions, progress)
+                          : Similarity(*model.kernel_scorer(), direction, split, table.images,
+                                       table.captions, progress);
     table.time[d] = absl::Now() - start;
   }
   return table;

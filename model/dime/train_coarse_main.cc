@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "model/dime/coarse_trainer.h"
 #include "model/dime/device.h"
+#include "model/dime_model.h"
 
 namespace {
 
@@ -46,6 +47,7 @@ int main(int argc, char** argv) {
   app.add_option("--train-split", options.train_split)->capture_default_str();
   app.add_option("--validation-split", options.validation_split)->capture_default_str();
   app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  app.add_option("--scorer", options.scorer, dime::kScorerHelp)->capture_default_str();
   app.add_option("--out", options.out,
                  "File to write the heads to (default: coarse.safetensors in the model folder)");
   app.add_option("--state-cache", options.state_cache,
