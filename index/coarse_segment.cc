@@ -142,10 +142,14 @@ absl::StatusOr<std::shared_ptr<CoarseBase>> CoarseBase::Load(const std::string& 
                                                     header.sequence, std::move(index)));
 }
 
+int64_t CoarseBase::FirstPlace(int64_t row) const {
+  return std::lower_bound(rows_.begin(), rows_.end(), row) - rows_.begin();
+}
+
 std::optional<int64_t> CoarseBase::FindPlace(int64_t row) const {
-  const auto found = std::lower_bound(rows_.begin(), rows_.end(), row);
-  if (found == rows_.end() || *found != row) return std::nullopt;
-  return found - rows_.begin();
+  const int64_t place = FirstPlace(row);
+  if (place == size() || this->row(place) != row) return std::nullopt;
+  return place;
 }
 
 int64_t CoarseTail::Append(int64_t row, absl::Span<const float> vector) {
@@ -163,7 +167,7 @@ int64_t CoarseTail::Append(int64_t row, absl::Span<const float> vector) {
   return place;
 }
 
-std::optional<int64_t> CoarseTail::FindPlace(int64_t row) const {
+int64_t CoarseTail::FirstPlace(int64_t row) const {
   int64_t low = 0, high = size_;
   while (low < high) {
     const int64_t middle = (low + high) / 2;
@@ -173,8 +177,13 @@ std::optional<int64_t> CoarseTail::FindPlace(int64_t row) const {
       high = middle;
     }
   }
-  if (low == size_ || this->row(low) != row) return std::nullopt;
   return low;
+}
+
+std::optional<int64_t> CoarseTail::FindPlace(int64_t row) const {
+  const int64_t place = FirstPlace(row);
+  if (place == size_ || this->row(place) != row) return std::nullopt;
+  return place;
 }
 
 }  // namespace dime

@@ -51,6 +51,8 @@ class CoarseBase {
     return absl::MakeConstSpan(vectors_).subspan(
         static_cast<size_t>(place) * static_cast<size_t>(dim_), static_cast<size_t>(dim_));
   }
+  // The first place whose row is not below `row`; size() if there is none.
+  int64_t FirstPlace(int64_t row) const;
   std::optional<int64_t> FindPlace(int64_t row) const;
   bool AliveAt(int64_t place, int64_t sequence) const { return EndOf(place) > sequence; }
   int64_t EndOf(int64_t place) const {
@@ -96,6 +98,8 @@ class CoarseTail {
   void SetEnd(int64_t place, int64_t sequence) const {
     chunk(place).ends[Within(place)].store(sequence, std::memory_order_relaxed);
   }
+  // As CoarseBase's.
+  int64_t FirstPlace(int64_t row) const;
   std::optional<int64_t> FindPlace(int64_t row) const;
 
  private:

@@ -7,14 +7,22 @@
 
 namespace dime {
 
-absl::StatusOr<std::shared_ptr<const RowBitmap>> FilterCache::Matching(
-    const ItemFilter& filter, absl::Span<const int64_t> rows, const Evaluate& evaluate) {
+absl::StatusOr<std::shared_ptr<const RowBitmap>> FilterCache::Matching(const ItemFilter& filter,
+                                                                       int64_t sequence,
+                                                                       const RowsFrom& rows_from,
+                                                                       const Evaluate& evaluate) {
   Entry entry = Find(filter.canonical());
-  std::vector<int64_t> unknown;
-  for (const int64_t row : rows) {
-    if (!entry.looked_at->Contains(row)) unknown.push_back(row);
+  if (sequence == entry.through) return entry.matching;
+  std::vector<int64_t> unknown = rows_from(sequence > entry.through ? entry.through + 1 : 0);
+  unknown.erase(std::remove_if(unknown.begin(), unknown.end(),
+                               [&](int64_t row) { return entry.looked_at->Contains(row); }),
+                unknown.end());
+  entry.through = std::max(entry.through, sequence);
+  if (unknown.empty()) {
+    std::shared_ptr<const RowBitmap> matching = entry.matching;
+    Put(std::move(entry));
+    return matching;
   }
-  if (unknown.empty()) return entry.matching;
   ASSIGN_OR_RETURN(const std::vector<int64_t> found, evaluate(unknown));
   // Copies, for others may be reading the ones that are there.
   auto looked_at = std::make_shared<RowBitmap>(*entry.looked_at);

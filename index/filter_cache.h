@@ -26,19 +26,26 @@ class FilterCache {
  public:
   explicit FilterCache(size_t max_filters = 32) : max_filters_(max_filters) {}
 
-  // A set in which each of `rows` (ascending) is if the filter matches it; what it says of other
-  // rows means nothing. `evaluate` is called for those not looked at before, ascending, and gives
-  // the ones that match; its error ends the call.
+  // A set in which each row of a version is if the filter matches it; what it says of other rows
+  // means nothing. `sequence`: the version's, beyond which it has no rows. `rows_from` gives its
+  // rows that are not below a first one, ascending: where a filter was asked of before, the newer
+  // ones alone. `evaluate` is called for those not looked at before, ascending, and gives the ones
+  // that match; its error ends the call.
+  using RowsFrom = std::function<std::vector<int64_t>(int64_t first)>;
   using Evaluate =
       std::function<absl::StatusOr<std::vector<int64_t>>(absl::Span<const int64_t> rows)>;
   absl::StatusOr<std::shared_ptr<const RowBitmap>> Matching(const ItemFilter& filter,
-                                                            absl::Span<const int64_t> rows,
+                                                            int64_t sequence,
+                                                            const RowsFrom& rows_from,
                                                             const Evaluate& evaluate)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   struct Entry {
     std::string canonical;
+    // All rows of the version of this sequence were looked at, and so, as rows do not come back to
+    // life, all rows up to it of each later version.
+    int64_t through = -1;
     std::shared_ptr<const RowBitmap> looked_at = std::make_shared<RowBitmap>();
     std::shared_ptr<const RowBitmap> matching = std::make_shared<RowBitmap>();
   };

@@ -13,7 +13,6 @@
 #include <utility>
 
 #include "absl/container/flat_hash_set.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "index/durable_file.h"
@@ -28,10 +27,6 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kBoxNumbers = 4;
-
-std::string Quoted(absl::string_view id) {
-  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(id), "\"");
-}
 
 absl::Status CheckText(Modality modality, absl::string_view id, absl::string_view field,
                        absl::string_view text) {

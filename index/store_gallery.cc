@@ -20,10 +20,10 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "index/durable_file.h"
-#include "index/float_bits.h"
-#include "index/record_subject.h"
+#include "index/item_checks.h"
 #include "index/search_settings.h"
 #include "index/status_macros.h"
+#include "index/store_gallery_view.h"
 #include "index/text_lines.h"
 #include "index/thread_priority.h"
 
@@ -35,12 +35,8 @@ constexpr char kStoreName[] = "store";
 constexpr char kMarkName[] = "acknowledged";
 constexpr char kRowsSuffix[] = ".rows";
 constexpr int64_t kMaxCommitBytes = int64_t{8} << 20;
-constexpr size_t kMaxIdBytes = 1024;
-constexpr size_t kMaxTextBytes = size_t{64} << 10;
 // With less room than this on the disk writes are refused before the store runs into its end.
 constexpr uint64_t kSpareBytes = uint64_t{32} << 20;
-constexpr int64_t kMoreForQuantised = 4;  // a quarter more candidates are looked at
-constexpr size_t kMaxSingleReads = 256;   // above that a stretch of the store is read in order
 constexpr size_t kShownFingerprint = 12;  // digits, in messages
 // A tail so many times its limit is merged at ordinary priority, so that it comes to an end.
 constexpr int64_t kUrgentTail = 4;
@@ -51,10 +47,6 @@ void Warn(absl::string_view message) {
 
 const char* SideName(Modality modality) {
   return modality == Modality::kImage ? "images" : "captions";
-}
-
-std::string Quoted(absl::string_view id) {
-  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(id), "\"");
 }
 
 std::string NameOf(const std::string& directory) {
@@ -68,38 +60,6 @@ std::string NameOf(const std::string& directory) {
 std::string RandomLineage() {
   std::random_device random;
   return absl::StrFormat("%08x%08x", random(), random());
-}
-
-absl::Status CheckText(absl::string_view what, absl::string_view text, size_t limit) {
-  if (!IsValidUtf8(text)) return absl::InvalidArgumentError(absl::StrCat(what, " is no UTF-8"));
-  if (text.size() > limit) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(what, " has ", text.size(), " bytes; at most ", limit, " are allowed"));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status CheckId(absl::string_view id) {
-  if (id.empty()) return absl::InvalidArgumentError("the id is empty");
-  return CheckText("the id", id, kMaxIdBytes);
-}
-
-absl::Status CheckFeatures(const EncodedItemsView& item) {
-  if (item.lengths[0] < 1 || item.lengths[0] > item.positions) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the length ", item.lengths[0], " is not from 1 to ", item.positions));
-  }
-  bool finite = FindNonFinite(item.coarse) < 0;
-  for (const DirectionFeaturesView& features : item.directions) {
-    finite = finite && FindNonFinite(features.local) < 0 && FindNonFinite(features.global) < 0;
-  }
-  if (!finite) return absl::InvalidArgumentError("the features hold a NaN or an infinity");
-  return absl::OkStatus();
-}
-
-// Best first, ties by row.
-bool IsBetter(const Candidate& a, const Candidate& b) {
-  return a.score != b.score ? a.score > b.score : a.row < b.row;
 }
 
 absl::Status CopyFile(const std::string& from, const std::string& to) {
@@ -141,293 +101,6 @@ struct StoreGallery::Pending {
     return sum;
   }
 };
-
-// One version, seen through the interface.
-class StoreGallery::View : public GalleryView {
- public:
-  View(const StoreGallery* gallery, std::shared_ptr<const Version> version)
-      : gallery_(*gallery), version_(std::move(version)) {}
-
-  const GalleryInfo& info() const override { return version_->info; }
-  int64_t size(Modality modality) const override { return side(modality).live; }
-  EncodedItemsView shape(Modality modality) const override {
-    return gallery_.manifest_.shapes[static_cast<size_t>(modality)];
-  }
-  absl::StatusOr<int64_t> FindRow(Modality modality, absl::string_view id) const override;
-  std::vector<int64_t> ListRows(Modality modality) const override;
-  absl::StatusOr<std::vector<std::string>> ListIds(Modality modality, absl::string_view after_id,
-                                                   int64_t limit) const override {
-    return gallery_.store_->ListIds(snapshot(), modality, after_id, limit);
-  }
-  absl::StatusOr<std::vector<ImageRecord>> ReadImages(
-      absl::Span<const int64_t> rows) const override;
-  absl::StatusOr<std::vector<CaptionRecord>> ReadCaptions(
-      absl::Span<const int64_t> rows) const override;
-  absl::StatusOr<EncodedItems> ReadFeatures(Modality modality,
-                                            absl::Span<const int64_t> rows) const override;
-  absl::StatusOr<std::vector<Candidate>> Recall(Modality modality,
-                                                absl::Span<const float> coarse_query, int64_t k,
-                                                const RecallOptions& options) const override;
-
-  const ItemStore::Snapshot* snapshot() const { return version_->snapshot.get(); }
-
- private:
-  // Rows of the base that are alive and match.
-  class BaseSelection : public RowSelection {
-   public:
-    BaseSelection(const CoarseBase* base, int64_t sequence, const RowBitmap* matching)
-        : base_(*base), sequence_(sequence), matching_(matching) {}
-    bool Contains(int64_t place) const override {
-      return base_.AliveAt(place, sequence_) &&
-             (matching_ == nullptr || matching_->Contains(base_.row(place)));
-    }
-
-   private:
-    const CoarseBase& base_;
-    const int64_t sequence_;
-    const RowBitmap* const matching_;
-  };
-
-  const Side& side(Modality modality) const {
-    return version_->sides[static_cast<size_t>(modality)];
-  }
-  int64_t sequence() const { return version_->state.sequence; }
-  // Calls `visit` with row and embedding of everything alive that matches, in the base or in the
-  // tail; `matching` null = all.
-  template <typename Visit>
-  void VisitBase(const Side& side, const RowBitmap* matching, Visit visit) const;
-  template <typename Visit>
-  void VisitTail(const Side& side, const RowBitmap* matching, Visit visit) const;
-  absl::StatusOr<std::shared_ptr<const RowBitmap>> Matching(Modality modality,
-                                                            const ItemFilter& filter) const;
-  // Those of `rows`, ascending, that the filter matches.
-  absl::StatusOr<std::vector<int64_t>> Evaluate(Modality modality, const ItemFilter& filter,
-                                                absl::Span<const int64_t> rows) const;
-  absl::StatusOr<bool> Matches(Modality modality, const ItemFilter& filter,
-                               absl::string_view record) const;
-  // The embedding of a row; empty if there is none.
-  absl::Span<const float> CoarseOf(const Side& side, int64_t row) const;
-
-  const StoreGallery& gallery_;
-  const std::shared_ptr<const Version> version_;
-};
-
-absl::StatusOr<int64_t> StoreGallery::View::FindRow(Modality modality, absl::string_view id) const {
-  ASSIGN_OR_RETURN(const std::optional<int64_t> row,
-                   gallery_.store_->FindRow(snapshot(), modality, id));
-  if (row.has_value()) return *row;
-  return absl::NotFoundError(absl::StrCat("gallery ", info().name, " has no ",
-                                          ModalityName(modality), " with the id ", Quoted(id)));
-}
-
-template <typename Visit>
-void StoreGallery::View::VisitBase(const Side& side, const RowBitmap* matching, Visit visit) const {
-  if (side.base == nullptr) return;
-  const CoarseBase& base = *side.base;
-  for (int64_t place = 0; place < base.size(); ++place) {
-    if (!base.AliveAt(place, sequence())) continue;
-    if (matching == nullptr || matching->Contains(base.row(place))) {
-      visit(base.row(place), base.vector(place));
-    }
-  }
-}
-
-template <typename Visit>
-void StoreGallery::View::VisitTail(const Side& side, const RowBitmap* matching, Visit visit) const {
-  const CoarseTail& tail = *side.tail;
-  for (int64_t place = 0; place < tail.size(); ++place) {
-    if (!tail.AliveAt(place, sequence())) continue;
-    if (matching == nullptr || matching->Contains(tail.row(place))) {
-      visit(tail.row(place), tail.vector(place));
-    }
-  }
-}
-
-std::vector<int64_t> StoreGallery::View::ListRows(Modality modality) const {
-  std::vector<int64_t> rows;
-  rows.reserve(static_cast<size_t>(size(modality)));
-  const auto add = [&rows](int64_t row, absl::Span<const float>) { rows.push_back(row); };
-  VisitBase(side(modality), nullptr, add);
-  VisitTail(side(modality), nullptr, add);
-  return rows;
-}
-
-absl::StatusOr<std::vector<ImageRecord>> StoreGallery::View::ReadImages(
-    absl::Span<const int64_t> rows) const {
-  ASSIGN_OR_RETURN(
-      const std::vector<std::string> values,
-      gallery_.store_->Read(snapshot(), ItemStore::Part::kRecord, Modality::kImage, rows));
-  std::vector<ImageRecord> records;
-  for (const std::string& value : values) {
-    ASSIGN_OR_RETURN(ImageRecord record, DecodeImageRecord(value));
-    records.push_back(std::move(record));
-  }
-  return records;
-}
-
-absl::StatusOr<std::vector<CaptionRecord>> StoreGallery::View::ReadCaptions(
-    absl::Span<const int64_t> rows) const {
-  ASSIGN_OR_RETURN(
-      const std::vector<std::string> values,
-      gallery_.store_->Read(snapshot(), ItemStore::Part::kRecord, Modality::kCaption, rows));
-  std::vector<CaptionRecord> records;
-  for (const std::string& value : values) {
-    ASSIGN_OR_RETURN(CaptionRecord record, DecodeCaptionRecord(value));
-    records.push_back(std::move(record));
-  }
-  return records;
-}
-
-absl::Span<const float> StoreGallery::View::CoarseOf(const Side& side, int64_t row) const {
-  if (side.base != nullptr) {
-    if (const std::optional<int64_t> place = side.base->FindPlace(row)) {
-      return side.base->vector(*place);
-    }
-  }
-  if (const std::optional<int64_t> place = side.tail->FindPlace(row)) {
-    return side.tail->vector(*place);
-  }
-  return {};
-}
-
-absl::StatusOr<EncodedItems> StoreGallery::View::ReadFeatures(
-    Modality modality, absl::Span<const int64_t> rows) const {
-  ASSIGN_OR_RETURN(const std::vector<std::string> values,
-                   gallery_.store_->Read(snapshot(), ItemStore::Part::kFeatures, modality, rows));
-  EncodedItems items = CopyItems(shape(modality), {});
-  for (DirectionFeatures& features : items.directions) {
-    features.local.reserve(rows.size() * static_cast<size_t>(items.positions) *
-                           static_cast<size_t>(features.embed_size));
-  }
-  for (size_t i = 0; i < rows.size(); ++i) {
-    RETURN_IF_ERROR(DecodeFeatures(values[i], gallery_.manifest_.form, items));
-    const absl::Span<const float> coarse = CoarseOf(side(modality), rows[i]);
-    if (coarse.empty()) {
-      return absl::NotFoundError(absl::StrCat("gallery ", info().name, " has no ",
-                                              ModalityName(modality), " in row ", rows[i]));
-    }
-    items.coarse.insert(items.coarse.end(), coarse.begin(), coarse.end());
-  }
-  return items;
-}
-
-absl::StatusOr<bool> StoreGallery::View::Matches(Modality modality, const ItemFilter& filter,
-                                                 absl::string_view record) const {
-  if (modality == Modality::kImage) {
-    ASSIGN_OR_RETURN(const ImageRecord image, DecodeImageRecord(record));
-    return filter.Matches(SubjectOf(image));
-  }
-  ASSIGN_OR_RETURN(const CaptionRecord caption, DecodeCaptionRecord(record));
-  return filter.Matches(SubjectOf(caption));
-}
-
-absl::StatusOr<std::vector<int64_t>> StoreGallery::View::Evaluate(
-    Modality modality, const ItemFilter& filter, absl::Span<const int64_t> rows) const {
-  constexpr auto kRecord = ItemStore::Part::kRecord;
-  std::vector<int64_t> found;
-  size_t seen = 0;
-  if (rows.size() <= kMaxSingleReads) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> records,
-                     gallery_.store_->Read(snapshot(), kRecord, modality, rows));
-    for (; seen < rows.size(); ++seen) {
-      ASSIGN_OR_RETURN(const bool matches, Matches(modality, filter, records[seen]));
-      if (matches) found.push_back(rows[seen]);
-    }
-    return found;
-  }
-  RETURN_IF_ERROR(gallery_.store_->Scan(snapshot(), kRecord, modality, rows.front(), rows.back(),
-                                        [&](int64_t row, absl::string_view record) -> absl::Status {
-                                          if (row != rows[seen]) return absl::OkStatus();
-                                          ASSIGN_OR_RETURN(const bool matches,
-                                                           Matches(modality, filter, record));
-                                          if (matches) found.push_back(row);
-                                          ++seen;
-                                          return absl::OkStatus();
-                                        }));
-  if (seen != rows.size()) {
-    return absl::DataLossError(absl::StrCat("gallery ", info().name, ": the record of the ",
-                                            ModalityName(modality), " in row ", rows[seen],
-                                            " is missing"));
-  }
-  return found;
-}
-
-absl::StatusOr<std::shared_ptr<const RowBitmap>> StoreGallery::View::Matching(
-    Modality modality, const ItemFilter& filter) const {
-  return gallery_.filters_[static_cast<size_t>(modality)].Matching(
-      filter, ListRows(modality),
-      [&](absl::Span<const int64_t> rows) { return Evaluate(modality, filter, rows); });
-}
-
-absl::StatusOr<std::vector<Candidate>> StoreGallery::View::Recall(
-    Modality modality, absl::Span<const float> coarse_query, int64_t k,
-    const RecallOptions& options) const {
-  const Side& searched = side(modality);
-  if (coarse_query.size() != static_cast<size_t>(shape(modality).coarse_dim)) {
-    return absl::InvalidArgumentError(absl::StrCat("a coarse query of ", coarse_query.size(),
-                                                   " floats; the gallery has ",
-                                                   shape(modality).coarse_dim));
-  }
-  if (k < 0 || options.effort < 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("k is ", k, " and effort ", options.effort, "; neither may be negative"));
-  }
-  if (FindNonFinite(coarse_query) >= 0) {
-    return absl::InvalidArgumentError("the coarse query holds a NaN or an infinity");
-  }
-  k = std::min(k, searched.live);
-  if (k == 0) return std::vector<Candidate>();
-
-  std::shared_ptr<const RowBitmap> bitmap;
-  if (options.filter != nullptr && !options.filter->matches_everything()) {
-    ASSIGN_OR_RETURN(bitmap, Matching(modality, *options.filter));
-  }
-  const RowBitmap* const matching = bitmap.get();
-  std::vector<Candidate> candidates;
-  const auto compare = [&](int64_t row, absl::Span<const float> vector) {
-    candidates.push_back({row, InnerProduct(vector, coarse_query)});
-  };
-  const auto scan_base = [&] { VisitBase(searched, matching, compare); };
-
-  // How many the base has to offer.
-  int64_t in_base = 0;
-  if (searched.base != nullptr) {
-    if (matching == nullptr && searched.dead == 0) {
-      in_base = searched.base->size();
-    } else {
-      VisitBase(searched, matching, [&in_base](int64_t, absl::Span<const float>) { ++in_base; });
-    }
-  }
-  const int64_t wanted = std::min(k, in_base);
-  const bool few = matching != nullptr && in_base <= gallery_.options_.max_scanned_matches;
-  if (options.exact || few || wanted == in_base) {
-    scan_base();
-  } else {
-    const CoarseBase& base = *searched.base;
-    const BaseSelection selection(&base, sequence(), matching);
-    const bool all = matching == nullptr && searched.dead == 0;
-    // The index may have seen the vectors through a quantiser; here they are as they were. A few
-    // more candidates bring back what its rounding pushed below the k-th place.
-    const int64_t asked = base.index().keeps_vectors() ? k : k + k / kMoreForQuantised;
-    ASSIGN_OR_RETURN(
-        const std::vector<Candidate> found,
-        base.index().Search(coarse_query, asked,
-                            {.effort = options.effort, .selection = all ? nullptr : &selection}));
-    if (static_cast<int64_t>(found.size()) < wanted) {
-      scan_base();  // a graph whose walk did not reach enough
-    } else {
-      for (const Candidate& candidate : found) {
-        compare(base.row(candidate.row), base.vector(candidate.row));
-      }
-    }
-  }
-  VisitTail(searched, matching, compare);
-  const size_t kept = std::min(candidates.size(), static_cast<size_t>(k));
-  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<ptrdiff_t>(kept),
-                    candidates.end(), IsBetter);
-  candidates.resize(kept);
-  return candidates;
-}
 
 StoreGallery::StoreGallery(std::string directory, Options options, LivingManifest manifest,
                            std::unique_ptr<DirectoryLock> lock)
@@ -727,26 +400,7 @@ absl::StatusOr<std::vector<absl::Status>> StoreGallery::UpsertImages(
     const EncodedItemsView item = features.Slice(static_cast<int64_t>(i), 1);
     const absl::Span<const float> own_raw =
         raw_size > 0 ? raw.subspan(i * raw_size, raw_size) : absl::Span<const float>();
-    const auto check = [&]() -> absl::StatusOr<ImageRecord> {
-      RETURN_IF_ERROR(CheckId(record.id));
-      RETURN_IF_ERROR(CheckText("the uri", record.uri, kMaxTextBytes));
-      if (record.width < 0 || record.height < 0) {
-        return absl::InvalidArgumentError("the picture's size is negative");
-      }
-      if (!record.boxes.empty() &&
-          record.boxes.size() != 4 * static_cast<size_t>(features.positions)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat(record.boxes.size() / 4, " boxes for ", features.positions, " regions"));
-      }
-      if (FindNonFinite(record.boxes) >= 0 || FindNonFinite(own_raw) >= 0) {
-        return absl::InvalidArgumentError("boxes or raw features hold a NaN or an infinity");
-      }
-      RETURN_IF_ERROR(CheckFeatures(item));
-      ImageRecord checked = record;
-      ASSIGN_OR_RETURN(checked.payload, CheckPayload(record.payload));
-      return checked;
-    };
-    absl::StatusOr<ImageRecord> checked = check();
+    absl::StatusOr<ImageRecord> checked = CheckImage(record, item, own_raw);
     if (!checked.ok()) {
       statuses[i] = checked.status();
       continue;
@@ -776,18 +430,7 @@ absl::StatusOr<std::vector<absl::Status>> StoreGallery::UpsertCaptions(
   for (size_t i = 0; i < records.size(); ++i) {
     const CaptionRecord& record = records[i];
     const EncodedItemsView item = features.Slice(static_cast<int64_t>(i), 1);
-    const auto check = [&]() -> absl::StatusOr<CaptionRecord> {
-      RETURN_IF_ERROR(CheckId(record.id));
-      if (record.text.empty()) return absl::InvalidArgumentError("the text is empty");
-      RETURN_IF_ERROR(CheckText("the text", record.text, kMaxTextBytes));
-      RETURN_IF_ERROR(CheckText("the image_id", record.image_id, kMaxIdBytes));
-      RETURN_IF_ERROR(CheckText("the uri", record.uri, kMaxTextBytes));
-      RETURN_IF_ERROR(CheckFeatures(item));
-      CaptionRecord checked = record;
-      ASSIGN_OR_RETURN(checked.payload, CheckPayload(record.payload));
-      return checked;
-    };
-    absl::StatusOr<CaptionRecord> checked = check();
+    absl::StatusOr<CaptionRecord> checked = CheckCaption(record, item);
     if (!checked.ok()) {
       statuses[i] = checked.status();
       continue;

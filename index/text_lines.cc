@@ -2,6 +2,8 @@
 
 #include <utf8proc.h>
 
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 
 namespace dime {
@@ -30,6 +32,10 @@ std::vector<absl::string_view> SplitLines(absl::string_view content) {
     lines.push_back(line);
   }
   return lines;
+}
+
+std::string Quoted(absl::string_view text) {
+  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(text), "\"");
 }
 
 }  // namespace dime

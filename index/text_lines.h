@@ -1,6 +1,7 @@
 #ifndef DIME_INDEX_TEXT_LINES_H_
 #define DIME_INDEX_TEXT_LINES_H_
 
+#include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -9,6 +10,9 @@ namespace dime {
 
 // Whether `text` is well-formed UTF-8 (no surrogates, no overlong forms, nothing above U+10FFFF).
 bool IsValidUtf8(absl::string_view text);
+
+// A user's text in quotation marks, for messages: what is not printable ASCII or UTF-8 is escaped.
+std::string Quoted(absl::string_view text);
 
 // The lines of a text file, ended by "\n" or "\r\n"; the last may lack its end. Only these end a
 // line: captions may hold other separators. A byte order mark at the start is dropped. The views
