@@ -7,6 +7,11 @@
 #include "absl/strings/strip.h"
 
 namespace dime {
+namespace {
+
+constexpr size_t kMaxQuotedBytes = 64;
+
+}  // namespace
 
 bool IsValidUtf8(absl::string_view text) {
   const auto* next = reinterpret_cast<const utf8proc_uint8_t*>(text.data());
@@ -35,7 +40,13 @@ std::vector<absl::string_view> SplitLines(absl::string_view content) {
 }
 
 std::string Quoted(absl::string_view text) {
-  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(text), "\"");
+  const bool cut = text.size() > kMaxQuotedBytes;
+  absl::string_view head = text.substr(0, kMaxQuotedBytes);
+  // Cut between characters: not before a continuation byte.
+  while (cut && !head.empty() && (text[head.size()] & 0xc0) == 0x80) head.remove_suffix(1);
+  const std::string escaped =
+      IsValidUtf8(head) ? absl::Utf8SafeCHexEscape(head) : absl::CHexEscape(head);
+  return absl::StrCat("\"", escaped, cut ? "...\"" : "\"");
 }
 
 }  // namespace dime

@@ -11,7 +11,9 @@ namespace dime {
 // Whether `text` is well-formed UTF-8 (no surrogates, no overlong forms, nothing above U+10FFFF).
 bool IsValidUtf8(absl::string_view text);
 
-// A user's text in quotation marks, for messages: what is not printable ASCII or UTF-8 is escaped.
+// A user's text for an error message: in quotation marks, with control characters escaped (in what
+// is not UTF-8 every byte beyond ASCII too), and cut after 64 bytes, for messages travel in headers
+// of limited size.
 std::string Quoted(absl::string_view text);
 
 // The lines of a text file, ended by "\n" or "\r\n"; the last may lack its end. Only these end a

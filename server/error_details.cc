@@ -1,7 +1,6 @@
 #include "server/error_details.h"
 
 #include "absl/strings/cord.h"
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
@@ -18,7 +17,6 @@ namespace {
 constexpr char kDomain[] = "dime.v1";
 constexpr char kReasonPrefix[] = "ERROR_REASON_";
 constexpr char kTypeUrlPrefix[] = "type.googleapis.com/";
-constexpr size_t kMaxQuotedBytes = 64;
 
 bool MayBeRetried(absl::StatusCode code) {
   return code == absl::StatusCode::kResourceExhausted || code == absl::StatusCode::kUnavailable;
@@ -148,16 +146,6 @@ grpc::Status ToGrpcStatus(const absl::Status& status, absl::Duration retry_delay
   grpc::Status result;
   const grpc::Status set = grpc::SetErrorDetails(rpc, &result);
   return set.ok() ? result : set;
-}
-
-std::string Quoted(absl::string_view text) {
-  const bool cut = text.size() > kMaxQuotedBytes;
-  absl::string_view head = text.substr(0, kMaxQuotedBytes);
-  // Cut between characters: not before a continuation byte.
-  while (cut && !head.empty() && (text[head.size()] & 0xc0) == 0x80) head.remove_suffix(1);
-  const std::string escaped =
-      IsValidUtf8(head) ? absl::Utf8SafeCHexEscape(head) : absl::CHexEscape(head);
-  return absl::StrCat("\"", escaped, cut ? "...\"" : "\"");
 }
 
 }  // namespace dime

@@ -45,10 +45,6 @@ grpc::Status ToGrpcStatus(const absl::Status& status, absl::Duration retry_delay
 // The same for one part of a call.
 v1::Outcome ToOutcome(const absl::Status& status, absl::Duration retry_delay);
 
-// A piece of a request for an error message: quoted, control characters escaped, and cut, for
-// messages travel in headers of limited size.
-std::string Quoted(absl::string_view text);
-
 }  // namespace dime
 
 #endif  // DIME_SERVER_ERROR_DETAILS_H_

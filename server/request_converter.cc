@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "index/status_macros.h"
+#include "index/text_lines.h"
 #include "server/error_details.h"
 #include "server/field_checks.h"
 #include "server/page_token.h"

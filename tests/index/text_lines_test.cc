@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+
 namespace dime {
 namespace {
 
@@ -25,6 +27,16 @@ TEST(TextLinesTest, KnowsUtf8) {
   EXPECT_FALSE(IsValidUtf8("\xC0\xAF"));          // overlong
   EXPECT_FALSE(IsValidUtf8("\xED\xA0\x80"));      // a surrogate
   EXPECT_FALSE(IsValidUtf8("\xF5\x80\x80\x80"));  // above U+10FFFF
+}
+
+TEST(QuotedTest, CutsLongTextsBetweenCharacters) {
+  EXPECT_EQ(Quoted("two\nlines"), "\"two\\nlines\"");
+  EXPECT_EQ(Quoted(std::string(64, 'a')), "\"" + std::string(64, 'a') + "\"");
+  EXPECT_EQ(Quoted(std::string(65, 'a')), "\"" + std::string(64, 'a') + "...\"");
+  // A two-byte character across the cut.
+  EXPECT_EQ(Quoted(std::string(63, 'a') + "\xc3\xa9"), "\"" + std::string(63, 'a') + "...\"");
+  EXPECT_EQ(Quoted("\xc3\xa9t\xc3\xa9"), "\"\xc3\xa9t\xc3\xa9\"");
+  EXPECT_EQ(Quoted("a\xff"), "\"a\\xff\"");
 }
 
 }  // namespace

@@ -104,15 +104,5 @@ TEST(ErrorDetailsTest, PartsOfACallGetTheSameInShort) {
   EXPECT_EQ(ToOutcome(absl::DataLossError("x"), kRetryDelay).reason(), v1::ERROR_REASON_INTERNAL);
 }
 
-TEST(QuotedTest, CutsLongTextsBetweenCharacters) {
-  EXPECT_EQ(Quoted("two\nlines"), "\"two\\nlines\"");
-  EXPECT_EQ(Quoted(std::string(64, 'a')), "\"" + std::string(64, 'a') + "\"");
-  EXPECT_EQ(Quoted(std::string(65, 'a')), "\"" + std::string(64, 'a') + "...\"");
-  // A two-byte character across the cut.
-  EXPECT_EQ(Quoted(std::string(63, 'a') + "\xc3\xa9"), "\"" + std::string(63, 'a') + "...\"");
-  EXPECT_EQ(Quoted("\xc3\xa9t\xc3\xa9"), "\"\xc3\xa9t\xc3\xa9\"");
-  EXPECT_EQ(Quoted("a\xff"), "\"a\\xff\"");
-}
-
 }  // namespace
 }  // namespace dime
