@@ -25,7 +25,8 @@ COLORS = ("red", "green", "blue")
 
 
 def serve(gallery, *arguments, **options):
-    return Server(MODEL, gallery, *arguments, **options)
+    # Scores are compared closely, of items that were encoded in other company.
+    return Server(MODEL, gallery, "--scorer", "modules", *arguments, **options)
 
 
 def caption_id(index):
