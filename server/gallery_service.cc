@@ -14,6 +14,7 @@
 #include "index/text_lines.h"
 #include "server/error_details.h"
 #include "server/field_checks.h"
+#include "server/item_converter.h"
 #include "server/page_token.h"
 #include "server/proto_values.h"
 #include "server/request_parser.h"
@@ -87,6 +88,15 @@ std::string ListDigest(const v1::ListItemsRequest& request, const ItemFilter& fi
   return Digest(absl::StrCat(request.modality(), ":", filter.canonical()));
 }
 
+// OK, or READ_ONLY.
+absl::Status CheckWritable(const ServingRevision& revision) {
+  if (revision.mutable_gallery() != nullptr) return absl::OkStatus();
+  return ReasonedError(absl::StatusCode::kFailedPrecondition, v1::ERROR_REASON_READ_ONLY,
+                       absl::StrCat("gallery ", revision.gallery().Pin()->info().name,
+                                    " was built once and is only read; dime_build_gallery "
+                                    "--living makes one that can be written to"));
+}
+
 bool IsSnapshotName(absl::string_view name) {
   return !name.empty() && name.size() <= kMaxSnapshotNameBytes && absl::ascii_isalnum(name[0]) &&
          std::all_of(name.begin(), name.end(), [](char c) {
@@ -96,31 +106,24 @@ bool IsSnapshotName(absl::string_view name) {
 
 }  // namespace
 
-absl::Status GalleryService::CheckWritable() const {
-  if (parts_.mutable_gallery != nullptr) return absl::OkStatus();
-  return ReasonedError(absl::StatusCode::kFailedPrecondition, v1::ERROR_REASON_READ_ONLY,
-                       absl::StrCat("gallery ", parts_.gallery->Pin()->info().name,
-                                    " was built once and is only read; dime_build_gallery "
-                                    "--living makes one that can be written to"));
-}
-
 template <typename Request>
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::StartStream(
     RpcMethod method, Modality modality) {
-  const auto submit = [this, modality](const grpc::ByteBuffer& message, std::string& id,
-                                       UpsertStream::Settle settle) -> absl::Status {
+  const RevisionSwitch::Lease revision = parts_.revisions->Current();
+  const auto submit = [this, revision, modality](const grpc::ByteBuffer& message, std::string& id,
+                                                 UpsertStream::Settle settle) -> absl::Status {
     Metrics& metrics = *parts_.call.metrics;
     const auto take = [&]() -> absl::Status {
       ASSIGN_OR_RETURN(const Request request,
                        ParseRequest<Request>(message, limits_.max_request_bytes));
       if (static_cast<int64_t>(IdOf(request).size()) <= kMaxIdBytes) id = IdOf(request);
-      ASSIGN_OR_RETURN(auto item, parts_.converter->Convert(request));
+      ASSIGN_OR_RETURN(auto item, revision->item_converter().Convert(request));
       const auto done = [&metrics, modality, settle](const absl::Status& written) {
         const absl::Status status = FromGallery(written);
         metrics.ItemSettled(modality, status.code());
         settle(status);
       };
-      if (parts_.ingest->TrySubmit(std::move(item), done)) return absl::OkStatus();
+      if (revision->ingest()->TrySubmit(std::move(item), done)) return absl::OkStatus();
       return absl::ResourceExhaustedError("the server has more items to write than it takes");
     };
     const absl::Status taken = take();
@@ -128,7 +131,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::Sta
     return taken;
   };
   return UpsertStream::Start(
-      parts_.call.ledger, parts_.call.metrics, method, CheckWritable(), submit,
+      parts_.call.ledger, parts_.call.metrics, method, CheckWritable(*revision), submit,
       {.window = limits_.max_outstanding_items, .retry_delay = parts_.call.retry_delay});
 }
 
@@ -149,13 +152,14 @@ grpc::ServerUnaryReactor* GalleryService::Start(RpcMethod method,
                                                 grpc::ByteBuffer* response, Check check,
                                                 Work work) {
   auto* call = new UnaryCall(parts_.call, method, context, response);
+  const RevisionSwitch::Lease revision = parts_.revisions->Current();
   auto parsed = std::make_shared<Request>();
   absl::Status status = ParseMessage(request, limits_.max_request_bytes, *parsed);
-  if (status.ok()) status = check(*parsed);
+  if (status.ok()) status = check(*revision, *parsed);
   if (call->Admit(status)) {
-    call->Schedule([call, parsed, work] {
+    call->Schedule([call, revision, parsed, work] {
       if (absl::Status wanted = call->context().Check(); !wanted.ok()) return call->End(wanted);
-      call->Answer(work(*parsed, call->context()));
+      call->Answer(work(*revision, *parsed, call->context()));
     });
   }
   return call;
@@ -166,22 +170,23 @@ grpc::ServerUnaryReactor* GalleryService::DeleteItems(grpc::CallbackServerContex
                                                       grpc::ByteBuffer* response) {
   return Start<v1::DeleteItemsRequest>(
       RpcMethod::kDeleteItems, context, *request, response,
-      [this](const v1::DeleteItemsRequest& given) -> absl::Status {
-        RETURN_IF_ERROR(CheckWritable());
+      [this](const ServingRevision& revision, const v1::DeleteItemsRequest& given) -> absl::Status {
+        RETURN_IF_ERROR(CheckWritable(revision));
         Violations violations;
         CheckModality(given.modality(), violations);
         CheckCount("ids", given.ids_size(), 1, limits_.max_delete_ids, violations);
         return Verdict(violations);
       },
-      [this](const v1::DeleteItemsRequest& given, const CallContext&) { return Delete(given); });
+      [this](const ServingRevision& revision, const v1::DeleteItemsRequest& given,
+             const CallContext&) { return Delete(revision, given); });
 }
 
 absl::StatusOr<v1::DeleteItemsResponse> GalleryService::Delete(
-    const v1::DeleteItemsRequest& request) const {
+    const ServingRevision& revision, const v1::DeleteItemsRequest& request) const {
   const Modality modality = FromProto(request.modality());
   const std::vector<std::string> ids(request.ids().begin(), request.ids().end());
   const absl::StatusOr<std::vector<absl::Status>> deleted =
-      parts_.mutable_gallery->Delete(modality, ids);
+      revision.mutable_gallery()->Delete(modality, ids);
   if (!deleted.ok()) return FromGallery(deleted.status());
   v1::DeleteItemsResponse response;
   for (size_t i = 0; i < deleted->size(); ++i) {
@@ -200,18 +205,21 @@ grpc::ServerUnaryReactor* GalleryService::GetItem(grpc::CallbackServerContext* c
                                                   grpc::ByteBuffer* response) {
   return Start<v1::GetItemRequest>(
       RpcMethod::kGetItem, context, *request, response,
-      [](const v1::GetItemRequest& given) -> absl::Status {
+      [](const ServingRevision&, const v1::GetItemRequest& given) -> absl::Status {
         Violations violations;
         CheckModality(given.modality(), violations);
         CheckId("id", given.id(), violations);
         return Verdict(violations);
       },
-      [this](const v1::GetItemRequest& given, const CallContext&) { return Get(given); });
+      [](const ServingRevision& revision, const v1::GetItemRequest& given, const CallContext&) {
+        return Get(revision, given);
+      });
 }
 
-absl::StatusOr<v1::Item> GalleryService::Get(const v1::GetItemRequest& request) const {
+absl::StatusOr<v1::Item> GalleryService::Get(const ServingRevision& revision,
+                                             const v1::GetItemRequest& request) {
   const Modality modality = FromProto(request.modality());
-  const std::shared_ptr<const GalleryView> view = parts_.gallery->Pin();
+  const std::shared_ptr<const GalleryView> view = revision.gallery().Pin();
   const absl::StatusOr<int64_t> row = view->FindRow(modality, request.id());
   if (absl::IsNotFound(row.status())) return ItemNotFoundError(modality, request.id());
   RETURN_IF_ERROR(row.status());
@@ -225,7 +233,7 @@ grpc::ServerUnaryReactor* GalleryService::ListItems(grpc::CallbackServerContext*
                                                     grpc::ByteBuffer* response) {
   return Start<v1::ListItemsRequest>(
       RpcMethod::kListItems, context, *request, response,
-      [](const v1::ListItemsRequest& given) -> absl::Status {
+      [](const ServingRevision&, const v1::ListItemsRequest& given) -> absl::Status {
         Violations violations;
         CheckModality(given.modality(), violations);
         if (given.page_size() < 0) {
@@ -250,12 +258,12 @@ grpc::ServerUnaryReactor* GalleryService::ListItems(grpc::CallbackServerContext*
         }
         return Verdict(violations);
       },
-      [this](const v1::ListItemsRequest& given, const CallContext& call) {
-        return List(given, call);
-      });
+      [this](const ServingRevision& revision, const v1::ListItemsRequest& given,
+             const CallContext& call) { return List(revision, given, call); });
 }
 
-absl::StatusOr<v1::ListItemsResponse> GalleryService::List(const v1::ListItemsRequest& request,
+absl::StatusOr<v1::ListItemsResponse> GalleryService::List(const ServingRevision& revision,
+                                                           const v1::ListItemsRequest& request,
                                                            const CallContext& context) const {
   const Modality modality = FromProto(request.modality());
   ASSIGN_OR_RETURN(const ItemFilter filter, ItemFilter::Parse(request.filter()));
@@ -265,7 +273,7 @@ absl::StatusOr<v1::ListItemsResponse> GalleryService::List(const v1::ListItemsRe
   std::string after;
   if (!request.page_token().empty()) after = ListPageToken::Decode(request.page_token())->after_id;
 
-  const std::shared_ptr<const GalleryView> view = parts_.gallery->Pin();
+  const std::shared_ptr<const GalleryView> view = revision.gallery().Pin();
   v1::ListItemsResponse response;
   response.set_gallery_version(view->info().version);
   bool more = true;
@@ -307,18 +315,20 @@ grpc::ServerUnaryReactor* GalleryService::GetStats(grpc::CallbackServerContext* 
                                                    grpc::ByteBuffer* response) {
   return Start<v1::GetStatsRequest>(
       RpcMethod::kGetStats, context, *request, response,
-      [](const v1::GetStatsRequest&) { return absl::OkStatus(); },
-      [this](const v1::GetStatsRequest&, const CallContext&) { return Stats(); });
+      [](const ServingRevision&, const v1::GetStatsRequest&) { return absl::OkStatus(); },
+      [](const ServingRevision& revision, const v1::GetStatsRequest&, const CallContext&) {
+        return Stats(revision);
+      });
 }
 
-absl::StatusOr<v1::GetStatsResponse> GalleryService::Stats() const {
-  const std::shared_ptr<const GalleryView> view = parts_.gallery->Pin();
+absl::StatusOr<v1::GetStatsResponse> GalleryService::Stats(const ServingRevision& revision) {
+  const std::shared_ptr<const GalleryView> view = revision.gallery().Pin();
   GalleryStats stats;
   for (const Modality modality : {Modality::kImage, Modality::kCaption}) {
     stats.sides[static_cast<int>(modality)].items = view->size(modality);
   }
-  if (parts_.mutable_gallery != nullptr) {
-    ASSIGN_OR_RETURN(stats, parts_.mutable_gallery->Stats());
+  if (revision.mutable_gallery() != nullptr) {
+    ASSIGN_OR_RETURN(stats, revision.mutable_gallery()->Stats());
   }
   v1::GetStatsResponse response;
   response.set_gallery_version(view->info().version);
@@ -343,8 +353,9 @@ grpc::ServerUnaryReactor* GalleryService::CreateSnapshot(grpc::CallbackServerCon
                                                          grpc::ByteBuffer* response) {
   return Start<v1::CreateSnapshotRequest>(
       RpcMethod::kCreateSnapshot, context, *request, response,
-      [this](const v1::CreateSnapshotRequest& given) -> absl::Status {
-        RETURN_IF_ERROR(CheckWritable());
+      [this](const ServingRevision& revision,
+             const v1::CreateSnapshotRequest& given) -> absl::Status {
+        RETURN_IF_ERROR(CheckWritable(revision));
         if (parts_.snapshot_directory.empty()) {
           return ReasonedError(absl::StatusCode::kFailedPrecondition,
                                v1::ERROR_REASON_SNAPSHOTS_DISABLED,
@@ -358,21 +369,20 @@ grpc::ServerUnaryReactor* GalleryService::CreateSnapshot(grpc::CallbackServerCon
                           "got ",
                           Quoted(given.name()))}});
       },
-      [this](const v1::CreateSnapshotRequest& given, const CallContext&) {
-        return Snapshot(given);
-      });
+      [this](const ServingRevision& revision, const v1::CreateSnapshotRequest& given,
+             const CallContext&) { return Snapshot(revision, given); });
 }
 
 absl::StatusOr<v1::CreateSnapshotResponse> GalleryService::Snapshot(
-    const v1::CreateSnapshotRequest& request) const {
+    const ServingRevision& revision, const v1::CreateSnapshotRequest& request) const {
   const std::string name =
       !request.name().empty()
           ? request.name()
           : absl::FormatTime("%Y%m%dT%H%M%E3SZ", absl::Now(), absl::UTCTimeZone());
   const std::string path = absl::StrCat(parts_.snapshot_directory, "/", name);
   // Before the copy: what it holds is at least this.
-  const std::string version = parts_.gallery->Pin()->info().version;
-  const absl::Status created = parts_.mutable_gallery->CreateSnapshot(path);
+  const std::string version = revision.gallery().Pin()->info().version;
+  const absl::Status created = revision.mutable_gallery()->CreateSnapshot(path);
   if (absl::IsAlreadyExists(created)) {
     return ReasonedError(absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_SNAPSHOT_EXISTS,
                          absl::StrCat("there is a snapshot ", name, " already"));

@@ -8,10 +8,9 @@
 #include "dime/v1/gallery.grpc.pb.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
-#include "index/mutable_gallery.h"
-#include "server/ingest_queue.h"
-#include "server/item_converter.h"
+#include "index/features.h"
 #include "server/metrics.h"
+#include "server/revision_switch.h"
 #include "server/search_limits.h"
 #include "server/unary_call.h"
 #include "server/upsert_stream.h"
@@ -35,11 +34,7 @@ class GalleryService final
  public:
   struct Parts {
     UnaryCall::Parts call;
-    const Gallery* gallery;
-    // Both null: the gallery is only read.
-    MutableGallery* mutable_gallery = nullptr;
-    IngestQueue* ingest = nullptr;
-    const ItemConverter* converter;
+    const RevisionSwitch* revisions;
     // Where snapshots are written; empty: nowhere. No caller can name any other place.
     std::string snapshot_directory;
   };
@@ -67,7 +62,8 @@ class GalleryService final
                                            grpc::ByteBuffer* response) override;
 
  private:
-  // Has a worker answer a request; `check` looks at it first, at the door.
+  // Has a worker answer a request by `work(revision, request, context)`; `check(revision, request)`
+  // looks at it first, at the door.
   template <typename Request, typename Check, typename Work>
   grpc::ServerUnaryReactor* Start(RpcMethod method, grpc::CallbackServerContext* context,
                                   const grpc::ByteBuffer& request, grpc::ByteBuffer* response,
@@ -75,16 +71,17 @@ class GalleryService final
   template <typename Request>
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartStream(RpcMethod method,
                                                                            Modality modality);
-  // OK, or READ_ONLY.
-  absl::Status CheckWritable() const;
 
-  absl::StatusOr<v1::DeleteItemsResponse> Delete(const v1::DeleteItemsRequest& request) const;
-  absl::StatusOr<v1::Item> Get(const v1::GetItemRequest& request) const;
-  absl::StatusOr<v1::ListItemsResponse> List(const v1::ListItemsRequest& request,
+  absl::StatusOr<v1::DeleteItemsResponse> Delete(const ServingRevision& revision,
+                                                 const v1::DeleteItemsRequest& request) const;
+  static absl::StatusOr<v1::Item> Get(const ServingRevision& revision,
+                                      const v1::GetItemRequest& request);
+  absl::StatusOr<v1::ListItemsResponse> List(const ServingRevision& revision,
+                                             const v1::ListItemsRequest& request,
                                              const CallContext& context) const;
-  absl::StatusOr<v1::GetStatsResponse> Stats() const;
+  static absl::StatusOr<v1::GetStatsResponse> Stats(const ServingRevision& revision);
   absl::StatusOr<v1::CreateSnapshotResponse> Snapshot(
-      const v1::CreateSnapshotRequest& request) const;
+      const ServingRevision& revision, const v1::CreateSnapshotRequest& request) const;
 
   const Parts parts_;
   const SearchLimits limits_;

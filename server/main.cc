@@ -1,4 +1,5 @@
 // dime_server: serves a gallery by gRPC. See --help.
+#include <csignal>
 #include <cstdlib>
 #include <iostream>
 #include <limits>
@@ -17,10 +18,10 @@
 #include "model/first_stage.h"
 #include "model/rerank_gate.h"
 #include "server/pipeline/stopwatch.h"
+#include "server/process_signals.h"
 #include "server/program_error.h"
 #include "server/search_defaults.h"
 #include "server/server.h"
-#include "server/shutdown_signal.h"
 
 namespace dime {
 namespace {
@@ -67,10 +68,11 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--max-queued-calls", server.workers.max_queued, "Searches that may wait to run")
       ->capture_default_str();
-  app.add_option("--bank-bytes", server.bank_bytes,
-                 "Most memory, on the scorer's device, for the local features of a living gallery's "
-                 "images, and as much for its captions; what does not fit is read when it is "
-                 "needed (metric dime_bank_rows_total)")
+  app.add_option(
+         "--bank-bytes", server.bank_bytes,
+         "Most memory, on the scorer's device, for the local features of a living gallery's "
+         "images, and as much for its captions; what does not fit is read when it is "
+         "needed (metric dime_bank_rows_total)")
       ->check(CLI::Range(int64_t{1} << 20, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   app.add_option("--max-batch-pairs", server.max_batch_pairs, "Largest launch of the reranker")
@@ -141,16 +143,13 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_flag("--no-reflection", flags.no_reflection, "Do not serve gRPC reflection");
 }
 
-// Loads, serves until asked to stop, drains.
-absl::Status Serve(Flags flags) {
-  Stopwatch stopwatch;
+// The model and the gallery that the flags name, and the defaults for searches that suit them.
+absl::StatusOr<ServingRevision::Source> Load(const Flags& flags) {
   std::cerr << "loading model " << flags.model << " ..." << std::endl;
   ASSIGN_OR_RETURN(std::unique_ptr<DimeModel> model,
                    DimeModel::Load(flags.model, {.device = flags.device,
                                                  .scorer = flags.scorer,
                                                  .scorer_threads = flags.scorer_threads}));
-  const std::string device = model->info().device;
-  const std::string scorer = model->info().scorer;
   std::cerr << DescribeFirstStage(model->info()) << std::endl;
   for (const std::string& warning : RerankWarnings(model->info())) {
     std::cerr << kProgram << ": " << warning << std::endl;
@@ -160,36 +159,69 @@ absl::Status Serve(Flags flags) {
   ASSIGN_OR_RETURN(std::unique_ptr<Gallery> gallery,
                    OpenGallery(flags.gallery, model->info().fingerprint));
 
-  flags.server.version = DIME_VERSION;
-  flags.server.reflection = !flags.no_reflection;
-  flags.server.limits.page_token_ttl = absl::Seconds(flags.page_token_seconds);
-  const SearchDefaults defaults = SearchDefaults::Choose(
-      flags.server.limits, flags.defaults, SearchSettings::Load(flags.gallery),
-      gallery->Pin()->info(), model->info(),
-      device == "cpu" && scorer == "modules" ? kDefaultRerankDepthOfCpuModules
-                                             : kDefaultRerankDepth);
+  SearchLimits limits = flags.server.limits;
+  limits.page_token_ttl = absl::Seconds(flags.page_token_seconds);
+  const SearchDefaults defaults =
+      SearchDefaults::Choose(limits, flags.defaults, SearchSettings::Load(flags.gallery),
+                             gallery->Pin()->info(), model->info(),
+                             model->info().device == "cpu" && model->info().scorer == "modules"
+                                 ? kDefaultRerankDepthOfCpuModules
+                                 : kDefaultRerankDepth);
   for (const std::string& warning : defaults.warnings) {
     std::cerr << "warning: " << warning << std::endl;
   }
   std::cerr << "search defaults: " << defaults.description << std::endl;
-  flags.server.limits = defaults.limits;
+  return ServingRevision::Source{
+      .model = std::move(model), .gallery = std::move(gallery), .limits = defaults.limits};
+}
+
+// "model M on cpu (amx), gallery G with 2000 images and 10000 captions".
+std::string Describe(const ServingRevision& revision) {
+  const ModelInfo& model = revision.model_info();
+  const std::shared_ptr<const GalleryView> view = revision.gallery().Pin();
+  return absl::StrCat("model ", model.name, " on ", model.device, " (", model.scorer, "), gallery ",
+                      view->info().name, " with ", view->size(Modality::kImage), " images and ",
+                      view->size(Modality::kCaption), " captions");
+}
+
+// Whatever goes wrong, the server goes on with what it has.
+void Reload(const Flags& flags, Server& server) {
+  Stopwatch stopwatch;
+  std::cerr << "loading anew ..." << std::endl;
+  absl::StatusOr<ServingRevision::Source> next = Load(flags);
+  absl::Status status = next.status();
+  if (status.ok()) status = server.Reload(*std::move(next));
+  if (!status.ok()) {
+    std::cerr << kProgram << ": " << status.message() << "; serving on as before" << std::endl;
+    return;
+  }
+  std::cout << "reloaded in "
+            << absl::StrFormat("%.1f s: ", absl::ToDoubleSeconds(stopwatch.Elapsed()))
+            << Describe(*server.revision()) << std::endl;
+}
+
+// Loads, serves until asked to stop, drains.
+absl::Status Serve(Flags flags) {
+  Stopwatch stopwatch;
+  ASSIGN_OR_RETURN(ServingRevision::Source source, Load(flags));
+  flags.server.version = DIME_VERSION;
+  flags.server.reflection = !flags.no_reflection;
+  Server::Options options = flags.server;
+  options.limits = source.limits;
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
-                   Server::Create(flags.server, std::move(model), std::move(gallery)));
+                   Server::Create(options, std::move(source.model), std::move(source.gallery)));
   std::cerr << "warming up ..." << std::endl;
   RETURN_IF_ERROR(server->Start());
-  RETURN_IF_ERROR(InstallShutdownSignal());
-  const std::shared_ptr<const GalleryView> served = server->gallery().Pin();
+  RETURN_IF_ERROR(InstallSignals());
   std::cout << kProgram << " " << DIME_VERSION
             << absl::StrFormat(" ready in %.1f s", absl::ToDoubleSeconds(stopwatch.Elapsed()))
             << ": gRPC on " << server->address();
   if (!server->metrics_address().empty()) {
     std::cout << ", metrics on http://" << server->metrics_address() << "/metrics";
   }
-  std::cout << "; model " << server->model_info().name << " on " << device << " (" << scorer
-            << "), gallery " << served->info().name << " with " << served->size(Modality::kImage)
-            << " images and " << served->size(Modality::kCaption) << " captions" << std::endl;
+  std::cout << "; " << Describe(*server->revision()) << std::endl;
 
-  AwaitShutdownSignal();
+  while (AwaitSignal() == SIGHUP) Reload(flags, *server);
   std::cerr << "draining for up to " << flags.drain_seconds
             << " s (a second signal ends at once) ..." << std::endl;
   server->Shutdown(absl::Seconds(flags.drain_seconds));

@@ -128,7 +128,8 @@ Metrics::Metrics(absl::string_view server_version, const ModelInfo& model,
   AddBatchSeries();
   AddIngestSeries();
   AddPageSeries();
-  AddInfoSeries(server_version, model, view);
+  AddInfoSeries(server_version);
+  SetServed(model, view);
 }
 
 void Metrics::AddRequestSeries() {
@@ -390,36 +391,52 @@ void Metrics::AddPageSeries() {
                             .Add({});
 }
 
-void Metrics::AddInfoSeries(absl::string_view server_version, const ModelInfo& model,
-                            const GalleryView& view) {
-  const auto info = [this](const char* name, const char* help, const prometheus::Labels& labels) {
-    BuildGauge().Name(name).Help(help).Register(registry_).Add(labels).Set(1);
+void Metrics::AddInfoSeries(absl::string_view server_version) {
+  const auto info = [this](const char* name, const char* help) {
+    return &BuildGauge().Name(name).Help(help).Register(registry_);
   };
-  info("dime_build_info", "The server's version; always 1.",
-       {{"version", std::string(server_version)}});
-  std::vector<absl::string_view> directions;
-  for (Direction direction : kDirections) {
-    if (model.Has(direction)) directions.push_back(DirectionName(direction));
-  }
-  info("dime_model_info", "The model that scores; always 1.",
-       {{"name", model.name},
-        {"fingerprint", model.fingerprint},
-        {"device", model.device},
-        {"directions", absl::StrJoin(directions, ",")},
-        {"scorer", model.scorer}});
-  info("dime_gallery_info", "The gallery that is searched, with its coarse indexes; always 1.",
-       {{"name", view.info().name},
-        {"version", view.info().lineage},
-        {"image_index", view.info().image_index},
-        {"caption_index", view.info().caption_index}});
+  info("dime_build_info", "The server's version; always 1.")
+      ->Add({{"version", std::string(server_version)}})
+      .Set(1);
+  model_info_ = info("dime_model_info", "The model that scores; always 1.");
+  gallery_info_ =
+      info("dime_gallery_info", "The gallery that is searched, with its coarse indexes; always 1.");
   auto& items = BuildGauge()
                     .Name("dime_gallery_items")
                     .Help("Items of the gallery, by modality.")
                     .Register(registry_);
   for (Modality modality : {Modality::kImage, Modality::kCaption}) {
-    prometheus::Gauge& gauge = items.Add({{"modality", std::string(ModalityName(modality))}});
-    gauge.Set(static_cast<double>(view.size(modality)));
-    gallery_items_[static_cast<int>(modality)] = &gauge;
+    gallery_items_[static_cast<int>(modality)] =
+        &items.Add({{"modality", std::string(ModalityName(modality))}});
+  }
+}
+
+void Metrics::SetServed(const ModelInfo& model, const GalleryView& view) {
+  std::vector<absl::string_view> directions;
+  for (Direction direction : kDirections) {
+    if (model.Has(direction)) directions.push_back(DirectionName(direction));
+  }
+  // The series of what is no longer served goes: two with the value 1 would contradict each other.
+  const auto replace = [](prometheus::Family<prometheus::Gauge>& family, prometheus::Gauge*& served,
+                          const prometheus::Labels& labels) {
+    if (served != nullptr) family.Remove(served);
+    served = &family.Add(labels);
+    served->Set(1);
+  };
+  std::lock_guard<std::mutex> lock(served_mutex_);
+  replace(*model_info_, served_model_,
+          {{"name", model.name},
+           {"fingerprint", model.fingerprint},
+           {"device", model.device},
+           {"directions", absl::StrJoin(directions, ",")},
+           {"scorer", model.scorer}});
+  replace(*gallery_info_, served_gallery_,
+          {{"name", view.info().name},
+           {"version", view.info().lineage},
+           {"image_index", view.info().image_index},
+           {"caption_index", view.info().caption_index}});
+  for (Modality modality : {Modality::kImage, Modality::kCaption}) {
+    gallery_items_[static_cast<int>(modality)]->Set(static_cast<double>(view.size(modality)));
   }
 }
 
@@ -544,14 +561,14 @@ void Metrics::SnapshotCreated(absl::Time when) {
   last_snapshot_->Set(absl::ToDoubleSeconds(when - absl::UnixEpoch()));
 }
 
-void Metrics::CollectGallery() const {
-  if (gallery_ == nullptr) return;
-  const std::shared_ptr<const GalleryView> view = gallery_->Pin();
+void Metrics::CollectGallery(const State& state) const {
+  if (state.gallery == nullptr) return;
+  const std::shared_ptr<const GalleryView> view = state.gallery->Pin();
   for (Modality modality : {Modality::kImage, Modality::kCaption}) {
     gallery_items_[static_cast<int>(modality)]->Set(static_cast<double>(view->size(modality)));
   }
-  if (mutable_gallery_ == nullptr) return;
-  const absl::StatusOr<GalleryStats> stats = mutable_gallery_->Stats();
+  if (state.mutable_gallery == nullptr) return;
+  const absl::StatusOr<GalleryStats> stats = state.mutable_gallery->Stats();
   if (!stats.ok()) return;
   for (Modality modality : {Modality::kImage, Modality::kCaption}) {
     const GalleryStats::Side& side = stats->sides[static_cast<int>(modality)];
@@ -567,9 +584,27 @@ void Metrics::CollectGallery() const {
   }
 }
 
+void Metrics::CollectTotals(const State& state) const {
+  std::lock_guard<std::mutex> lock(totals_mutex_);
+  // A collection that was overtaken knows nothing new.
+  if (state.revision < last_totals_.revision) return;
+  if (state.revision > last_totals_.revision) last_totals_ = {.revision = state.revision};
+  const auto catch_up = [](prometheus::Counter& counter, int64_t value, int64_t& last) {
+    if (value <= last) return;
+    counter.Increment(static_cast<double>(value - last));
+    last = value;
+  };
+  catch_up(*cells_run_, state.cells.run, last_totals_.cells.run);
+  catch_up(*cells_skipped_, state.cells.skipped, last_totals_.cells.skipped);
+  for (size_t m = 0; m < state.banks.size(); ++m) {
+    catch_up(*bank_hits_[m], state.banks[m].hits, last_totals_.banks[m].hits);
+    catch_up(*bank_misses_[m], state.banks[m].misses, last_totals_.banks[m].misses);
+  }
+}
+
 std::vector<prometheus::MetricFamily> Metrics::Collect() const {
-  if (queue_state_) {
-    const QueueState state = queue_state_();
+  if (state_) {
+    const State state = state_();
     queue_requests_->Set(static_cast<double>(state.requests));
     queue_pairs_->Set(static_cast<double>(state.pairs));
     queue_oldest_->Set(absl::ToDoubleSeconds(state.oldest_wait));
@@ -577,19 +612,9 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
     ingest_queue_bytes_->Set(static_cast<double>(state.ingest.bytes));
     page_windows_->Set(static_cast<double>(state.windows.windows));
     page_window_bytes_->Set(static_cast<double>(state.windows.bytes));
-    // Totals that others keep. Two collections at once must not both add what is new.
-    std::lock_guard<std::mutex> lock(totals_mutex_);
-    const auto catch_up = [](prometheus::Counter& counter, int64_t value) {
-      counter.Increment(std::max(0.0, static_cast<double>(value) - counter.Value()));
-    };
-    catch_up(*cells_run_, state.cells.run);
-    catch_up(*cells_skipped_, state.cells.skipped);
-    for (size_t m = 0; m < state.banks.size(); ++m) {
-      catch_up(*bank_hits_[m], state.banks[m].hits);
-      catch_up(*bank_misses_[m], state.banks[m].misses);
-    }
+    CollectTotals(state);
+    CollectGallery(state);
   }
-  CollectGallery();
   std::vector<prometheus::MetricFamily> families = registry_.Collect();
   for (prometheus::MetricFamily& family : CollectProcessMetrics()) {
     families.push_back(std::move(family));

@@ -5,10 +5,12 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -20,6 +22,7 @@
 #include "model/pair_scorer.h"
 #include "prometheus/collectable.h"
 #include "prometheus/counter.h"
+#include "prometheus/family.h"
 #include "prometheus/gauge.h"
 #include "prometheus/histogram.h"
 #include "prometheus/registry.h"
@@ -53,11 +56,11 @@ absl::string_view RpcMethodName(RpcMethod method);  // "SearchImages", ...
 
 // What the server measures of itself, as Prometheus collects it. Every series that can ever appear
 // is there from the start, at zero. Units are seconds and pairs, in the names.
-// Thread-safe. What ObserveQueue()'s function uses and the gallery must outlive the last Collect().
+// Thread-safe. What Observe()'s function uses must outlive the last Collect().
 class Metrics : public prometheus::Collectable {
  public:
-  // What waits at this moment.
-  struct QueueState {
+  // What waits, and what is served, at this moment.
+  struct State {
     int64_t requests = 0;        // for a worker
     int64_t pairs = 0;           // for a launch
     absl::Duration oldest_wait;  // of the oldest of those pairs
@@ -66,20 +69,23 @@ class Metrics : public prometheus::Collectable {
     // Rows that searches found in the bounded banks, and such that were read; by Modality.
     std::array<BoundedBank::Counts, 2> banks;
     RoutingCounts cells;  // computed and skipped by the scorer so far
+    // Tells apart what is served: totals of another begin at zero again.
+    int64_t revision = 1;
+    const Gallery* gallery = nullptr;                 // null: none is looked at
+    const MutableGallery* mutable_gallery = nullptr;  // null if the gallery is only read
+    std::shared_ptr<const void> hold;                 // keeps them for as long
   };
   // What became of a request for a further page.
   enum class PageOutcome { kServed, kExpired, kInvalid };
 
-  // `view`: the gallery at the start.
+  // What is served at the start.
   Metrics(absl::string_view server_version, const ModelInfo& model, const GalleryView& view);
 
   // Asked at each collection. To be set before the first one.
-  void ObserveQueue(std::function<QueueState()> state) { queue_state_ = std::move(state); }
-  // `mutable_gallery`: null if the gallery is only read.
-  void ObserveGallery(const Gallery* gallery, const MutableGallery* mutable_gallery) {
-    gallery_ = gallery;
-    mutable_gallery_ = mutable_gallery;
-  }
+  void Observe(std::function<State()> state) { state_ = std::move(state); }
+  // Another model, another gallery are served from now on.
+  void SetServed(const ModelInfo& model, const GalleryView& view)
+      ABSL_LOCKS_EXCLUDED(served_mutex_);
 
   void RequestStarted(RpcMethod method);
   // `code` is one that the service answers with. Searches that got no answer because of load or
@@ -142,20 +148,25 @@ class Metrics : public prometheus::Collectable {
   void AddBatchSeries();
   void AddIngestSeries();
   void AddPageSeries();
-  void AddInfoSeries(absl::string_view server_version, const ModelInfo& model,
-                     const GalleryView& view);
+  void AddInfoSeries(absl::string_view server_version);
 
   void CountRerankGain(RpcMethod method, const SearchResult& result, const SearchOptions& options);
-  void CollectGallery() const;
+  void CollectGallery(const State& state) const;
+  void CollectTotals(const State& state) const ABSL_LOCKS_EXCLUDED(totals_mutex_);
 
   prometheus::Registry registry_;
   std::array<prometheus::Gauge*, 2> gallery_items_{};  // by Modality
-  std::function<QueueState()> queue_state_;
-  mutable std::mutex totals_mutex_;  // held while counters catch up with totals of others
+  std::function<State()> state_;
+  std::mutex served_mutex_;
+  prometheus::Family<prometheus::Gauge>* model_info_ = nullptr;
+  prometheus::Family<prometheus::Gauge>* gallery_info_ = nullptr;
+  prometheus::Gauge* served_model_ ABSL_GUARDED_BY(served_mutex_) = nullptr;
+  prometheus::Gauge* served_gallery_ ABSL_GUARDED_BY(served_mutex_) = nullptr;
+  // Held while counters catch up with totals of others, which are as of the last time.
+  mutable std::mutex totals_mutex_;
+  mutable State last_totals_ ABSL_GUARDED_BY(totals_mutex_);
   prometheus::Counter* cells_run_ = nullptr;
   prometheus::Counter* cells_skipped_ = nullptr;
-  const Gallery* gallery_ = nullptr;
-  const MutableGallery* mutable_gallery_ = nullptr;
   // All of these live in registry_.
   std::array<std::map<absl::StatusCode, Outcome>, kNumRpcMethods> outcomes_;  // by RpcMethod
   std::array<prometheus::Gauge*, kNumRpcMethods> inflight_{};                 // by RpcMethod

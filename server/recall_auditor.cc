@@ -36,6 +36,7 @@ RecallAuditor::RecallAuditor(const Parts& parts, Options options)
     : options_(std::move(options)),
       gallery_(parts.gallery),
       scorer_(parts.scorer),
+      live_calls_(parts.live_calls),
       encode_(parts.caption_encoder, parts.image_encoder),
       sampled_(RandomPhase()),
       thread_([this] { Run(); }) {}
@@ -43,16 +44,6 @@ RecallAuditor::RecallAuditor(const Parts& parts, Options options)
 RecallAuditor::~RecallAuditor() {
   Stop();
   thread_.join();
-}
-
-void RecallAuditor::CallStarted() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  ++live_calls_;
-}
-
-void RecallAuditor::CallEnded() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  if (--live_calls_ == 0) changed_.notify_all();
 }
 
 void RecallAuditor::Offer(std::shared_ptr<const GalleryView> view, const Query& query,
@@ -78,9 +69,12 @@ void RecallAuditor::Offer(std::shared_ptr<const GalleryView> view, const Query& 
 }
 
 void RecallAuditor::Stop() {
-  std::lock_guard<std::mutex> lock(mutex_);
-  stopping_ = true;
-  changed_.notify_all();
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    stopping_ = true;
+    changed_.notify_all();
+  }
+  live_calls_->Wake();
 }
 
 bool RecallAuditor::IsSampled() {
@@ -111,8 +105,7 @@ void RecallAuditor::Run() {
 }
 
 bool RecallAuditor::AwaitQuiet() {
-  std::unique_lock<std::mutex> lock(mutex_);
-  changed_.wait(lock, [this] { return stopping_ || live_calls_ == 0; });
+  live_calls_->AwaitNone([this] { return stopping_.load(); });
   return !stopping_;
 }
 

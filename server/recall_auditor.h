@@ -2,6 +2,7 @@
 #define DIME_SERVER_RECALL_AUDITOR_H_
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -18,6 +19,7 @@
 #include "model/caption_encoder.h"
 #include "model/image_encoder.h"
 #include "model/pair_scorer.h"
+#include "server/live_calls.h"
 #include "server/pipeline/encode_stage.h"
 #include "server/pipeline/loaded_gallery.h"
 #include "server/pipeline/recall_stage.h"
@@ -75,6 +77,7 @@ class RecallAuditor {
     const CaptionEncoder* caption_encoder;
     const ImageEncoder* image_encoder;
     const PairScorer* scorer;
+    LiveCalls* live_calls;  // while any is under way, no wave begins
   };
 
   RecallAuditor(const Parts& parts, Options options);
@@ -82,9 +85,6 @@ class RecallAuditor {
   RecallAuditor(const RecallAuditor&) = delete;
   RecallAuditor& operator=(const RecallAuditor&) = delete;
 
-  // A live call is under way until its CallEnded(). While any is, no wave begins.
-  void CallStarted() ABSL_LOCKS_EXCLUDED(mutex_);
-  void CallEnded() ABSL_LOCKS_EXCLUDED(mutex_);
   // A search of `view` that was answered. Does not block, and copies the query only if it is
   // sampled; the audit then answers over the same view, which it keeps until it is done.
   void Offer(std::shared_ptr<const GalleryView> view, const Query& query,
@@ -105,7 +105,7 @@ class RecallAuditor {
   bool IsSampled() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Run() ABSL_LOCKS_EXCLUDED(mutex_);
   // Waits while live calls are under way; false if stopped.
-  bool AwaitQuiet() ABSL_LOCKS_EXCLUDED(mutex_);
+  bool AwaitQuiet();
   // CANCELLED if stopped meanwhile.
   absl::StatusOr<RecallAudit> Audit(const Sample& sample) ABSL_LOCKS_EXCLUDED(mutex_);
   // Final scores of the candidates, wave by wave.
@@ -117,15 +117,15 @@ class RecallAuditor {
   const Options options_;
   const LoadedGallery* const gallery_;
   const PairScorer* const scorer_;
+  LiveCalls* const live_calls_;
   const EncodeStage encode_;
   const RecallStage recall_{};
   std::mutex mutex_;
   std::condition_variable changed_;
-  int64_t live_calls_ ABSL_GUARDED_BY(mutex_) = 0;
   double sampled_ ABSL_GUARDED_BY(mutex_);  // rate x searches offered, from a random phase below 1
   std::deque<Sample> queue_ ABSL_GUARDED_BY(mutex_);
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;  // last: it uses all of the above
+  std::atomic<bool> stopping_{false};  // set with the mutex held, for changed_
+  std::thread thread_;                 // last: it uses all of the above
 };
 
 }  // namespace dime

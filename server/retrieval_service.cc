@@ -4,6 +4,7 @@
 #include <memory>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
 #include "server/error_details.h"
 #include "server/field_checks.h"
@@ -12,8 +13,10 @@
 namespace dime {
 namespace {
 
-// The queries of a batch on their way. Each task writes its own result; whoever is the last ends
-// the call.
+using SearchPointer = std::shared_ptr<const SearchExecutor::Search>;
+
+// The queries of a batch on their way, all by one revision. Each task writes its own result;
+// whoever is the last ends the call.
 template <typename BatchResponse, typename Execute>
 class Batch {
  public:
@@ -22,8 +25,8 @@ class Batch {
     for (int i = 0; i < count; ++i) response_.add_results();
   }
 
-  void Run(int index, const SearchExecutor::Search& search) {
-    auto found = execute_(search, call_->context());
+  void Run(int index, const Leased<SearchPointer>& search) {
+    auto found = execute_(search.revision->executor(), *search.value, call_->context());
     if (found.ok()) *response_.mutable_results(index)->mutable_response() = *std::move(found);
     Settle(index, found.status());
   }
@@ -43,24 +46,31 @@ class Batch {
   std::atomic<int> left_;  // tasks, and the reaction that starts them
 };
 
-}  // namespace
+// What a search's response comes from, by its kind of item.
+constexpr auto kSearchImages =
+    [](const SearchExecutor& executor, const SearchExecutor::Search& search,
+       const CallContext& context) { return executor.SearchImages(search, context); };
+constexpr auto kSearchCaptions =
+    [](const SearchExecutor& executor, const SearchExecutor::Search& search,
+       const CallContext& context) { return executor.SearchCaptions(search, context); };
 
-RetrievalService::RetrievalService(const Parts& parts, v1::GetInfoResponse info)
-    : parts_(parts), info_(std::move(info)) {}
+}  // namespace
 
 template <typename Request, typename Execute>
 grpc::ServerUnaryReactor* RetrievalService::StartSearch(UnaryCall* call,
                                                         const grpc::ByteBuffer& request,
                                                         Execute execute) {
-  const auto prepare =
-      [this, &request]() -> absl::StatusOr<std::shared_ptr<const SearchExecutor::Search>> {
-    ASSIGN_OR_RETURN(const Request parsed, ParseRequest<Request>(request, max_request_bytes()));
-    return parts_.executor->Prepare(parsed, parts_.gallery->Pin());
+  const RevisionSwitch::Lease revision = parts_.revisions->Current();
+  const auto prepare = [&]() -> absl::StatusOr<SearchPointer> {
+    ASSIGN_OR_RETURN(const Request parsed,
+                     ParseRequest<Request>(request, parts_.max_request_bytes));
+    return revision->executor().Prepare(parsed, revision->gallery().Pin());
   };
-  const absl::StatusOr<std::shared_ptr<const SearchExecutor::Search>> search = prepare();
+  const absl::StatusOr<SearchPointer> search = prepare();
   if (call->Admit(search.status())) {
-    call->Schedule(
-        [call, search = *search, execute] { call->Answer(execute(*search, call->context())); });
+    call->Schedule([call, search = Leased<SearchPointer>{revision, *search}, execute] {
+      call->Answer(execute(search.revision->executor(), *search.value, call->context()));
+    });
   }
   return call;
 }
@@ -69,11 +79,11 @@ template <typename BatchRequest, typename BatchResponse, typename Execute>
 grpc::ServerUnaryReactor* RetrievalService::StartBatch(UnaryCall* call,
                                                        const grpc::ByteBuffer& request,
                                                        Execute execute) {
-  const auto parse = [this, &request]() -> absl::StatusOr<BatchRequest> {
-    ASSIGN_OR_RETURN(BatchRequest parsed, ParseRequest<BatchRequest>(request, max_request_bytes()));
+  const auto parse = [&]() -> absl::StatusOr<BatchRequest> {
+    ASSIGN_OR_RETURN(BatchRequest parsed,
+                     ParseRequest<BatchRequest>(request, parts_.max_request_bytes));
     Violations violations;
-    CheckCount("requests", parsed.requests_size(), 1, info_.limits().max_batch_queries(),
-               violations);
+    CheckCount("requests", parsed.requests_size(), 1, parts_.max_batch_queries, violations);
     if (!violations.empty()) return InvalidRequestError(violations);
     return parsed;
   };
@@ -81,22 +91,24 @@ grpc::ServerUnaryReactor* RetrievalService::StartBatch(UnaryCall* call,
   if (!call->Admit(parsed.status())) return call;
 
   const int count = parsed->requests_size();
+  const RevisionSwitch::Lease revision = parts_.revisions->Current();
   const auto batch = std::make_shared<Batch<BatchResponse, Execute>>(
       call, std::move(execute), parts_.call.retry_delay, count);
-  const std::shared_ptr<const GalleryView> view = parts_.gallery->Pin();
+  const std::shared_ptr<const GalleryView> view = revision->gallery().Pin();
   const absl::Status full = absl::ResourceExhaustedError("the server's queue of calls is full");
   int refused = 0;
   for (int i = 0; i < count; ++i) {
-    const auto search = parts_.executor->Prepare(parsed->requests(i), view);
+    const auto search = revision->executor().Prepare(parsed->requests(i), view);
     if (!search.ok()) {
       batch->Settle(i, search.status());
       batch->Leave();
       continue;
     }
-    const bool taken = parts_.call.workers->TrySubmit([batch, i, search = *search] {
-      batch->Run(i, *search);
-      batch->Leave();
-    });
+    const bool taken = parts_.call.workers->TrySubmit(
+        [batch, i, search = Leased<SearchPointer>{revision, *search}] {
+          batch->Run(i, search);
+          batch->Leave();
+        });
     if (!taken) {
       ++refused;
       batch->Settle(i, full);
@@ -116,10 +128,7 @@ grpc::ServerUnaryReactor* RetrievalService::SearchImages(grpc::CallbackServerCon
                                                          grpc::ByteBuffer* response) {
   return StartSearch<v1::SearchImagesRequest>(
       new UnaryCall(parts_.call, RpcMethod::kSearchImages, context, response), *request,
-      [executor = parts_.executor](const SearchExecutor::Search& search,
-                                   const CallContext& context) {
-        return executor->SearchImages(search, context);
-      });
+      kSearchImages);
 }
 
 grpc::ServerUnaryReactor* RetrievalService::SearchCaptions(grpc::CallbackServerContext* context,
@@ -127,10 +136,7 @@ grpc::ServerUnaryReactor* RetrievalService::SearchCaptions(grpc::CallbackServerC
                                                            grpc::ByteBuffer* response) {
   return StartSearch<v1::SearchCaptionsRequest>(
       new UnaryCall(parts_.call, RpcMethod::kSearchCaptions, context, response), *request,
-      [executor = parts_.executor](const SearchExecutor::Search& search,
-                                   const CallContext& context) {
-        return executor->SearchCaptions(search, context);
-      });
+      kSearchCaptions);
 }
 
 grpc::ServerUnaryReactor* RetrievalService::BatchSearchImages(grpc::CallbackServerContext* context,
@@ -138,10 +144,7 @@ grpc::ServerUnaryReactor* RetrievalService::BatchSearchImages(grpc::CallbackServ
                                                               grpc::ByteBuffer* response) {
   return StartBatch<v1::BatchSearchImagesRequest, v1::BatchSearchImagesResponse>(
       new UnaryCall(parts_.call, RpcMethod::kBatchSearchImages, context, response), *request,
-      [executor = parts_.executor](const SearchExecutor::Search& search,
-                                   const CallContext& context) {
-        return executor->SearchImages(search, context);
-      });
+      kSearchImages);
 }
 
 grpc::ServerUnaryReactor* RetrievalService::BatchSearchCaptions(
@@ -149,35 +152,34 @@ grpc::ServerUnaryReactor* RetrievalService::BatchSearchCaptions(
     grpc::ByteBuffer* response) {
   return StartBatch<v1::BatchSearchCaptionsRequest, v1::BatchSearchCaptionsResponse>(
       new UnaryCall(parts_.call, RpcMethod::kBatchSearchCaptions, context, response), *request,
-      [executor = parts_.executor](const SearchExecutor::Search& search,
-                                   const CallContext& context) {
-        return executor->SearchCaptions(search, context);
-      });
+      kSearchCaptions);
 }
 
 grpc::ServerUnaryReactor* RetrievalService::ExplainPair(grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* request,
                                                         grpc::ByteBuffer* response) {
   auto* call = new UnaryCall(parts_.call, RpcMethod::kExplainPair, context, response);
-  const std::shared_ptr<const GalleryView> view = parts_.gallery->Pin();
-  const auto convert = [this, request, &view]() -> absl::StatusOr<ExplainRequest> {
+  const RevisionSwitch::Lease revision = parts_.revisions->Current();
+  const std::shared_ptr<const GalleryView> view = revision->gallery().Pin();
+  const auto convert = [&]() -> absl::StatusOr<ExplainRequest> {
     ASSIGN_OR_RETURN(const v1::ExplainPairRequest parsed,
-                     ParseRequest<v1::ExplainPairRequest>(*request, max_request_bytes()));
-    return parts_.converter->Convert(parsed, *view);
+                     ParseRequest<v1::ExplainPairRequest>(*request, parts_.max_request_bytes));
+    return revision->converter().Convert(parsed, *view);
   };
   absl::StatusOr<ExplainRequest> converted = convert();
   if (!call->Admit(converted.status())) return call;
-  call->Schedule(
-      [this, call, view, explain = std::make_shared<const ExplainRequest>(*std::move(converted))] {
-        const absl::StatusOr<ExplainedPair> pair =
-            parts_.explainer->Run(*view, explain->pair, explain->mode, call->context());
-        if (!pair.ok()) return call->End(BlameQuery(pair.status(), explain->pair));
-        const absl::StatusOr<v1::ExplainPairResponse> response =
-            parts_.writer->WriteExplanation(*view, explain->pair, *pair);
-        if (response.ok()) return call->Answer(response);
-        call->End(absl::InternalError(
-            absl::StrCat("reading the items' records failed: ", response.status().message())));
-      });
+  call->Schedule([call, view = Leased<std::shared_ptr<const GalleryView>>{revision, view},
+                  explain = std::make_shared<const ExplainRequest>(*std::move(converted))] {
+    const ServingRevision& revision = *view.revision;
+    const absl::StatusOr<ExplainedPair> pair =
+        revision.explainer().Run(*view.value, explain->pair, explain->mode, call->context());
+    if (!pair.ok()) return call->End(BlameQuery(pair.status(), explain->pair));
+    const absl::StatusOr<v1::ExplainPairResponse> response =
+        revision.writer().WriteExplanation(*view.value, explain->pair, *pair);
+    if (response.ok()) return call->Answer(response);
+    call->End(absl::InternalError(
+        absl::StrCat("reading the items' records failed: ", response.status().message())));
+  });
   return call;
 }
 
@@ -185,10 +187,12 @@ grpc::ServerUnaryReactor* RetrievalService::GetInfo(grpc::CallbackServerContext*
                                                     const grpc::ByteBuffer* request,
                                                     grpc::ByteBuffer* response) {
   auto* call = new UnaryCall(parts_.call, RpcMethod::kGetInfo, context, response);
-  const auto parsed = ParseRequest<v1::GetInfoRequest>(*request, max_request_bytes());
+  const auto parsed = ParseRequest<v1::GetInfoRequest>(*request, parts_.max_request_bytes);
   if (!call->Admit(parsed.status())) return call;
-  v1::GetInfoResponse info = info_;
-  *info.mutable_gallery() = parts_.writer->WriteGallery(*parts_.gallery->Pin(), parts_.writable);
+  const RevisionSwitch::Lease revision = parts_.revisions->Current();
+  v1::GetInfoResponse info = revision->info();
+  *info.mutable_gallery() = revision->writer().WriteGallery(*revision->gallery().Pin(),
+                                                            revision->mutable_gallery() != nullptr);
   call->Answer(absl::StatusOr<v1::GetInfoResponse>(std::move(info)));
   return call;
 }

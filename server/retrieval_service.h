@@ -4,10 +4,7 @@
 #include "dime/v1/retrieval.grpc.pb.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
-#include "server/pipeline/explain_pipeline.h"
-#include "server/request_converter.h"
-#include "server/response_writer.h"
-#include "server/search_executor.h"
+#include "server/revision_switch.h"
 #include "server/unary_call.h"
 
 namespace dime {
@@ -16,7 +13,8 @@ namespace dime {
 // search, or the explanation, runs on a worker, which finishes the call; of a batch each query is a
 // task of its own, and the last to end finishes the call. A call that was cancelled or whose
 // deadline has passed stops at the next stage.
-// Each call pins one version of the gallery when it comes, and everything about it sees that one.
+// Each call leases one revision and pins one version of its gallery when it comes, and everything
+// about it sees these.
 // Requests come as bytes: see request_parser.h.
 // Thread-safe. Its parts must outlive it, and it every call.
 class RetrievalService final
@@ -30,16 +28,13 @@ class RetrievalService final
  public:
   struct Parts {
     UnaryCall::Parts call;
-    const Gallery* gallery;
-    const RequestConverter* converter;
-    const SearchExecutor* executor;
-    const ExplainPipeline* explainer;
-    const ResponseWriter* writer;
-    bool writable = false;  // the gallery
+    const RevisionSwitch* revisions;
+    // What holds whatever is served.
+    int64_t max_request_bytes;
+    int max_batch_queries;
   };
 
-  // `info` is what GetInfo answers, but for the gallery, which is told as it then is.
-  RetrievalService(const Parts& parts, v1::GetInfoResponse info);
+  explicit RetrievalService(const Parts& parts) : parts_(parts) {}
 
   grpc::ServerUnaryReactor* SearchImages(grpc::CallbackServerContext* context,
                                          const grpc::ByteBuffer* request,
@@ -61,17 +56,16 @@ class RetrievalService final
                                     grpc::ByteBuffer* response) override;
 
  private:
-  // A single search, and a batch of them, of either kind. `execute(search, context)`: the response.
+  // A single search, and a batch of them, of either kind. `execute(executor, search, context)`: the
+  // response.
   template <typename Request, typename Execute>
   grpc::ServerUnaryReactor* StartSearch(UnaryCall* call, const grpc::ByteBuffer& request,
                                         Execute execute);
   template <typename BatchRequest, typename BatchResponse, typename Execute>
   grpc::ServerUnaryReactor* StartBatch(UnaryCall* call, const grpc::ByteBuffer& request,
                                        Execute execute);
-  int64_t max_request_bytes() const { return info_.limits().max_request_bytes(); }
 
   const Parts parts_;
-  const v1::GetInfoResponse info_;
 };
 
 }  // namespace dime

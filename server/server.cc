@@ -87,10 +87,14 @@ absl::Status CheckOptions(const Server::Options& options) {
   return absl::OkStatus();
 }
 
-WindowCache::Options WindowOptions(const Server::Options& options) {
-  WindowCache::Options windows = options.windows;
-  windows.ttl = options.limits.page_token_ttl;
-  return windows;
+ServingRevision::Options RevisionOptions(const Server::Options& options) {
+  return {.version = options.version,
+          .bank_bytes = options.bank_bytes,
+          .max_batch_pairs = options.max_batch_pairs,
+          .max_queue_pairs = options.max_queue_pairs,
+          .ingest = options.ingest,
+          .windows = options.windows,
+          .audit = options.audit};
 }
 
 }  // namespace
@@ -99,53 +103,32 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(const Options& options,
                                                        std::unique_ptr<const DimeModel> model,
                                                        std::unique_ptr<Gallery> gallery) {
   RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(std::unique_ptr<LoadedGallery> loaded,
-                   LoadedGallery::Create(std::move(gallery), model->info(), model->pair_scorer(),
-                                         options.bank_bytes));
-  return std::unique_ptr<Server>(new Server(options, std::move(model), std::move(loaded)));
+  auto metrics = std::make_shared<Metrics>(options.version, model->info(), *gallery->Pin());
+  auto live_calls = std::make_unique<LiveCalls>();
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<ServingRevision> first,
+      ServingRevision::Create(
+          {.model = std::move(model), .gallery = std::move(gallery), .limits = options.limits},
+          RevisionOptions(options), {.metrics = metrics.get(), .live_calls = live_calls.get()}));
+  return std::unique_ptr<Server>(
+      new Server(options, std::move(metrics), std::move(live_calls), std::move(first)));
 }
 
-Server::Server(const Options& options, std::unique_ptr<const DimeModel> model,
-               std::unique_ptr<LoadedGallery> gallery)
+Server::Server(const Options& options, std::shared_ptr<Metrics> metrics,
+               std::unique_ptr<LiveCalls> live_calls, std::unique_ptr<ServingRevision> first)
     : options_(options),
-      model_(std::move(model)),
-      gallery_(std::move(gallery)),
-      metrics_(
-          std::make_shared<Metrics>(options_.version, model_->info(), *gallery_->gallery().Pin())),
-      scorer_(&model_->pair_scorer(), {.max_batch_pairs = options_.max_batch_pairs,
-                                       .max_queue_pairs = options_.max_queue_pairs,
-                                       .on_batch =
-                                           [this](const BatchingScorer::BatchStats& stats) {
-                                             if (warm_) metrics_->BatchLaunched(stats);
-                                           }}),
-      pipeline_(gallery_.get(), &model_->caption_encoder(), &model_->image_encoder(), &scorer_),
-      explainer_(&model_->caption_encoder(), &model_->image_encoder(), &model_->pair_explainer()),
-      converter_(options_.limits, model_->info()),
-      writer_(model_->info()),
-      item_converter_(options_.limits, model_->info()),
-      windows_(WindowOptions(options_)),
+      metrics_(std::move(metrics)),
+      live_calls_(std::move(live_calls)),
+      revisions_(std::make_unique<RevisionSwitch>(std::move(first))),
       workers_(options_.workers) {
-  MutableGallery* const mutable_gallery = gallery_->mutable_gallery();
-  if (mutable_gallery != nullptr) {
-    IngestQueue::Options ingest = options_.ingest;
-    ingest.on_batch = [this](const IngestQueue::BatchStats& stats) {
-      metrics_->ItemsWritten(stats);
-    };
-    ingest_ = std::make_unique<IngestQueue>(mutable_gallery, &model_->caption_encoder(),
-                                            &model_->image_encoder(), model_->info().num_regions,
-                                            std::move(ingest));
-  }
-  metrics_->ObserveQueue([this] {
-    return Metrics::QueueState{.requests = workers_.queued(),
-                               .pairs = scorer_.queued_pairs(),
-                               .oldest_wait = scorer_.oldest_wait(),
-                               .ingest = ingest_ == nullptr ? IngestQueue::Size() : ingest_->size(),
-                               .windows = windows_.size(),
-                               .banks = {gallery_->bank_counts(Modality::kImage),
-                                         gallery_->bank_counts(Modality::kCaption)},
-                               .cells = model_->pair_scorer().routing_counts()};
+  metrics_->Observe([this] {
+    Metrics::State state;
+    const RevisionSwitch::Lease revision = revisions_->Current();
+    revision->Observe(state);
+    state.requests = workers_.queued();
+    state.hold = revision;
+    return state;
   });
-  metrics_->ObserveGallery(&gallery_->gallery(), mutable_gallery);
 }
 
 Server::~Server() { Shutdown(absl::ZeroDuration()); }
@@ -154,80 +137,46 @@ absl::Status Server::Start() {
   if (!options_.metrics_address.empty()) {
     ASSIGN_OR_RETURN(metrics_exposer_, MetricsExposer::Start(options_.metrics_address, metrics_));
   }
-  RETURN_IF_ERROR(WarmUp());
-  warm_ = true;
+  RETURN_IF_ERROR(revision()->WarmUp());
+  revision()->MarkReady();
   return Listen();
 }
 
-absl::Status Server::WarmUp() {
-  // The first runs of a size are slow (kernels are chosen, memory is allocated), and the second may
-  // still be; sizes are those of ordinary requests. The rerank score alone counts, so that pairs
-  // are scored whatever the model's fusion weight.
-  constexpr int kRuns = 3;
-  const CallContext context;
-  std::vector<Query> queries;
-  const std::shared_ptr<const GalleryView> view = gallery().Pin();
-  if (view->size(Modality::kImage) > 0) queries.push_back(TextQuery{"warming up"});
-  if (view->size(Modality::kCaption) > 0) {
-    const ModelInfo& model = model_->info();
-    queries.push_back(RegionFeaturesQuery{
-        .num_regions = model.num_regions,
-        .values = std::vector<float>(size_t{1} * model.num_regions * model.feature_dim, 0.5f)});
-  }
-  for (const Query& query : queries) {
-    const SearchOptions options = {
-        .top_k = 1,
-        .rerank_depth = options_.limits.DefaultRerankDepth(TargetOf(query)),
-        .mode = model_->info().DefaultMode(),
-        .search_effort = options_.limits.DefaultSearchEffort(TargetOf(query)),
-    };
-    for (int run = 0; run < kRuns; ++run) {
-      RETURN_IF_ERROR(pipeline_.Run(*view, query, options, context).status());
-    }
-  }
+absl::Status Server::Reload(ServingRevision::Source next) {
+  Options options = options_;
+  options.limits = next.limits;
+  RETURN_IF_ERROR(CheckOptions(options));
+  ASSIGN_OR_RETURN(std::unique_ptr<ServingRevision> revision,
+                   ServingRevision::Create(std::move(next), RevisionOptions(options_),
+                                           {.metrics = metrics_.get(),
+                                            .live_calls = live_calls_.get(),
+                                            .number = ++last_revision_}));
+  RETURN_IF_ERROR(revision->WarmUp());
+  revision->MarkReady();
+  const ModelInfo model = revision->model_info();
+  const std::shared_ptr<const GalleryView> view = revision->gallery().Pin();
+  revisions_->Current()->StopAudits();
+  revisions_->Replace(std::move(revision));
+  metrics_->SetServed(model, *view);
+  ledger_.EndLastingCalls();
+  revisions_->AwaitReplaced();
   return absl::OkStatus();
 }
 
 absl::Status Server::Listen() {
-  if (options_.audit.rate > 0) {
-    RecallAuditor::Options audit = options_.audit;
-    audit.on_audit = [this](const RecallAudit& found) { metrics_->SearchAudited(found); };
-    audit.on_drop = [this](Modality target, RecallAuditor::Drop reason) {
-      metrics_->AuditDropped(target, reason);
-    };
-    auditor_ = std::make_unique<RecallAuditor>(
-        RecallAuditor::Parts{.gallery = gallery_.get(),
-                             .caption_encoder = &model_->caption_encoder(),
-                             .image_encoder = &model_->image_encoder(),
-                             .scorer = &model_->pair_scorer()},
-        std::move(audit));
-  }
-  executor_ = std::make_unique<SearchExecutor>(SearchExecutor::Parts{.converter = &converter_,
-                                                                     .pipeline = &pipeline_,
-                                                                     .writer = &writer_,
-                                                                     .windows = &windows_,
-                                                                     .metrics = metrics_.get(),
-                                                                     .auditor = auditor_.get()});
   const UnaryCall::Parts call = {.ledger = &ledger_,
                                  .workers = &workers_,
                                  .metrics = metrics_.get(),
-                                 .auditor = auditor_.get(),
+                                 .live_calls = live_calls_.get(),
                                  .retry_delay = options_.retry_delay};
   retrieval_service_ = std::make_unique<RetrievalService>(
       RetrievalService::Parts{.call = call,
-                              .gallery = &gallery_->gallery(),
-                              .converter = &converter_,
-                              .executor = executor_.get(),
-                              .explainer = &explainer_,
-                              .writer = &writer_,
-                              .writable = gallery_->mutable_gallery() != nullptr},
-      writer_.WriteInfo(options_.version, absl::Now(), options_.limits));
+                              .revisions = revisions_.get(),
+                              .max_request_bytes = options_.limits.max_request_bytes,
+                              .max_batch_queries = options_.limits.max_batch_queries});
   gallery_service_ = std::make_unique<GalleryService>(
       GalleryService::Parts{.call = call,
-                            .gallery = &gallery_->gallery(),
-                            .mutable_gallery = gallery_->mutable_gallery(),
-                            .ingest = ingest_.get(),
-                            .converter = &item_converter_,
+                            .revisions = revisions_.get(),
                             .snapshot_directory = options_.snapshot_directory},
       options_.limits);
 
@@ -266,7 +215,7 @@ void Server::Shutdown(absl::Duration drain) {
   const absl::Time deadline = absl::Now() + drain;
   server_->GetHealthCheckService()->SetServingStatus(false);
   ledger_.StartDraining();
-  if (auditor_ != nullptr) auditor_->Stop();
+  revision()->StopAudits();
   const bool drained = ledger_.AwaitCalls(deadline);
   server_->Shutdown(absl::ToChronoTime(drained ? absl::Now() + kGrace : absl::Now()));
   ledger_.AwaitCalls(absl::InfiniteFuture());

@@ -1,7 +1,6 @@
 #ifndef DIME_SERVER_SERVER_H_
 #define DIME_SERVER_SERVER_H_
 
-#include <atomic>
 #include <memory>
 #include <string>
 
@@ -9,33 +8,24 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grpcpp/server.h"
-#include "index/gallery.h"
-#include "model/batching_scorer.h"
-#include "model/dime_model.h"
 #include "server/call_ledger.h"
 #include "server/gallery_service.h"
-#include "server/ingest_queue.h"
-#include "server/item_converter.h"
+#include "server/live_calls.h"
 #include "server/metrics.h"
 #include "server/metrics_exposer.h"
-#include "server/pipeline/explain_pipeline.h"
-#include "server/pipeline/loaded_gallery.h"
-#include "server/pipeline/search_pipeline.h"
-#include "server/recall_auditor.h"
-#include "server/request_converter.h"
-#include "server/response_writer.h"
 #include "server/retrieval_service.h"
-#include "server/search_executor.h"
+#include "server/revision_switch.h"
 #include "server/search_limits.h"
-#include "server/window_cache.h"
+#include "server/serving_revision.h"
 #include "server/worker_pool.h"
 
 namespace dime {
 
-// A retrieval server: owns the model, the gallery and everything between them and the network, and
-// wires it up. The one place that knows the concrete classes.
-// Life: Create(), Start() once, Shutdown() once (or destruction, which drains nothing). Start() and
-// Shutdown() are for one thread; accessors for any, once Start() has returned.
+// A retrieval server: owns what it serves, a model over a gallery (see ServingRevision), and
+// everything between that and the network. It can be given another model and gallery while it
+// serves.
+// Life: Create(), Start() once, Reload() at will, Shutdown() once (or destruction, which drains
+// nothing). These are for one thread; accessors for any, once Start() has returned.
 class Server {
  public:
   struct Options {
@@ -43,6 +33,7 @@ class Server {
     // HTTP; port 0 picks one; empty: metrics are not served.
     std::string metrics_address = "127.0.0.1:8981";
     std::string version = "unknown";  // the program's, for GetInfo
+    // Their defaults for searches are those of the first model and gallery; see Reload().
     SearchLimits limits;
     WorkerPool::Options workers;
     // What the local features of a living gallery may take on the scorer's device, for each kind.
@@ -64,10 +55,17 @@ class Server {
                                                         std::unique_ptr<const DimeModel> model,
                                                         std::unique_ptr<Gallery> gallery);
   ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
 
   // Listens for metrics, warms the model up by a few searches, then listens for calls and turns
   // healthy. UNAVAILABLE, naming the address, if an address cannot be listened on.
   absl::Status Start();
+  // Serves another model and gallery from now on, once these have been warmed up; both are there
+  // until the last call of the former has ended, for which this waits (upsert streams are asked to
+  // end). With an error nothing has changed. The limits may differ from the server's in the
+  // defaults of searches alone.
+  absl::Status Reload(ServingRevision::Source next);
   // Turns unhealthy, refuses new calls with UNAVAILABLE, lets those under way finish for up to
   // `drain`, then cancels what is left and closes.
   void Shutdown(absl::Duration drain);
@@ -78,36 +76,25 @@ class Server {
   std::string metrics_address() const {
     return metrics_exposer_ == nullptr ? "" : metrics_exposer_->address();
   }
-  const ModelInfo& model_info() const { return model_->info(); }
-  const Gallery& gallery() const { return gallery_->gallery(); }
+  // What serves at this moment.
+  RevisionSwitch::Lease revision() const { return revisions_->Current(); }
 
  private:
-  Server(const Options& options, std::unique_ptr<const DimeModel> model,
-         std::unique_ptr<LoadedGallery> gallery);
+  Server(const Options& options, std::shared_ptr<Metrics> metrics,
+         std::unique_ptr<LiveCalls> live_calls, std::unique_ptr<ServingRevision> first);
 
-  absl::Status WarmUp();
   absl::Status Listen();
 
   // In order of dependence: each uses only those before it, save that the services put work into
-  // the ingest queue and the workers, who must have left them when they go.
+  // the workers, who must have left them when they go.
   const Options options_;
-  const std::unique_ptr<const DimeModel> model_;
-  const std::unique_ptr<const LoadedGallery> gallery_;
   const std::shared_ptr<Metrics> metrics_;
-  std::atomic<bool> warm_{false};  // launches are counted from then on
-  BatchingScorer scorer_;
-  const SearchPipeline pipeline_;
-  const ExplainPipeline explainer_;
-  const RequestConverter converter_;
-  const ResponseWriter writer_;
-  const ItemConverter item_converter_;
+  const std::unique_ptr<LiveCalls> live_calls_;
   CallLedger ledger_;
-  WindowCache windows_;
-  std::unique_ptr<RecallAuditor> auditor_;  // null if nothing is audited
-  std::unique_ptr<SearchExecutor> executor_;
+  const std::unique_ptr<RevisionSwitch> revisions_;
+  int64_t last_revision_ = 1;  // number of the last one made
   std::unique_ptr<RetrievalService> retrieval_service_;
   std::unique_ptr<GalleryService> gallery_service_;
-  std::unique_ptr<IngestQueue> ingest_;  // null if the gallery is only read
   WorkerPool workers_;
   std::unique_ptr<MetricsExposer> metrics_exposer_;
   std::unique_ptr<grpc::Server> server_;

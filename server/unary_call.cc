@@ -23,7 +23,7 @@ UnaryCall::UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerC
       context_(DeadlineOf(*context)),
       entry_(parts.ledger->Begin()) {
   parts_.metrics->RequestStarted(method_);
-  if (parts_.auditor != nullptr) parts_.auditor->CallStarted();
+  parts_.live_calls->Started();
 }
 
 bool UnaryCall::Admit(const absl::Status& request) {
@@ -50,7 +50,7 @@ void UnaryCall::End(const absl::Status& status) {
   }
   parts_.metrics->RequestFinished(method_, static_cast<absl::StatusCode>(answer.error_code()),
                                   stopwatch_.Elapsed());
-  if (parts_.auditor != nullptr) parts_.auditor->CallEnded();
+  parts_.live_calls->Ended();
   Finish(answer);
 }
 

@@ -13,9 +13,9 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "model/call_context.h"
 #include "server/call_ledger.h"
+#include "server/live_calls.h"
 #include "server/metrics.h"
 #include "server/pipeline/stopwatch.h"
-#include "server/recall_auditor.h"
 #include "server/worker_pool.h"
 
 namespace dime {
@@ -32,7 +32,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
     CallLedger* ledger;
     WorkerPool* workers;
     Metrics* metrics;
-    RecallAuditor* auditor = nullptr;  // waits while calls are under way; null: nothing is audited
+    LiveCalls* live_calls;
     absl::Duration retry_delay = absl::Milliseconds(250);  // told with RESOURCE_EXHAUSTED etc.
   };
 

@@ -224,8 +224,8 @@ TEST_F(MetricsTest, ExportsWhatTheAlertRulesName) {
 }
 
 TEST_F(MetricsTest, AsksForTheQueueAtEachCollection) {
-  metrics_.ObserveQueue([] {
-    return Metrics::QueueState{.requests = 3,
+  metrics_.Observe([] {
+    return Metrics::State{.requests = 3,
                                .pairs = 250,
                                .oldest_wait = absl::Seconds(2),
                                .cells = {.run = 70, .skipped = 30}};

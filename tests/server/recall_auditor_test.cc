@@ -57,7 +57,8 @@ class RecallAuditorTest : public ::testing::Test {
         RecallAuditor::Parts{.gallery = gallery_.get(),
                              .caption_encoder = &model_.caption_encoder(),
                              .image_encoder = &model_.image_encoder(),
-                             .scorer = &model_.pair_scorer()},
+                             .scorer = &model_.pair_scorer(),
+                             .live_calls = &live_calls_},
         options_);
   }
 
@@ -100,6 +101,7 @@ class RecallAuditorTest : public ::testing::Test {
   std::vector<RecallAudit> audits_;
   std::vector<RecallAuditor::Drop> drops_;
   Gate gate_;
+  LiveCalls live_calls_;
   std::unique_ptr<RecallAuditor> auditor_;  // last: its thread uses the others
 };
 
@@ -230,17 +232,17 @@ TEST_F(RecallAuditorTest, NoWaveBeginsWhileACallIsUnderWay) {
   };
   auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {}, result);
   gate_.AwaitArrivals(1);
-  auditor_->CallStarted();
-  auditor_->CallStarted();
+  live_calls_.Started();
+  live_calls_.Started();
   live = true;
   gate_.Open();
   // A whole search goes by, unhindered, and the end of one call is not the end of both.
-  auditor_->CallEnded();
+  live_calls_.Ended();
   for (int n = 0; n < 1000; ++n) std::this_thread::yield();
   EXPECT_EQ(waves, 1);
   EXPECT_THAT(AwaitAudits(0), IsEmpty());
   live = false;
-  auditor_->CallEnded();
+  live_calls_.Ended();
   AwaitAudits(1);
   EXPECT_EQ(waves, 4);  // of 16 of the 60 images
   EXPECT_EQ(waves_beside, 0);
@@ -256,9 +258,9 @@ TEST_F(RecallAuditorTest, ALiveSearchIsAnsweredWhileAnAuditIsStuck) {
   };
   auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"red"}, {}, result);
   gate_.AwaitArrivals(1);
-  auditor_->CallStarted();
+  live_calls_.Started();
   EXPECT_THAT(Search({}).hits, SizeIs(10));
-  auditor_->CallEnded();
+  live_calls_.Ended();
   EXPECT_THAT(AwaitAudits(0), IsEmpty());
   gate_.Open();
   EXPECT_THAT(AwaitAudits(1), SizeIs(1));
@@ -326,7 +328,7 @@ TEST_F(RecallAuditorTest, StoppingForgetsWhatIsUnderWay) {
 
 TEST_F(RecallAuditorTest, StopsWhileItWaitsForALiveCall) {
   Start();
-  auditor_->CallStarted();
+  live_calls_.Started();
   SearchAndOffer({});
   auditor_ = nullptr;  // the call never ends
   EXPECT_THAT(AwaitAudits(0), IsEmpty());

@@ -54,11 +54,11 @@ TEST_F(ServerSearchTest, TextFindsTheBestOfAllImages) {
   ASSERT_TRUE(status.ok()) << status.error_message();
 
   const EncodedItems query = *FakeCaptionEncoder().EncodeCaptions({"two big star"});
-  const EncodedItemsView images = *server_->gallery().Pin()->whole_features(Modality::kImage);
+  const EncodedItemsView images = *server_->revision()->gallery().Pin()->whole_features(Modality::kImage);
   std::vector<std::pair<float, std::string>> expected;
   for (int64_t row = 0; row < kServedImages; ++row) {
     expected.emplace_back(-FakeScore(images, row, query.view(), 0, Direction::kT2i),
-                          server_->gallery().Pin()->ReadImage(row)->id);
+                          server_->revision()->gallery().Pin()->ReadImage(row)->id);
   }
   std::sort(expected.begin(), expected.end());
   ASSERT_EQ(response.hits_size(), kServedImages);

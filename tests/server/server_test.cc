@@ -209,6 +209,86 @@ TEST_F(ServerTest, ShutdownLetsCallsFinishAndRefusesNewOnes) {
   EXPECT_EQ(stub_->GetInfo(&context, {}, &info).error_code(), grpc::StatusCode::UNAVAILABLE);
 }
 
+// A model and a gallery of `images` images, as a reload is given them.
+ServingRevision::Source SourceOf(int images) {
+  return {.model = std::make_unique<FakeModel>(),
+          .gallery = std::make_unique<FakeGallery>(
+              FakeGallery::Contents{.num_images = images, .captions = FakeCaptions(5)})};
+}
+
+TEST_F(ServerTest, ReloadServesTheNewGalleryWhileOldCallsFinishOnTheirs) {
+  options_.metrics_address = "127.0.0.1:0";
+  Start();
+  hold_launches_ = true;
+  v1::SearchImagesResponse before, after;
+  grpc::Status running;
+  std::thread caller([&] {
+    grpc::ClientContext context;
+    v1::SearchImagesRequest request = TextRequest("red");
+    request.mutable_options()->set_top_k(kServedImages);
+    running = stub_->SearchImages(&context, request, &before);
+  });
+  gate_.AwaitArrivals(1);
+  absl::Status reloaded;
+  std::thread reload([&] { reloaded = server_->Reload(SourceOf(12)); });
+
+  // The new one answers while the old one's call is still held.
+  v1::GetInfoResponse info;
+  do {
+    grpc::ClientContext context;
+    ASSERT_TRUE(stub_->GetInfo(&context, {}, &info).ok());
+  } while (info.gallery().image_count() != 12);
+  EXPECT_EQ(Health(""), 1);
+  grpc::ClientContext context;
+  v1::SearchImagesRequest request = TextRequest("red");
+  request.mutable_options()->set_top_k(kServedImages);
+  ASSERT_TRUE(stub_->SearchImages(&context, request, &after).ok());
+  EXPECT_EQ(after.hits_size(), 12);
+  EXPECT_THAT(Scrape(), HasSubstr("dime_gallery_items{modality=\"image\"} 12\n"));
+
+  gate_.Open();
+  caller.join();
+  reload.join();
+  EXPECT_TRUE(reloaded.ok()) << reloaded;
+  EXPECT_TRUE(running.ok()) << running.error_message();
+  EXPECT_EQ(before.hits_size(), kServedImages);
+}
+
+TEST_F(ServerTest, AReloadThatFailsChangesNothing) {
+  Start();
+  auto broken = std::make_unique<FakeModel>();
+  broken->fake_scorer().on_launch = [](absl::Span<const ScoringRequest>) {
+    return absl::InternalError("no kernel for this device");
+  };
+  ServingRevision::Source source = SourceOf(12);
+  source.model = std::move(broken);
+  EXPECT_THAT(server_->Reload(std::move(source)).message(), HasSubstr("no kernel"));
+  auto another = std::make_unique<FakeModel>();
+  another->mutable_info().fingerprint = "another";
+  source = SourceOf(12);
+  source.model = std::move(another);
+  EXPECT_EQ(server_->Reload(std::move(source)).code(), absl::StatusCode::kFailedPrecondition);
+
+  grpc::ClientContext context;
+  v1::SearchImagesResponse response;
+  ASSERT_TRUE(stub_->SearchImages(&context, TextRequest("red"), &response).ok());
+  EXPECT_EQ(server_->revision()->gallery().Pin()->size(Modality::kImage), kServedImages);
+}
+
+TEST_F(ServerTest, TotalsGoOnOverReloads) {
+  options_.metrics_address = "127.0.0.1:0";
+  Start();
+  for (int n = 0; n < 3; ++n) {
+    grpc::ClientContext context;
+    v1::SearchImagesResponse response;
+    v1::SearchImagesRequest request = TextRequest("red");
+    request.mutable_options()->set_rerank_depth(10);
+    ASSERT_TRUE(stub_->SearchImages(&context, request, &response).ok());
+    ASSERT_TRUE(server_->Reload(SourceOf(12)).ok());
+  }
+  EXPECT_THAT(Scrape(), HasSubstr("dime_batch_pairs_sum 30\n"));
+}
+
 TEST_F(ServerTest, ShutdownCancelsWhatDoesNotFinishInTime) {
   Start();
   hold_launches_ = true;

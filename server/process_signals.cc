@@ -1,4 +1,4 @@
-#include "server/shutdown_signal.h"
+#include "server/process_signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,14 +11,17 @@
 namespace dime {
 namespace {
 
-constexpr int kSignals[] = {SIGTERM, SIGINT};
+constexpr int kStopSignals[] = {SIGTERM, SIGINT};
+constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP};
 
 // The one means by which a handler may tell a thread anything: a pipe.
 int pipe_ends[2] = {-1, -1};
 
 void OnSignal(int signal_number) {
   const int saved_errno = errno;
-  for (int other : kSignals) signal(other, SIG_DFL);
+  if (signal_number != SIGHUP) {
+    for (int other : kStopSignals) signal(other, SIG_DFL);
+  }
   const auto byte = static_cast<unsigned char>(signal_number);
   [[maybe_unused]] const ssize_t written = write(pipe_ends[1], &byte, 1);
   errno = saved_errno;
@@ -26,7 +29,7 @@ void OnSignal(int signal_number) {
 
 }  // namespace
 
-absl::Status InstallShutdownSignal() {
+absl::Status InstallSignals() {
   if (pipe_ends[0] < 0 && pipe2(pipe_ends, O_CLOEXEC) != 0) {
     return absl::InternalError(absl::StrCat("cannot make a pipe: ", strerror(errno)));
   }
@@ -42,7 +45,7 @@ absl::Status InstallShutdownSignal() {
   return absl::OkStatus();
 }
 
-int AwaitShutdownSignal() {
+int AwaitSignal() {
   unsigned char signal_number = 0;
   while (read(pipe_ends[0], &signal_number, 1) < 0 && errno == EINTR) {
   }

@@ -1,0 +1,133 @@
+#include "server/serving_revision.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/time/clock.h"
+#include "index/status_macros.h"
+
+namespace dime {
+namespace {
+
+WindowCache::Options WindowOptions(const WindowCache::Options& given, const SearchLimits& limits) {
+  WindowCache::Options windows = given;
+  windows.ttl = limits.page_token_ttl;
+  return windows;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ServingRevision>> ServingRevision::Create(Source source,
+                                                                         const Options& options,
+                                                                         const Parts& parts) {
+  ASSIGN_OR_RETURN(std::unique_ptr<LoadedGallery> gallery,
+                   LoadedGallery::Create(std::move(source.gallery), source.model->info(),
+                                         source.model->pair_scorer(), options.bank_bytes));
+  return std::unique_ptr<ServingRevision>(new ServingRevision(
+      std::move(source.model), std::move(gallery), source.limits, options, parts));
+}
+
+ServingRevision::ServingRevision(std::unique_ptr<const DimeModel> model,
+                                 std::unique_ptr<LoadedGallery> gallery, const SearchLimits& limits,
+                                 const Options& options, const Parts& parts)
+    : options_(options),
+      limits_(limits),
+      parts_(parts),
+      model_(std::move(model)),
+      gallery_(std::move(gallery)),
+      scorer_(&model_->pair_scorer(), {.max_batch_pairs = options_.max_batch_pairs,
+                                       .max_queue_pairs = options_.max_queue_pairs,
+                                       .on_batch =
+                                           [this](const BatchingScorer::BatchStats& stats) {
+                                             if (ready_) parts_.metrics->BatchLaunched(stats);
+                                           }}),
+      pipeline_(gallery_.get(), &model_->caption_encoder(), &model_->image_encoder(), &scorer_),
+      explainer_(&model_->caption_encoder(), &model_->image_encoder(), &model_->pair_explainer()),
+      converter_(limits_, model_->info()),
+      writer_(model_->info()),
+      item_converter_(limits_, model_->info()),
+      windows_(WindowOptions(options_.windows, limits_)) {
+  if (options_.audit.rate > 0) {
+    RecallAuditor::Options audit = options_.audit;
+    audit.on_audit = [this](const RecallAudit& found) { parts_.metrics->SearchAudited(found); };
+    audit.on_drop = [this](Modality target, RecallAuditor::Drop reason) {
+      parts_.metrics->AuditDropped(target, reason);
+    };
+    auditor_ = std::make_unique<RecallAuditor>(
+        RecallAuditor::Parts{.gallery = gallery_.get(),
+                             .caption_encoder = &model_->caption_encoder(),
+                             .image_encoder = &model_->image_encoder(),
+                             .scorer = &model_->pair_scorer(),
+                             .live_calls = parts_.live_calls},
+        std::move(audit));
+  }
+  executor_ = std::make_unique<SearchExecutor>(SearchExecutor::Parts{.converter = &converter_,
+                                                                     .pipeline = &pipeline_,
+                                                                     .writer = &writer_,
+                                                                     .windows = &windows_,
+                                                                     .metrics = parts_.metrics,
+                                                                     .auditor = auditor_.get()});
+  if (mutable_gallery() != nullptr) {
+    IngestQueue::Options ingest = options_.ingest;
+    ingest.on_batch = [this](const IngestQueue::BatchStats& stats) {
+      parts_.metrics->ItemsWritten(stats);
+    };
+    ingest_ = std::make_unique<IngestQueue>(mutable_gallery(), &model_->caption_encoder(),
+                                            &model_->image_encoder(), model_->info().num_regions,
+                                            std::move(ingest));
+  }
+}
+
+absl::Status ServingRevision::WarmUp() {
+  // The first runs of a size are slow (kernels are chosen, memory is allocated), and the second may
+  // still be; sizes are those of ordinary requests. The rerank score alone counts, so that pairs
+  // are scored whatever the model's fusion weight.
+  constexpr int kRuns = 3;
+  const CallContext context;
+  std::vector<Query> queries;
+  const std::shared_ptr<const GalleryView> view = gallery().Pin();
+  if (view->size(Modality::kImage) > 0) queries.push_back(TextQuery{"warming up"});
+  if (view->size(Modality::kCaption) > 0) {
+    const ModelInfo& model = model_->info();
+    queries.push_back(RegionFeaturesQuery{
+        .num_regions = model.num_regions,
+        .values = std::vector<float>(size_t{1} * model.num_regions * model.feature_dim, 0.5f)});
+  }
+  for (const Query& query : queries) {
+    const SearchOptions options = {
+        .top_k = 1,
+        .rerank_depth = limits_.DefaultRerankDepth(TargetOf(query)),
+        .mode = model_->info().DefaultMode(),
+        .search_effort = limits_.DefaultSearchEffort(TargetOf(query)),
+    };
+    for (int run = 0; run < kRuns; ++run) {
+      RETURN_IF_ERROR(pipeline_.Run(*view, query, options, context).status());
+    }
+  }
+  return absl::OkStatus();
+}
+
+void ServingRevision::MarkReady() {
+  info_ = writer_.WriteInfo(options_.version, absl::Now(), limits_);
+  ready_ = true;
+}
+
+void ServingRevision::StopAudits() {
+  if (auditor_ != nullptr) auditor_->Stop();
+}
+
+void ServingRevision::Observe(Metrics::State& state) const {
+  state.revision = parts_.number;
+  state.pairs = scorer_.queued_pairs();
+  state.oldest_wait = scorer_.oldest_wait();
+  if (ingest_ != nullptr) state.ingest = ingest_->size();
+  state.windows = windows_.size();
+  for (const Modality modality : {Modality::kImage, Modality::kCaption}) {
+    state.banks[static_cast<int>(modality)] = gallery_->bank_counts(modality);
+  }
+  state.cells = model_->pair_scorer().routing_counts();
+  state.gallery = &gallery();
+  state.mutable_gallery = mutable_gallery();
+}
+
+}  // namespace dime
