@@ -99,6 +99,9 @@ struct Flags {
   std::optional<float> min_rerank_score;
   std::optional<float> min_final_score;
   bool with_payload = false;
+  bool coarse_on_error = false;
+  std::optional<int32_t> min_rerank_depth;
+  bool bulk = false;
   bool paged = false;
   std::string page_token;
   // search-images and explain.
@@ -187,6 +190,13 @@ void AddSearchFlags(CLI::App* command, Flags* flags) {
                    "Show no hits with a lower final score")
       ->type_name("SCORE");
   command->add_flag("--with-payload", flags->with_payload, "Show the hits' payloads too");
+  command
+      ->add_option("--min-rerank-depth", flags->min_rerank_depth,
+                   "If time is short, score fewer, but so many (default: as -k)")
+      ->type_name("N");
+  command->add_flag("--coarse-on-error", flags->coarse_on_error,
+                    "If scoring fails, show the coarse order");
+  command->add_flag("--bulk", flags->bulk, "Let calls that somebody waits for go first");
   command->add_flag("--paged", flags->paged, "Keep the rest, so that --page-token can ask for it");
   command
       ->add_option("--page-token", flags->page_token,
@@ -220,6 +230,9 @@ v1::SearchOptions ToSearchOptions(const Flags& flags) {
   if (flags.min_rerank_score.has_value()) options.set_min_rerank_score(*flags.min_rerank_score);
   if (flags.min_final_score.has_value()) options.set_min_final_score(*flags.min_final_score);
   options.set_with_payload(flags.with_payload);
+  if (flags.min_rerank_depth.has_value()) options.set_min_rerank_depth(*flags.min_rerank_depth);
+  if (flags.coarse_on_error) options.set_on_rerank_error(v1::ON_RERANK_ERROR_COARSE_ORDER);
+  if (flags.bulk) options.set_priority(v1::PRIORITY_BULK);
   options.set_paged(flags.paged || !flags.page_token.empty());
   options.set_page_token(flags.page_token);
   return options;

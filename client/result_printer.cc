@@ -9,6 +9,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "client/message_json.h"
 #include "client/text_table.h"
@@ -224,6 +225,32 @@ std::string FormatStats(const Response& response, const Terminal& terminal) {
   return text;
 }
 
+absl::string_view DescribeReason(int reason) {
+  switch (reason) {
+    case v1::DEGRADATION_REASON_DEADLINE:
+      return "too little time was left";
+    case v1::DEGRADATION_REASON_QUEUE_FULL:
+      return "the reranker had no room";
+    case v1::DEGRADATION_REASON_RERANK_FAILED:
+      return "the reranker failed";
+    default:
+      return "for a reason that this client does not know";
+  }
+}
+
+// In what the answer is less than was asked; empty if it is not.
+std::string FormatDegradation(const v1::Degradation& degradation) {
+  std::vector<absl::string_view> reasons;
+  for (const int reason : degradation.reasons()) reasons.push_back(DescribeReason(reason));
+  if (reasons.empty()) return "";
+  return absl::StrCat("\ndegraded: ",
+                      degradation.reranked_count() == 0
+                          ? "nothing was reranked, this is the coarse order"
+                          : absl::StrCat(degradation.reranked_count(), " of ",
+                                         degradation.wanted_count(), " candidates were reranked"),
+                      " (", absl::StrJoin(reasons, ", "), ")\n");
+}
+
 // How to get the next page; empty if there is none.
 std::string FormatNextPage(absl::string_view token) {
   return token.empty() ? "" : absl::StrCat("\nmore: --page-token ", Printable(token), "\n");
@@ -233,6 +260,7 @@ template <typename Response>
 std::string FormatHits(const Response& response, const TextTable& table, const Terminal& terminal) {
   return absl::StrCat(response.hits().empty() ? "no hits\n" : table.Render(terminal),
                       FormatStats(response, terminal), FormatRoutings(response.hits(), terminal),
+                      FormatDegradation(response.degradation()),
                       FormatNextPage(response.next_page_token()));
 }
 

@@ -1,14 +1,19 @@
 #include "model/batching_scorer.h"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "model/fair_share.h"
 
 namespace dime {
 namespace {
+
+// Of a batch, one part in so many is kept for bulk work that waits.
+constexpr int64_t kBulkShare = 8;
 
 // Appends one launch's share of an answer to what earlier launches gave.
 void Append(const PairScores& from, PairScores& to) {
@@ -16,6 +21,12 @@ void Append(const PairScores& from, PairScores& to) {
     to.scores[d].insert(to.scores[d].end(), from.scores[d].begin(), from.scores[d].end());
     to.paths[d].insert(to.paths[d].end(), from.paths[d].begin(), from.paths[d].end());
   }
+}
+
+// What a pair costs: as many evaluations as directions.
+int64_t CostOfPair(ScoreMode mode) {
+  return std::count_if(kDirections.begin(), kDirections.end(),
+                       [mode](Direction direction) { return Uses(mode, direction); });
 }
 
 // Whether an answer has the sizes that its request asked for.
@@ -46,6 +57,7 @@ struct BatchingScorer::Job {
 
   int64_t rows() const { return static_cast<int64_t>(request.rows.size()); }
   int64_t rows_left() const { return rows() - taken; }
+  int64_t cost_left() const { return rows_left() * CostOfPair(request.mode); }
   void Complete(absl::Status with) {
     status = std::move(with);
     done = true;
@@ -97,7 +109,7 @@ absl::StatusOr<PairScores> BatchingScorer::Score(const ScoringRequest& request,
                      " more do not fit into ", options_.max_queue_pairs));
   }
   ++callers_;
-  jobs_.push_back(&job);
+  QueueOf(context.priority()).push_back(&job);
   queued_pairs_ += job.rows();
   work_arrived_.notify_one();
 
@@ -125,45 +137,97 @@ int64_t BatchingScorer::queued_pairs() const {
 
 absl::Duration BatchingScorer::oldest_wait() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  if (jobs_.empty()) return absl::ZeroDuration();
+  if (idle()) return absl::ZeroDuration();
   absl::Time oldest = absl::InfiniteFuture();
-  for (const Job* job : jobs_) oldest = std::min(oldest, job->arrival);
+  for (const Queue& queue : queues_) {
+    for (const Job* job : queue) oldest = std::min(oldest, job->arrival);
+  }
   return std::max(absl::ZeroDuration(), absl::Now() - oldest);
+}
+
+absl::Duration BatchingScorer::launch_age() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return std::max(absl::ZeroDuration(), absl::Now() - launch_start_);
+}
+
+double BatchingScorer::cost_per_second() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return rate_.per_second();
+}
+
+int64_t BatchingScorer::PairsWithin(ScoreMode mode, Priority priority, absl::Duration time) const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const double rate = rate_.per_second();
+  if (rate <= 0 || time == absl::InfiniteDuration()) return std::numeric_limits<int64_t>::max();
+  double cost = rate * absl::ToDoubleSeconds(time);
+  if (launched_cost_ > 0) {
+    const double done = rate * absl::ToDoubleSeconds(absl::Now() - launch_start_);
+    cost -= std::max(0.0, static_cast<double>(launched_cost_) - done);
+  }
+  std::vector<int64_t> sharers;
+  for (const Job* job : queues_[static_cast<int>(priority)]) sharers.push_back(job->cost_left());
+  if (priority == Priority::kBulk) {
+    for (const Job* job : queues_[static_cast<int>(Priority::kInteractive)]) {
+      cost -= static_cast<double>(job->cost_left());
+    }
+  }
+  return LargestDoneWithin(std::move(sharers), cost) / CostOfPair(mode);
 }
 
 void BatchingScorer::Run() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    work_arrived_.wait(lock, [this] { return stopping_ || !jobs_.empty(); });
+    work_arrived_.wait(lock, [this] { return stopping_ || !idle(); });
     if (stopping_) break;
     DropUnwantedJobs();
     std::vector<Chunk> batch = TakeBatch();
     if (batch.empty()) continue;
+    launch_start_ = absl::Now();
+    for (const Chunk& chunk : batch) {
+      launched_cost_ += chunk.count * CostOfPair(chunk.job->request.mode);
+    }
     lock.unlock();
-    ScoreBatch(batch);
+    const absl::Duration took = ScoreBatch(batch);
     lock.lock();
+    if (batch.front().status.ok()) rate_.Add(launched_cost_, took);
+    launched_cost_ = 0;
+    launch_start_ = absl::InfiniteFuture();
     SettleBatch(batch);
   }
-  for (Job* job : jobs_) job->Complete(absl::UnavailableError("the server is stopping"));
-  jobs_.clear();
+  for (Queue& queue : queues_) {
+    for (Job* job : queue) job->Complete(absl::UnavailableError("the server is stopping"));
+    queue.clear();
+  }
   queued_pairs_ = 0;
 }
 
 void BatchingScorer::DropUnwantedJobs() {
-  std::erase_if(jobs_, [this](Job* job) {
-    absl::Status wanted = job->context.Check();
-    if (wanted.ok()) return false;
-    queued_pairs_ -= job->rows_left();
-    job->Complete(std::move(wanted));
-    return true;
-  });
+  for (Queue& queue : queues_) {
+    std::erase_if(queue, [this](Job* job) {
+      absl::Status wanted = job->context.Check();
+      if (wanted.ok()) return false;
+      queued_pairs_ -= job->rows_left();
+      job->Complete(std::move(wanted));
+      return true;
+    });
+  }
 }
 
 std::vector<BatchingScorer::Chunk> BatchingScorer::TakeBatch() {
   std::vector<Chunk> batch;
-  int64_t space = options_.max_batch_pairs;
-  while (space > 0 && !jobs_.empty()) {
-    Job* const job = jobs_.front();
+  const int64_t space = options_.max_batch_pairs;
+  // However much else there is, what can wait gets on too.
+  const int64_t kept = QueueOf(Priority::kBulk).empty() ? 0 : space / kBulkShare;
+  const int64_t left = TakeFrom(QueueOf(Priority::kInteractive), space - kept, batch);
+  const int64_t rest = TakeFrom(QueueOf(Priority::kBulk), left + kept, batch);
+  // What bulk work did not need after all.
+  TakeFrom(QueueOf(Priority::kInteractive), rest, batch);
+  return batch;
+}
+
+int64_t BatchingScorer::TakeFrom(Queue& queue, int64_t space, std::vector<Chunk>& batch) {
+  while (space > 0 && !queue.empty()) {
+    Job* const job = queue.front();
     const int64_t turn = std::min(job->rows_left(), turn_pairs_);
     const int64_t count = std::min(turn, space);
     const auto earlier = std::find_if(batch.begin(), batch.end(),
@@ -178,13 +242,13 @@ std::vector<BatchingScorer::Chunk> BatchingScorer::TakeBatch() {
     space -= count;
     queued_pairs_ -= count;
     if (count < turn) break;  // the batch is full, and this job's turn goes on in the next
-    jobs_.pop_front();
-    if (job->rows_left() > 0) jobs_.push_back(job);
+    queue.pop_front();
+    if (job->rows_left() > 0) queue.push_back(job);
   }
-  return batch;
+  return space;
 }
 
-void BatchingScorer::ScoreBatch(std::vector<Chunk>& batch) const {
+absl::Duration BatchingScorer::ScoreBatch(std::vector<Chunk>& batch) const {
   const absl::Time start = absl::Now();
   BatchStats stats;
   stats.requests = static_cast<int>(batch.size());
@@ -195,16 +259,17 @@ void BatchingScorer::ScoreBatch(std::vector<Chunk>& batch) const {
   const absl::Status status = Launch(absl::MakeSpan(batch));
   stats.scoring = absl::Now() - start;
   if (options_.on_batch) options_.on_batch(stats);
-  if (status.ok()) return;
+  if (status.ok()) return stats.scoring;
 
   if (batch.size() == 1) {
     batch.front().status = status;
-    return;
+    return stats.scoring;
   }
   for (Chunk& chunk : batch) {
     chunk.status = chunk.job->context.Check();
     if (chunk.status.ok()) chunk.status = Launch(absl::MakeSpan(&chunk, 1));
   }
+  return stats.scoring;
 }
 
 absl::Status BatchingScorer::Launch(absl::Span<Chunk> chunks) const {
@@ -234,7 +299,8 @@ void BatchingScorer::SettleBatch(const std::vector<Chunk>& batch) {
 }
 
 void BatchingScorer::Remove(const Job& job) {
-  jobs_.erase(std::find(jobs_.begin(), jobs_.end(), &job));
+  Queue& queue = QueueOf(job.context.priority());
+  queue.erase(std::find(queue.begin(), queue.end(), &job));
   queued_pairs_ -= job.rows_left();
 }
 

@@ -1,6 +1,7 @@
 #ifndef DIME_MODEL_CALL_CONTEXT_H_
 #define DIME_MODEL_CALL_CONTEXT_H_
 
+#include <algorithm>
 #include <atomic>
 
 #include "absl/status/status.h"
@@ -9,19 +10,30 @@
 
 namespace dime {
 
+// Who goes first where work waits: somebody waits for the one, the other has time.
+enum class Priority { kInteractive, kBulk };
+
 // Whether the work for one call is still wanted: its deadline, and a flag that the transport sets
-// when the caller has gone. Looked at between stages and before a batch is launched.
+// when the caller has gone. Looked at between stages and before a batch is launched. And how urgent
+// it is.
 // Thread-safe. Shared between the transport and the workers of one call.
 class CallContext {
  public:
-  explicit CallContext(absl::Time deadline = absl::InfiniteFuture()) : deadline_(deadline) {}
+  explicit CallContext(absl::Time deadline = absl::InfiniteFuture(),
+                       Priority priority = Priority::kInteractive)
+      : deadline_(deadline), priority_(priority) {}
+  // A part of the work for `whole`, which must outlive it, that has to be done earlier and may be
+  // less urgent.
+  CallContext(const CallContext& whole, absl::Time deadline, Priority priority)
+      : whole_(&whole), deadline_(std::min(deadline, whole.deadline_)), priority_(priority) {}
 
   absl::Time deadline() const { return deadline_; }
+  Priority priority() const { return priority_; }
   void Cancel() { cancelled_.store(true, std::memory_order_relaxed); }
 
   // OK, CANCELLED or DEADLINE_EXCEEDED.
   absl::Status Check() const {
-    if (cancelled_.load(std::memory_order_relaxed)) {
+    if (cancelled()) {
       return absl::CancelledError("the caller cancelled the call");
     }
     if (deadline_ != absl::InfiniteFuture() && absl::Now() >= deadline_) {
@@ -31,7 +43,13 @@ class CallContext {
   }
 
  private:
+  bool cancelled() const {
+    return cancelled_.load(std::memory_order_relaxed) || (whole_ != nullptr && whole_->cancelled());
+  }
+
+  const CallContext* const whole_ = nullptr;
   const absl::Time deadline_;
+  const Priority priority_;
   std::atomic<bool> cancelled_{false};
 };
 

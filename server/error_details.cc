@@ -39,6 +39,12 @@ void AttachReason(v1::ErrorReason reason, absl::Status& status) {
   Attach(info, status);
 }
 
+void AttachRetryDelay(absl::Duration delay, absl::Status& status) {
+  google::rpc::RetryInfo retry;
+  *retry.mutable_retry_delay() = ToProtoDuration(delay);
+  Attach(retry, status);
+}
+
 // Makes an error fit for callers: its code and reason are among the published ones.
 absl::Status Published(const absl::Status& status) {
   absl::Status published = status;
@@ -109,20 +115,41 @@ absl::Status ReasonedError(absl::StatusCode code, v1::ErrorReason reason,
   return status;
 }
 
+absl::Status OverloadError(v1::ErrorReason reason, absl::string_view message,
+                           absl::Duration retry_delay) {
+  absl::Status status = ReasonedError(absl::StatusCode::kResourceExhausted, reason, message);
+  AttachRetryDelay(retry_delay, status);
+  return status;
+}
+
+absl::Duration RetryDelayOf(const absl::Status& status, absl::Duration otherwise) {
+  google::rpc::RetryInfo retry;
+  const absl::optional<absl::Cord> given = status.GetPayload(TypeUrl<google::rpc::RetryInfo>());
+  if (!given.has_value() || !retry.ParseFromString(std::string(*given))) return otherwise;
+  return absl::Seconds(retry.retry_delay().seconds()) +
+         absl::Nanoseconds(retry.retry_delay().nanos());
+}
+
+v1::ErrorReason ReasonOf(const absl::Status& status) {
+  if (status.ok()) return v1::ERROR_REASON_UNSPECIFIED;
+  const absl::Status published = Published(status);
+  google::rpc::ErrorInfo info;
+  v1::ErrorReason reason = v1::ERROR_REASON_UNSPECIFIED;
+  if (info.ParseFromString(std::string(*published.GetPayload(TypeUrl<google::rpc::ErrorInfo>())))) {
+    v1::ErrorReason_Parse(absl::StrCat(kReasonPrefix, info.reason()), &reason);
+  }
+  return reason;
+}
+
 v1::Outcome ToOutcome(const absl::Status& status, absl::Duration retry_delay) {
   v1::Outcome outcome;
   if (status.ok()) return outcome;
   const absl::Status published = Published(status);
   outcome.set_code(static_cast<int>(published.code()));
   outcome.set_message(std::string(published.message()));
-  google::rpc::ErrorInfo info;
-  v1::ErrorReason reason;
-  if (info.ParseFromString(std::string(*published.GetPayload(TypeUrl<google::rpc::ErrorInfo>()))) &&
-      v1::ErrorReason_Parse(absl::StrCat(kReasonPrefix, info.reason()), &reason)) {
-    outcome.set_reason(reason);
-  }
+  outcome.set_reason(ReasonOf(published));
   if (MayBeRetried(published.code())) {
-    *outcome.mutable_retry_delay() = ToProtoDuration(retry_delay);
+    *outcome.mutable_retry_delay() = ToProtoDuration(RetryDelayOf(published, retry_delay));
   }
   return outcome;
 }
@@ -131,9 +158,7 @@ grpc::Status ToGrpcStatus(const absl::Status& status, absl::Duration retry_delay
   if (status.ok()) return grpc::Status::OK;
   absl::Status published = Published(status);
   if (MayBeRetried(published.code())) {
-    google::rpc::RetryInfo retry;
-    *retry.mutable_retry_delay() = ToProtoDuration(retry_delay);
-    Attach(retry, published);
+    AttachRetryDelay(RetryDelayOf(published, retry_delay), published);
   }
   google::rpc::Status rpc;
   rpc.set_code(static_cast<int>(published.code()));

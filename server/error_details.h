@@ -37,9 +37,21 @@ absl::Status GalleryEmptyError(absl::string_view gallery, Modality modality);
 absl::Status ReasonedError(absl::StatusCode code, v1::ErrorReason reason,
                            absl::string_view message);
 
+// RESOURCE_EXHAUSTED with an ErrorInfo of this reason: the server is not up to it now, but may be
+// in `retry_delay`.
+absl::Status OverloadError(v1::ErrorReason reason, absl::string_view message,
+                           absl::Duration retry_delay);
+
+// What RESOURCE_EXHAUSTED or UNAVAILABLE says of when to try again, if it does.
+absl::Duration RetryDelayOf(const absl::Status& status, absl::Duration otherwise);
+
+// The reason that a status made by the functions above carries, else that which the wire would
+// give.
+v1::ErrorReason ReasonOf(const absl::Status& status);
+
 // The status for the wire. The result's code is one of those that retrieval.proto names: errors
 // that no code of this server meant for callers become INTERNAL. Every error gets an ErrorInfo;
-// RESOURCE_EXHAUSTED and UNAVAILABLE also a RetryInfo with `retry_delay`.
+// RESOURCE_EXHAUSTED and UNAVAILABLE also a RetryInfo, with `retry_delay` if the status has none.
 grpc::Status ToGrpcStatus(const absl::Status& status, absl::Duration retry_delay);
 
 // The same for one part of a call.

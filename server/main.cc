@@ -16,6 +16,7 @@
 #include "index/status_macros.h"
 #include "model/dime_model.h"
 #include "model/first_stage.h"
+#include "model/reference_pairs.h"
 #include "model/rerank_gate.h"
 #include "server/pipeline/stopwatch.h"
 #include "server/process_signals.h"
@@ -39,6 +40,8 @@ struct Flags {
   std::string scorer = "auto";
   int scorer_threads = 0;
   double drain_seconds = 30;
+  double drain_delay_seconds = 0;
+  double longest_launch_seconds = absl::ToDoubleSeconds(Server::Options().longest_launch);
   double page_token_seconds = absl::ToDoubleSeconds(SearchLimits().page_token_ttl);
   SearchDefaults::Flags defaults;
   bool no_reflection = false;
@@ -79,6 +82,10 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       ->capture_default_str();
   app.add_option("--max-queue-pairs", server.max_queue_pairs,
                  "Pairs that may wait for the reranker")
+      ->capture_default_str();
+  app.add_option("--query-cache-bytes", server.query_cache_bytes,
+                 "Memory for the encodings of texts that were searched by lately; 0 keeps none")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   SearchDefaults::Flags& defaults = flags.defaults;
   constexpr int kMostInt = std::numeric_limits<int>::max();
@@ -140,6 +147,16 @@ void DefineFlags(CLI::App& app, Flags& flags) {
                  "How long calls under way may take after SIGTERM or SIGINT")
       ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str();
+  app.add_option("--drain-delay-seconds", flags.drain_delay_seconds,
+                 "How long to serve on after SIGTERM, already not ready, so that callers can find "
+                 "another server")
+      ->check(CLI::Range(0.0, 3600.0))
+      ->capture_default_str();
+  app.add_option("--longest-launch-seconds", flags.longest_launch_seconds,
+                 "A launch of the reranker that takes longer has hung: the server is then neither "
+                 "ready nor alive (health service \"liveness\"); 0 does not look")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->capture_default_str();
   app.add_flag("--no-reflection", flags.no_reflection, "Do not serve gRPC reflection");
 }
 
@@ -171,8 +188,20 @@ absl::StatusOr<ServingRevision::Source> Load(const Flags& flags) {
     std::cerr << "warning: " << warning << std::endl;
   }
   std::cerr << "search defaults: " << defaults.description << std::endl;
-  return ServingRevision::Source{
+  ServingRevision::Source source = {
       .model = std::move(model), .gallery = std::move(gallery), .limits = defaults.limits};
+  absl::StatusOr<ReferencePairs> reference = ReferencePairs::Load(flags.model);
+  if (reference.ok()) {
+    source.reference = *std::move(reference);
+  } else if (absl::IsNotFound(reference.status())) {
+    std::cerr << "the model has no " << kReferencePairsName
+              << ": whether it computes here what it did elsewhere is not checked (dime_reference "
+                 "--write makes them)"
+              << std::endl;
+  } else {
+    return reference.status();
+  }
+  return source;
 }
 
 // "model M on cpu (amx), gallery G with 2000 images and 10000 captions".
@@ -206,10 +235,11 @@ absl::Status Serve(Flags flags) {
   ASSIGN_OR_RETURN(ServingRevision::Source source, Load(flags));
   flags.server.version = DIME_VERSION;
   flags.server.reflection = !flags.no_reflection;
-  Server::Options options = flags.server;
-  options.limits = source.limits;
+  flags.server.longest_launch = flags.longest_launch_seconds > 0
+                                    ? absl::Seconds(flags.longest_launch_seconds)
+                                    : absl::InfiniteDuration();
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
-                   Server::Create(options, std::move(source.model), std::move(source.gallery)));
+                   Server::Create(flags.server, std::move(source)));
   std::cerr << "warming up ..." << std::endl;
   RETURN_IF_ERROR(server->Start());
   RETURN_IF_ERROR(InstallSignals());
@@ -222,9 +252,9 @@ absl::Status Serve(Flags flags) {
   std::cout << "; " << Describe(*server->revision()) << std::endl;
 
   while (AwaitSignal() == SIGHUP) Reload(flags, *server);
-  std::cerr << "draining for up to " << flags.drain_seconds
+  std::cerr << "draining for up to " << flags.drain_delay_seconds + flags.drain_seconds
             << " s (a second signal ends at once) ..." << std::endl;
-  server->Shutdown(absl::Seconds(flags.drain_seconds));
+  server->Shutdown(absl::Seconds(flags.drain_seconds), absl::Seconds(flags.drain_delay_seconds));
   std::cerr << "stopped" << std::endl;
   return absl::OkStatus();
 }

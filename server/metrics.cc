@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -74,6 +75,18 @@ constexpr absl::StatusCode kCodes[] = {
 
 std::string MethodLabel(int method) {
   return std::string(RpcMethodName(static_cast<RpcMethod>(method)));
+}
+
+std::string DegradationLabel(Degradation reason) {
+  switch (reason) {
+    case Degradation::kDeadline:
+      return "deadline";
+    case Degradation::kQueueFull:
+      return "queue_full";
+    case Degradation::kRerankFailed:
+      return "rerank_failed";
+  }
+  return "";
 }
 
 // The method that finds items of this kind.
@@ -159,6 +172,7 @@ void Metrics::AddRequestSeries() {
                        .Help("Searches given up before an answer, by reason.")
                        .Register(registry_);
   rejections_ = {.full = &rejected.Add({{"reason", "full"}}),
+                 .unreachable = &rejected.Add({{"reason", "unreachable"}}),
                  .deadline = &rejected.Add({{"reason", "deadline"}}),
                  .cancelled = &rejected.Add({{"reason", "cancelled"}}),
                  .draining = &rejected.Add({{"reason", "draining"}})};
@@ -179,6 +193,12 @@ void Metrics::AddSearchSeries() {
                               "Share of the candidates that adaptive depth left unscored, per "
                               "search that asked for it of a calibrated model.")
                           .Register(registry_);
+  auto& degraded = BuildCounter()
+                       .Name("dime_degraded_total")
+                       .Help(
+                           "Searches whose answer was less than was asked, by reason: too little "
+                           "time for all candidates, no room, or a fault of the reranker.")
+                       .Register(registry_);
   for (int m = 0; m < kNumSearchMethods; ++m) {
     const auto stage = [&stages, m](const char* name) {
       return &stages.Add({{"method", MethodLabel(m)}, {"stage", name}}, SecondsBuckets());
@@ -190,6 +210,10 @@ void Metrics::AddSearchSeries() {
                   .select = stage("select"),
                   .candidates = &candidates.Add({{"method", MethodLabel(m)}}, PairsBuckets()),
                   .depth_saved = &depth_saved.Add({{"method", MethodLabel(m)}}, RatioBuckets())};
+    for (const Degradation reason : kDegradations) {
+      stages_[m].degraded[static_cast<int>(reason)] =
+          &degraded.Add({{"method", MethodLabel(m)}, {"reason", DegradationLabel(reason)}});
+    }
   }
   auto& pairs = BuildCounter()
                     .Name("dime_rerank_pairs_total")
@@ -273,6 +297,8 @@ void Metrics::AddBatchSeries() {
   };
   queue_requests_ = gauge("dime_queue_requests", "Searches that wait for a worker.");
   queue_pairs_ = gauge("dime_queue_pairs", "Pairs that wait for a launch of the scorer.");
+  admitted_ = gauge("dime_admitted_evaluations",
+                    "Evaluations of pairs by a direction that were admitted and are not done.");
   queue_oldest_ = gauge("dime_queue_oldest_seconds",
                         "How long the oldest of the requests in the scorer's queue has waited.");
   batch_pairs_ =
@@ -281,6 +307,16 @@ void Metrics::AddBatchSeries() {
       histogram("dime_batch_requests", "Searches that shared each launch.", RequestsBuckets());
   batch_duration_ =
       histogram("dime_batch_duration_seconds", "Wall time of each launch.", SecondsBuckets());
+  encode_batch_ = histogram("dime_encode_batch_queries", "Texts of searches encoded at once.",
+                            RequestsBuckets());
+  auto& lookups = BuildCounter()
+                      .Name("dime_query_cache_total")
+                      .Help("Texts of searches that were (hit) or were not (miss) encoded already.")
+                      .Register(registry_);
+  query_cache_hits_ = &lookups.Add({{"outcome", "hit"}});
+  query_cache_misses_ = &lookups.Add({{"outcome", "miss"}});
+  query_cache_bytes_ =
+      gauge("dime_query_cache_bytes", "Memory of the encodings of texts searched by lately.");
   auto& cells = BuildCounter()
                     .Name("dime_routing_cells_total")
                     .Help(
@@ -398,6 +434,24 @@ void Metrics::AddInfoSeries(absl::string_view server_version) {
   info("dime_build_info", "The server's version; always 1.")
       ->Add({{"version", std::string(server_version)}})
       .Set(1);
+  const auto gauge = [this](const char* name, const char* help) {
+    return &BuildGauge().Name(name).Help(help).Register(registry_).Add({});
+  };
+  parity_mean_ = gauge("dime_model_parity_mean_abs_error",
+                       "How far scores of the model's reference pairs were from those where it was "
+                       "made, on average; NaN if it has none.");
+  parity_max_ = gauge("dime_model_parity_max_abs_error", "The same at most.");
+  for (prometheus::Gauge* parity : {parity_mean_, parity_max_}) {
+    parity->Set(std::numeric_limits<double>::quiet_NaN());
+  }
+  launch_stalled_ =
+      gauge("dime_launch_stalled", "1 while a launch of the scorer takes longer than any should.");
+  auto& reloads = BuildCounter()
+                      .Name("dime_reloads_total")
+                      .Help("Loads of another model and gallery while serving, by outcome.")
+                      .Register(registry_);
+  reloads_done_ = &reloads.Add({{"outcome", "done"}});
+  reloads_failed_ = &reloads.Add({{"outcome", "failed"}});
   model_info_ = info("dime_model_info", "The model that scores; always 1.");
   gallery_info_ =
       info("dime_gallery_info", "The gallery that is searched, with its coarse indexes; always 1.");
@@ -442,7 +496,8 @@ void Metrics::SetServed(const ModelInfo& model, const GalleryView& view) {
 
 void Metrics::RequestStarted(RpcMethod method) { inflight_[static_cast<int>(method)]->Increment(); }
 
-void Metrics::RequestFinished(RpcMethod method, absl::StatusCode code, absl::Duration duration) {
+void Metrics::RequestFinished(RpcMethod method, absl::StatusCode code, absl::Duration duration,
+                              v1::ErrorReason reason) {
   inflight_[static_cast<int>(method)]->Decrement();
   const auto& outcomes = outcomes_[static_cast<int>(method)];
   auto outcome = outcomes.find(code);
@@ -452,7 +507,9 @@ void Metrics::RequestFinished(RpcMethod method, absl::StatusCode code, absl::Dur
   if (method > RpcMethod::kGetInfo) return;  // no search
   switch (code) {
     case absl::StatusCode::kResourceExhausted:
-      return rejections_.full->Increment();
+      return (reason == v1::ERROR_REASON_DEADLINE_UNREACHABLE ? rejections_.unreachable
+                                                              : rejections_.full)
+          ->Increment();
     case absl::StatusCode::kDeadlineExceeded:
       return rejections_.deadline->Increment();
     case absl::StatusCode::kCancelled:
@@ -473,11 +530,17 @@ void Metrics::SearchAnswered(RpcMethod method, const SearchResult& result,
   Observe(*stages.rerank, result.timings.rerank);
   Observe(*stages.select, result.timings.select);
   stages.candidates->Observe(static_cast<double>(result.recalled_count));
-  if (options.score_bound.has_value() && result.reranked_count > 0) {
+  for (const Degradation reason : result.degradations) {
+    stages.degraded[static_cast<int>(reason)]->Increment();
+  }
+  // What follows tells of searches as they are when there is time.
+  const bool whole = result.degradations.empty();
+  if (whole && options.score_bound.has_value() && result.reranked_count > 0) {
     stages.depth_saved->Observe(1 - static_cast<double>(result.reranked_count) /
                                         static_cast<double>(result.recalled_count));
   }
-  if (!options.exact && result.reranked_count > 0) CountRerankGain(method, result, options);
+  if (whole && !options.exact && result.reranked_count > 0)
+    CountRerankGain(method, result, options);
   for (Direction direction : kDirections) {
     if (!Uses(options.mode, direction)) continue;
     rerank_pairs_[static_cast<int>(direction)]->Increment(
@@ -530,6 +593,8 @@ void Metrics::BatchLaunched(const BatchingScorer::BatchStats& stats) {
   Observe(*batch_duration_, stats.scoring);
 }
 
+void Metrics::QueriesEncoded(int texts) { encode_batch_->Observe(texts); }
+
 void Metrics::PageAsked(PageOutcome outcome) { pages_[static_cast<int>(outcome)]->Increment(); }
 
 void Metrics::ItemSettled(Modality modality, absl::StatusCode code) {
@@ -560,6 +625,15 @@ void Metrics::ItemsWritten(const IngestQueue::BatchStats& stats) {
 void Metrics::SnapshotCreated(absl::Time when) {
   last_snapshot_->Set(absl::ToDoubleSeconds(when - absl::UnixEpoch()));
 }
+
+void Metrics::ModelCompared(const ReferencePairs::Deviation& deviation) {
+  parity_mean_->Set(deviation.mean);
+  parity_max_->Set(deviation.largest);
+}
+
+void Metrics::LaunchStalled(bool stalled) { launch_stalled_->Set(stalled ? 1 : 0); }
+
+void Metrics::Reloaded(bool done) { (done ? reloads_done_ : reloads_failed_)->Increment(); }
 
 void Metrics::CollectGallery(const State& state) const {
   if (state.gallery == nullptr) return;
@@ -594,6 +668,8 @@ void Metrics::CollectTotals(const State& state) const {
     counter.Increment(static_cast<double>(value - last));
     last = value;
   };
+  catch_up(*query_cache_hits_, state.query_cache.hits, last_totals_.query_cache.hits);
+  catch_up(*query_cache_misses_, state.query_cache.misses, last_totals_.query_cache.misses);
   catch_up(*cells_run_, state.cells.run, last_totals_.cells.run);
   catch_up(*cells_skipped_, state.cells.skipped, last_totals_.cells.skipped);
   for (size_t m = 0; m < state.banks.size(); ++m) {
@@ -607,6 +683,8 @@ std::vector<prometheus::MetricFamily> Metrics::Collect() const {
     const State state = state_();
     queue_requests_->Set(static_cast<double>(state.requests));
     queue_pairs_->Set(static_cast<double>(state.pairs));
+    admitted_->Set(static_cast<double>(state.evaluations));
+    query_cache_bytes_->Set(static_cast<double>(state.query_cache.bytes));
     queue_oldest_->Set(absl::ToDoubleSeconds(state.oldest_wait));
     ingest_queue_items_->Set(static_cast<double>(state.ingest.items));
     ingest_queue_bytes_->Set(static_cast<double>(state.ingest.bytes));

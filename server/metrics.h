@@ -14,12 +14,15 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "dime/v1/retrieval.pb.h"
 #include "index/gallery.h"
 #include "index/mutable_gallery.h"
 #include "model/batching_scorer.h"
 #include "model/bounded_bank.h"
+#include "model/caching_caption_encoder.h"
 #include "model/model_info.h"
 #include "model/pair_scorer.h"
+#include "model/reference_pairs.h"
 #include "prometheus/collectable.h"
 #include "prometheus/counter.h"
 #include "prometheus/family.h"
@@ -56,18 +59,20 @@ absl::string_view RpcMethodName(RpcMethod method);  // "SearchImages", ...
 
 // What the server measures of itself, as Prometheus collects it. Every series that can ever appear
 // is there from the start, at zero. Units are seconds and pairs, in the names.
-// Thread-safe. What Observe()'s function uses must outlive the last Collect().
+// Thread-safe. What ObserveState()'s function uses must outlive the last Collect().
 class Metrics : public prometheus::Collectable {
  public:
   // What waits, and what is served, at this moment.
   struct State {
     int64_t requests = 0;        // for a worker
     int64_t pairs = 0;           // for a launch
+    int64_t evaluations = 0;     // admitted and not done, of pairs by a direction
     absl::Duration oldest_wait;  // of the oldest of those pairs
     IngestQueue::Size ingest;    // to be written
     WindowCache::Size windows;   // kept for further pages
     // Rows that searches found in the bounded banks, and such that were read; by Modality.
     std::array<BoundedBank::Counts, 2> banks;
+    CachingCaptionEncoder::Counts query_cache;
     RoutingCounts cells;  // computed and skipped by the scorer so far
     // Tells apart what is served: totals of another begin at zero again.
     int64_t revision = 1;
@@ -82,24 +87,33 @@ class Metrics : public prometheus::Collectable {
   Metrics(absl::string_view server_version, const ModelInfo& model, const GalleryView& view);
 
   // Asked at each collection. To be set before the first one.
-  void Observe(std::function<State()> state) { state_ = std::move(state); }
+  void ObserveState(std::function<State()> state) { state_ = std::move(state); }
   // Another model, another gallery are served from now on.
   void SetServed(const ModelInfo& model, const GalleryView& view)
       ABSL_LOCKS_EXCLUDED(served_mutex_);
 
   void RequestStarted(RpcMethod method);
   // `code` is one that the service answers with. Searches that got no answer because of load or
-  // because nobody wants it any more are also counted by dime_queue_rejected_total.
-  void RequestFinished(RpcMethod method, absl::StatusCode code, absl::Duration duration);
+  // because nobody wants it any more are also counted by dime_queue_rejected_total, by `reason`
+  // where there are several.
+  void RequestFinished(RpcMethod method, absl::StatusCode code, absl::Duration duration,
+                       v1::ErrorReason reason = v1::ERROR_REASON_UNSPECIFIED);
   // A search that was answered, and how long it had waited for a worker.
   void SearchAnswered(RpcMethod method, const SearchResult& result, const SearchOptions& options,
                       absl::Duration queue_time);
   void BatchLaunched(const BatchingScorer::BatchStats& stats);
+  // So many texts of searches were encoded at once.
+  void QueriesEncoded(int texts);
   void PageAsked(PageOutcome outcome);
   // An item of an upsert stream has its outcome.
   void ItemSettled(Modality modality, absl::StatusCode code);
   void ItemsDeleted(Modality modality, int64_t count);
   void ItemsWritten(const IngestQueue::BatchStats& stats);
+  // The model's scores of its reference pairs, before it serves.
+  void ModelCompared(const ReferencePairs::Deviation& deviation);
+  // The batch thread stands still, or it goes on.
+  void LaunchStalled(bool stalled);
+  void Reloaded(bool done);
   void SnapshotCreated(absl::Time when);
   // Of RecallAuditor: an audit that was finished, and a sample that was not audited.
   void SearchAudited(const RecallAudit& audit);
@@ -118,6 +132,7 @@ class Metrics : public prometheus::Collectable {
   struct Stages {
     prometheus::Histogram *queue, *encode, *recall, *rerank, *select;
     prometheus::Histogram *candidates, *depth_saved;
+    std::array<prometheus::Counter*, kDegradations.size()> degraded;  // by Degradation
   };
   // Of one search method: what reranking changes in the coarse order.
   struct RerankGain {
@@ -138,7 +153,7 @@ class Metrics : public prometheus::Collectable {
   };
   // What was asked of the queue but not got.
   struct Rejections {
-    prometheus::Counter *full, *deadline, *cancelled, *draining;
+    prometheus::Counter *full, *unreachable, *deadline, *cancelled, *draining;
   };
 
   void AddRequestSeries();
@@ -177,10 +192,15 @@ class Metrics : public prometheus::Collectable {
   Rejections rejections_{};
   prometheus::Gauge* queue_requests_ = nullptr;
   prometheus::Gauge* queue_pairs_ = nullptr;
+  prometheus::Gauge* admitted_ = nullptr;
   prometheus::Gauge* queue_oldest_ = nullptr;
   prometheus::Histogram* batch_pairs_ = nullptr;
   prometheus::Histogram* batch_requests_ = nullptr;
   prometheus::Histogram* batch_duration_ = nullptr;
+  prometheus::Histogram* encode_batch_ = nullptr;
+  prometheus::Counter* query_cache_hits_ = nullptr;
+  prometheus::Counter* query_cache_misses_ = nullptr;
+  prometheus::Gauge* query_cache_bytes_ = nullptr;
   std::array<Ingest, 2> ingest_{};                     // by Modality
   std::array<prometheus::Counter*, 3> pages_{};        // by PageOutcome
   std::array<prometheus::Counter*, 2> bank_hits_{};    // by Modality
@@ -193,6 +213,11 @@ class Metrics : public prometheus::Collectable {
   prometheus::Gauge* gallery_sequence_ = nullptr;
   prometheus::Gauge* last_merge_ = nullptr;
   prometheus::Gauge* last_snapshot_ = nullptr;
+  prometheus::Gauge* parity_mean_ = nullptr;
+  prometheus::Gauge* parity_max_ = nullptr;
+  prometheus::Gauge* launch_stalled_ = nullptr;
+  prometheus::Counter* reloads_done_ = nullptr;
+  prometheus::Counter* reloads_failed_ = nullptr;
 };
 
 }  // namespace dime

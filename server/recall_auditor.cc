@@ -3,14 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <random>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "index/status_macros.h"
-#include "index/thread_priority.h"
 #include "model/query_scores.h"
 
 namespace dime {
@@ -18,11 +16,6 @@ namespace {
 
 // Scores that differ by less are equal up to rounding.
 constexpr float kTolerance = 1e-5f;
-
-double RandomPhase() {
-  std::random_device random;
-  return std::uniform_real_distribution<double>(0, 1)(random);
-}
 
 // The k-th best of `scores`, which must be that many.
 float KthBest(std::vector<float> scores, int64_t k) {
@@ -36,91 +29,45 @@ RecallAuditor::RecallAuditor(const Parts& parts, Options options)
     : options_(std::move(options)),
       gallery_(parts.gallery),
       scorer_(parts.scorer),
-      live_calls_(parts.live_calls),
       encode_(parts.caption_encoder, parts.image_encoder),
-      sampled_(RandomPhase()),
-      thread_([this] { Run(); }) {}
-
-RecallAuditor::~RecallAuditor() {
-  Stop();
-  thread_.join();
-}
+      work_(options_.rate, options_.max_queued, parts.live_calls, [this](const Sample& sample) {
+        const absl::StatusOr<RecallAudit> audit = Audit(sample);
+        if (audit.ok()) {
+          if (options_.on_audit) options_.on_audit(*audit);
+        } else if (!absl::IsCancelled(audit.status()) && options_.on_drop) {
+          options_.on_drop(TargetOf(sample.query), Drop::kFailed);
+        }
+      }) {}
 
 void RecallAuditor::Offer(std::shared_ptr<const GalleryView> view, const Query& query,
                           const SearchOptions& options, const SearchResult& result) {
   if (options.exact) return;
-  bool full = false;
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    if (stopping_ || !IsSampled()) return;
-    full = static_cast<int64_t>(queue_.size()) >= options_.max_queued;
-    if (!full) {
-      Sample sample{
-          .view = std::move(view),
-          .query = query,
-          .options = options,
-          .window = result.reranked_count > 0 ? result.reranked_count : result.recalled_count};
-      for (const Hit& hit : result.hits) sample.served.push_back(hit.row);
-      queue_.push_back(std::move(sample));
-      changed_.notify_all();
-    }
+  const auto offered = work_.Offer([&] {
+    Sample sample{
+        .view = std::move(view),
+        .query = query,
+        .options = options,
+        .window = result.reranked_count > 0 ? result.reranked_count : result.recalled_count};
+    for (const Hit& hit : result.hits) sample.served.push_back(hit.row);
+    return sample;
+  });
+  if (offered == SampledWork<Sample>::Offered::kFull && options_.on_drop) {
+    options_.on_drop(result.target, Drop::kQueueFull);
   }
-  if (full && options_.on_drop) options_.on_drop(result.target, Drop::kQueueFull);
-}
-
-void RecallAuditor::Stop() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    stopping_ = true;
-    changed_.notify_all();
-  }
-  live_calls_->Wake();
-}
-
-bool RecallAuditor::IsSampled() {
-  sampled_ += options_.rate;
-  if (sampled_ < 1) return false;
-  sampled_ -= 1;
-  return true;
-}
-
-void RecallAuditor::Run() {
-  TakeLowestPriority();
-  while (true) {
-    std::optional<Sample> sample;
-    {
-      std::unique_lock<std::mutex> lock(mutex_);
-      changed_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (stopping_) return;
-      sample.emplace(std::move(queue_.front()));
-      queue_.pop_front();
-    }
-    const absl::StatusOr<RecallAudit> audit = Audit(*sample);
-    if (audit.ok()) {
-      if (options_.on_audit) options_.on_audit(*audit);
-    } else if (!absl::IsCancelled(audit.status()) && options_.on_drop) {
-      options_.on_drop(TargetOf(sample->query), Drop::kFailed);
-    }
-  }
-}
-
-bool RecallAuditor::AwaitQuiet() {
-  live_calls_->AwaitNone([this] { return stopping_.load(); });
-  return !stopping_;
 }
 
 absl::StatusOr<RecallAudit> RecallAuditor::Audit(const Sample& sample) {
   const auto stopped = [] { return absl::CancelledError("the server stops"); };
-  if (!AwaitQuiet()) return stopped();
+  if (!work_.AwaitQuiet()) return stopped();
   ASSIGN_OR_RETURN(const EncodedQuery encoded, encode_.Run(*sample.view, sample.query));
 
   // What the search looked at: recall finds the same candidates again.
-  if (!AwaitQuiet()) return stopped();
+  if (!work_.AwaitQuiet()) return stopped();
   SearchOptions options = sample.options;
   ASSIGN_OR_RETURN(std::vector<Candidate> window, recall_.Run(*sample.view, encoded, options));
   window.resize(std::min<int64_t>(window.size(), sample.window));
 
-  if (!AwaitQuiet()) return stopped();
+  if (!work_.AwaitQuiet()) return stopped();
   options.exact = true;
   ASSIGN_OR_RETURN(std::vector<Candidate> all, recall_.Run(*sample.view, encoded, options));
   all.resize(std::min<int64_t>(all.size(), options_.max_items));
@@ -164,7 +111,7 @@ absl::StatusOr<std::vector<float>> RecallAuditor::ScoreAll(const GalleryView& vi
   }
   std::vector<int64_t> rows;
   for (size_t first = 0; first < candidates.size(); first += rows.size()) {
-    if (!AwaitQuiet()) return absl::CancelledError("the server stops");
+    if (!work_.AwaitQuiet()) return absl::CancelledError("the server stops");
     const auto wave = absl::MakeConstSpan(candidates).subspan(first, options_.wave_pairs);
     rows.clear();
     for (const Candidate& candidate : wave) rows.push_back(candidate.row);

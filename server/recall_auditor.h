@@ -2,29 +2,23 @@
 #define DIME_SERVER_RECALL_AUDITOR_H_
 
 #include <array>
-#include <atomic>
-#include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
-#include <thread>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "model/caption_encoder.h"
 #include "model/image_encoder.h"
 #include "model/pair_scorer.h"
-#include "server/live_calls.h"
 #include "server/pipeline/encode_stage.h"
 #include "server/pipeline/loaded_gallery.h"
 #include "server/pipeline/recall_stage.h"
 #include "server/pipeline/search_types.h"
 #include "server/pipeline/stopwatch.h"
+#include "server/sampled_work.h"
 
 namespace dime {
 
@@ -44,16 +38,13 @@ struct RecallAudit {
 
 // Answers a share of the searches once more, exactly, after they were answered, and compares: how
 // much of the exact answer do live searches miss? Every answered search is offered; of those that
-// are no exact ones themselves each 1/rate-th is sampled. One thread of the lowest priority
-// (SCHED_IDLE, which threads that it starts inherit) encodes the sampled query again and scores the
-// whole gallery under the same score mode and fusion weight.
+// are no exact ones themselves each 1/rate-th is sampled. The sampled query is encoded again and
+// the whole gallery scored under the same score mode and fusion weight.
 //
-// It delays no live search: it asks the PairScorer itself, beside the live searches' queue, in
-// small waves, and takes up none while a call is under way. Under load without a pause it therefore
-// does not get on; a sample that finds the queue full is dropped, and told. Hits count as found if
-// their score is that of the exact ones up to rounding, so that ties are no misses. Thread-safe.
-// All that it is made of must outlive it. Destruction waits for the wave in flight at most, and
-// forgets what is queued.
+// It delays no live search (see SampledWork): it asks the PairScorer itself, beside the live
+// searches' queue, in small waves. A sample that finds the queue full is dropped, and told. Hits
+// count as found if their score is that of the exact ones up to rounding, so that ties are no
+// misses. Thread-safe. All that it is made of must outlive it.
 class RecallAuditor {
  public:
   enum class Drop {
@@ -81,16 +72,13 @@ class RecallAuditor {
   };
 
   RecallAuditor(const Parts& parts, Options options);
-  ~RecallAuditor();
-  RecallAuditor(const RecallAuditor&) = delete;
-  RecallAuditor& operator=(const RecallAuditor&) = delete;
 
   // A search of `view` that was answered. Does not block, and copies the query only if it is
   // sampled; the audit then answers over the same view, which it keeps until it is done.
   void Offer(std::shared_ptr<const GalleryView> view, const Query& query,
-             const SearchOptions& options, const SearchResult& result) ABSL_LOCKS_EXCLUDED(mutex_);
+             const SearchOptions& options, const SearchResult& result);
   // From now on nothing is sampled or scored; returns at once.
-  void Stop() ABSL_LOCKS_EXCLUDED(mutex_);
+  void Stop() { work_.Stop(); }
 
  private:
   struct Sample {
@@ -102,30 +90,19 @@ class RecallAuditor {
     Stopwatch since_answer;
   };
 
-  bool IsSampled() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void Run() ABSL_LOCKS_EXCLUDED(mutex_);
-  // Waits while live calls are under way; false if stopped.
-  bool AwaitQuiet();
   // CANCELLED if stopped meanwhile.
-  absl::StatusOr<RecallAudit> Audit(const Sample& sample) ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<RecallAudit> Audit(const Sample& sample);
   // Final scores of the candidates, wave by wave.
   absl::StatusOr<std::vector<float>> ScoreAll(const GalleryView& view, const EncodedQuery& query,
                                               const std::vector<Candidate>& candidates,
-                                              const SearchOptions& options)
-      ABSL_LOCKS_EXCLUDED(mutex_);
+                                              const SearchOptions& options);
 
   const Options options_;
   const LoadedGallery* const gallery_;
   const PairScorer* const scorer_;
-  LiveCalls* const live_calls_;
   const EncodeStage encode_;
   const RecallStage recall_{};
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  double sampled_ ABSL_GUARDED_BY(mutex_);  // rate x searches offered, from a random phase below 1
-  std::deque<Sample> queue_ ABSL_GUARDED_BY(mutex_);
-  std::atomic<bool> stopping_{false};  // set with the mutex held, for changed_
-  std::thread thread_;                 // last: it uses all of the above
+  SampledWork<Sample> work_;  // last: its thread uses all of the above
 };
 
 }  // namespace dime

@@ -168,6 +168,35 @@ void ConvertSelection(const v1::SearchOptions& given, SearchOptions& options,
   }
 }
 
+// What becomes of the search where time is short or reranking fails, and how urgent it is. The
+// depth must be converted.
+void ConvertUrgency(const v1::SearchOptions& given, SearchRequest& request,
+                    Violations& violations) {
+  SearchOptions& options = request.options;
+  options.min_rerank_depth = std::min(options.top_k, options.rerank_depth);
+  if (given.has_min_rerank_depth()) {
+    options.min_rerank_depth = given.min_rerank_depth();
+    CheckRange("options.min_rerank_depth", int64_t{options.min_rerank_depth}, 1,
+               std::max(1, options.rerank_depth), violations);
+  }
+  if (!v1::OnRerankError_IsValid(given.on_rerank_error())) {
+    violations.push_back({"options.on_rerank_error", v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
+                          absl::StrCat("must be ON_RERANK_ERROR_FAIL or "
+                                       "ON_RERANK_ERROR_COARSE_ORDER, got ",
+                                       given.on_rerank_error())});
+  }
+  options.coarse_on_error = given.on_rerank_error() == v1::ON_RERANK_ERROR_COARSE_ORDER;
+  if (!v1::Priority_IsValid(given.priority())) {
+    violations.push_back(
+        {"options.priority", v1::ERROR_REASON_VALUE_OUT_OF_RANGE,
+         absl::StrCat("must be PRIORITY_INTERACTIVE or PRIORITY_BULK, got ", given.priority())});
+  }
+  if (given.priority() != v1::PRIORITY_UNSPECIFIED) {
+    request.priority =
+        given.priority() == v1::PRIORITY_BULK ? Priority::kBulk : Priority::kInteractive;
+  }
+}
+
 // The part that both searches share; `target` is what they search.
 void ConvertOptions(const v1::SearchOptions& given, Modality target, const SearchLimits& limits,
                     const ModelInfo& model, const GalleryView& gallery, SearchRequest& request,
@@ -192,6 +221,7 @@ void ConvertOptions(const v1::SearchOptions& given, Modality target, const Searc
                  limits.max_rerank_depth, violations);
     }
   }
+  ConvertUrgency(given, request, violations);
   const int64_t size = gallery.size(target);
   if (given.exact() && size > limits.max_exact_items) {
     violations.push_back(

@@ -1,10 +1,13 @@
 #ifndef DIME_SERVER_REQUEST_CONVERTER_H_
 #define DIME_SERVER_REQUEST_CONVERTER_H_
 
+#include <optional>
+
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "dime/v1/retrieval.pb.h"
 #include "index/gallery.h"
+#include "model/call_context.h"
 #include "model/model_info.h"
 #include "server/page_token.h"
 #include "server/pipeline/explain_pipeline.h"
@@ -19,6 +22,7 @@ struct SearchRequest {
   Query query;
   SearchOptions options;
   HitFields want;
+  std::optional<Priority> priority;  // absent: as the method has it
 };
 
 // What a request asks that has a page token: everything else was settled with the first page.

@@ -79,6 +79,28 @@ v1::SearchStats WriteStats(const SearchResult& result, const CallTimings& timing
   return stats;
 }
 
+v1::DegradationReason ToProto(Degradation degradation) {
+  switch (degradation) {
+    case Degradation::kDeadline:
+      return v1::DEGRADATION_REASON_DEADLINE;
+    case Degradation::kQueueFull:
+      return v1::DEGRADATION_REASON_QUEUE_FULL;
+    case Degradation::kRerankFailed:
+      return v1::DEGRADATION_REASON_RERANK_FAILED;
+  }
+  return v1::DEGRADATION_REASON_UNSPECIFIED;
+}
+
+// Nothing if the answer is all that was asked.
+template <typename Response>
+void WriteDegradation(const SearchResult& result, Response& response) {
+  if (result.degradations.empty()) return;
+  v1::Degradation& degradation = *response.mutable_degradation();
+  for (const Degradation reason : result.degradations) degradation.add_reasons(ToProto(reason));
+  degradation.set_reranked_count(static_cast<int32_t>(result.reranked_count));
+  degradation.set_wanted_count(static_cast<int32_t>(result.recalled_count));
+}
+
 v1::ModelInfo WriteModel(const ModelInfo& model) {
   v1::ModelInfo proto;
   proto.set_name(model.name);
@@ -138,6 +160,7 @@ absl::StatusOr<v1::SearchImagesResponse> ResponseWriter::WriteImages(const Galle
     if (want.details) *added.mutable_details() = WriteDetails(hit);
   }
   if (want.details) *response.mutable_stats() = WriteStats(result, timings);
+  WriteDegradation(result, response);
   response.set_gallery_version(view.info().version);
   response.set_model_fingerprint(model_.fingerprint);
   return response;
@@ -161,6 +184,7 @@ absl::StatusOr<v1::SearchCaptionsResponse> ResponseWriter::WriteCaptions(
     if (want.details) *added.mutable_details() = WriteDetails(hit);
   }
   if (want.details) *response.mutable_stats() = WriteStats(result, timings);
+  WriteDegradation(result, response);
   response.set_gallery_version(view.info().version);
   response.set_model_fingerprint(model_.fingerprint);
   return response;

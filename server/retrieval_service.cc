@@ -64,13 +64,14 @@ grpc::ServerUnaryReactor* RetrievalService::StartSearch(UnaryCall* call,
   const auto prepare = [&]() -> absl::StatusOr<SearchPointer> {
     ASSIGN_OR_RETURN(const Request parsed,
                      ParseRequest<Request>(request, parts_.max_request_bytes));
-    return revision->executor().Prepare(parsed, revision->gallery().Pin());
+    return revision->executor().Prepare(parsed, revision->gallery().Pin(), call->caller());
   };
   const absl::StatusOr<SearchPointer> search = prepare();
   if (call->Admit(search.status())) {
-    call->Schedule([call, search = Leased<SearchPointer>{revision, *search}, execute] {
+    const auto answer = [call, search = Leased<SearchPointer>{revision, *search}, execute] {
       call->Answer(execute(search.revision->executor(), *search.value, call->context()));
-    });
+    };
+    call->Schedule(answer, (*search)->priority());
   }
   return call;
 }
@@ -98,18 +99,17 @@ grpc::ServerUnaryReactor* RetrievalService::StartBatch(UnaryCall* call,
   const absl::Status full = absl::ResourceExhaustedError("the server's queue of calls is full");
   int refused = 0;
   for (int i = 0; i < count; ++i) {
-    const auto search = revision->executor().Prepare(parsed->requests(i), view);
+    const auto search = revision->executor().Prepare(parsed->requests(i), view, call->caller());
     if (!search.ok()) {
       batch->Settle(i, search.status());
       batch->Leave();
       continue;
     }
-    const bool taken = parts_.call.workers->TrySubmit(
-        [batch, i, search = Leased<SearchPointer>{revision, *search}] {
-          batch->Run(i, search);
-          batch->Leave();
-        });
-    if (!taken) {
+    const auto run = [batch, i, search = Leased<SearchPointer>{revision, *search}] {
+      batch->Run(i, search);
+      batch->Leave();
+    };
+    if (!parts_.call.workers->TrySubmit(run, call->caller().client, (*search)->priority())) {
       ++refused;
       batch->Settle(i, full);
       batch->Leave();

@@ -38,31 +38,62 @@ SearchResult CutPage(const SearchResult& result, int64_t offset, int64_t count) 
   return page;
 }
 
-// An audit compares hits with those of an exact search of the whole; these are the best of a part.
-bool IsAuditable(const SearchOptions& options) {
-  return !options.group_by.has_value() && !options.min_coarse_score.has_value() &&
-         !options.min_rerank_score.has_value() && !options.min_final_score.has_value();
+// What reranking so many candidates costs, in evaluations of a direction.
+int64_t EvaluationsOf(const SearchOptions& options, int64_t candidates) {
+  if (options.fusion_weight >= 1) return 0;
+  return candidates * std::count_if(kDirections.begin(), kDirections.end(),
+                                    [&](Direction d) { return Uses(options.mode, d); });
+}
+
+// Of a search of a gallery of so many items.
+int64_t Evaluations(const SearchOptions& options, int64_t items) {
+  return EvaluationsOf(options,
+                       options.exact ? items : std::min<int64_t>(items, options.rerank_depth));
+}
+
+// The same if time is short.
+int64_t EvaluationsAtLeast(const SearchOptions& options, int64_t items) {
+  if (options.exact) return Evaluations(options, items);
+  if (options.coarse_on_error) return 0;
+  return EvaluationsOf(options, std::min<int64_t>(items, options.min_rerank_depth));
+}
+
+// An audit compares hits with those of an exact search of the whole; these are the best of a part,
+// or less than the server gives when it has time.
+bool IsAuditable(const SearchOptions& options, const SearchResult& result) {
+  return result.degradations.empty() && !options.group_by.has_value() &&
+         !options.min_coarse_score.has_value() && !options.min_rerank_score.has_value() &&
+         !options.min_final_score.has_value();
 }
 
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const SearchExecutor::Search>> SearchExecutor::Prepare(
-    const v1::SearchImagesRequest& request, std::shared_ptr<const GalleryView> view) const {
-  return PrepareAny(request, std::move(view));
+    const v1::SearchImagesRequest& request, std::shared_ptr<const GalleryView> view,
+    const Caller& caller) const {
+  return PrepareAny(request, std::move(view), caller);
 }
 
 absl::StatusOr<std::shared_ptr<const SearchExecutor::Search>> SearchExecutor::Prepare(
-    const v1::SearchCaptionsRequest& request, std::shared_ptr<const GalleryView> view) const {
-  return PrepareAny(request, std::move(view));
+    const v1::SearchCaptionsRequest& request, std::shared_ptr<const GalleryView> view,
+    const Caller& caller) const {
+  return PrepareAny(request, std::move(view), caller);
 }
 
 template <typename Request>
 absl::StatusOr<std::shared_ptr<const SearchExecutor::Search>> SearchExecutor::PrepareAny(
-    const Request& request, std::shared_ptr<const GalleryView> view) const {
+    const Request& request, std::shared_ptr<const GalleryView> view, const Caller& caller) const {
   auto search = std::make_shared<Search>();
   parts_.windows->DropExpired();
   if (request.options().page_token().empty()) {
     ASSIGN_OR_RETURN(search->request, parts_.converter->Convert(request, *view));
+    search->priority_ = search->request.priority.value_or(caller.priority);
+    const SearchOptions& options = search->request.options;
+    Caller of_search = caller;
+    of_search.priority = search->priority_;
+    const int64_t items = view->size(TargetOf(search->request.query));
+    ASSIGN_OR_RETURN(search->ticket, parts_.admission->Admit(of_search, Evaluations(options, items),
+                                                             EvaluationsAtLeast(options, items)));
     search->view = std::move(view);
     if (request.options().paged()) search->digest = RequestDigest(request);
     return search;
@@ -119,10 +150,13 @@ absl::StatusOr<Response> SearchExecutor::Execute(RpcMethod method, const Search&
   std::string next_page_token;
   if (first_page) {
     const SearchRequest& request = search.request;
+    const CallContext part(context, absl::InfiniteFuture(), search.priority());
     absl::StatusOr<SearchResult> found =
-        parts_.pipeline->Run(*search.view, request.query, request.options, context);
+        parts_.pipeline->Run(*search.view, request.query, request.options, part);
     if (!found.ok()) return BlameQuery(found.status(), request.query);
     result = *std::move(found);
+    parts_.admission->Answered(result.timings.encode + result.timings.recall +
+                               result.timings.select);
     const int64_t size = request.options.top_k;
     if (static_cast<int64_t>(result.hits.size()) > size) {
       auto window = std::make_shared<ResultWindow>();
@@ -135,7 +169,7 @@ absl::StatusOr<Response> SearchExecutor::Execute(RpcMethod method, const Search&
               .Encode();
     }
     parts_.metrics->SearchAnswered(method, result, request.options, queue_time);
-    if (parts_.auditor != nullptr && IsAuditable(request.options)) {
+    if (parts_.auditor != nullptr && IsAuditable(request.options, result)) {
       parts_.auditor->Offer(search.view, request.query, request.options, result);
     }
   } else {

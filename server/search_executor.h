@@ -10,6 +10,8 @@
 #include "dime/v1/retrieval.pb.h"
 #include "index/gallery.h"
 #include "model/call_context.h"
+#include "server/admission_control.h"
+#include "server/caller.h"
 #include "server/metrics.h"
 #include "server/pipeline/search_pipeline.h"
 #include "server/pipeline/stopwatch.h"
@@ -21,9 +23,9 @@
 namespace dime {
 
 // One search from its message to its answer's, in two steps: what is quick and can be refused
-// happens at the door, the rest on a worker. Further pages of an earlier search are cut from its
-// window, of the version of the gallery that it was over, whatever was written since.
-// Thread-safe. Its parts must outlive it.
+// happens at the door, the server's load included, the rest on a worker. Further pages of an
+// earlier search are cut from its window, of the version of the gallery that it was over, whatever
+// was written since. Thread-safe. Its parts must outlive it.
 class SearchExecutor {
  public:
   struct Parts {
@@ -31,6 +33,7 @@ class SearchExecutor {
     const SearchPipeline* pipeline;
     const ResponseWriter* writer;
     WindowCache* windows;
+    AdmissionControl* admission;
     Metrics* metrics;
     RecallAuditor* auditor = nullptr;  // null: nothing is audited
   };
@@ -38,8 +41,14 @@ class SearchExecutor {
 
   // A search that was checked.
   class Search {
+   public:
+    // How urgent it is: what queues go by.
+    Priority priority() const { return priority_; }
+
    private:
     friend class SearchExecutor;
+    Priority priority_ = Priority::kInteractive;
+    AdmissionControl::Ticket ticket;
     std::shared_ptr<const GalleryView> view;
     // Of a first page.
     SearchRequest request;
@@ -50,12 +59,15 @@ class SearchExecutor {
     Stopwatch stopwatch;
   };
 
-  // At the door: `view` is the present version of the gallery. INVALID_ARGUMENT, NOT_FOUND or
-  // FAILED_PRECONDITION, with the details of error_details.h.
-  absl::StatusOr<std::shared_ptr<const Search>> Prepare(
-      const v1::SearchImagesRequest& request, std::shared_ptr<const GalleryView> view) const;
-  absl::StatusOr<std::shared_ptr<const Search>> Prepare(
-      const v1::SearchCaptionsRequest& request, std::shared_ptr<const GalleryView> view) const;
+  // At the door: `view` is the present version of the gallery, and the caller's priority the one
+  // where the request gives none. INVALID_ARGUMENT, NOT_FOUND or FAILED_PRECONDITION, with the
+  // details of error_details.h; RESOURCE_EXHAUSTED as AdmissionControl has it.
+  absl::StatusOr<std::shared_ptr<const Search>> Prepare(const v1::SearchImagesRequest& request,
+                                                        std::shared_ptr<const GalleryView> view,
+                                                        const Caller& caller) const;
+  absl::StatusOr<std::shared_ptr<const Search>> Prepare(const v1::SearchCaptionsRequest& request,
+                                                        std::shared_ptr<const GalleryView> view,
+                                                        const Caller& caller) const;
 
   // On a worker; of a Prepare() of the same kind. Errors also those of SearchPipeline.
   absl::StatusOr<v1::SearchImagesResponse> SearchImages(const Search& search,
@@ -65,8 +77,9 @@ class SearchExecutor {
 
  private:
   template <typename Request>
-  absl::StatusOr<std::shared_ptr<const Search>> PrepareAny(
-      const Request& request, std::shared_ptr<const GalleryView> view) const;
+  absl::StatusOr<std::shared_ptr<const Search>> PrepareAny(const Request& request,
+                                                           std::shared_ptr<const GalleryView> view,
+                                                           const Caller& caller) const;
   // `write(view, result, timings, want)`: the response.
   template <typename Response, typename Write>
   absl::StatusOr<Response> Execute(RpcMethod method, const Search& search,

@@ -42,6 +42,7 @@ absl::Status CheckOptions(const Server::Options& options) {
   RETURN_IF_ERROR(CheckAtLeast("bank_bytes", options.bank_bytes, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_batch_pairs", options.max_batch_pairs, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_queue_pairs", options.max_queue_pairs, 1));
+  RETURN_IF_ERROR(CheckAtLeast("query_cache_bytes", options.query_cache_bytes, 0));
   RETURN_IF_ERROR(CheckAtLeast("max_top_k", limits.max_top_k, 1));
   RETURN_IF_ERROR(CheckAtLeast("default_rerank_depth", limits.default_rerank_depth, 1));
   RETURN_IF_ERROR(
@@ -65,6 +66,10 @@ absl::Status CheckOptions(const Server::Options& options) {
   RETURN_IF_ERROR(CheckAtLeast("max_delete_ids", limits.max_delete_ids, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_list_page_size", limits.max_list_page_size, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_ingest_bytes", options.ingest.max_queued_bytes, 1));
+  if (!(options.longest_launch > absl::ZeroDuration())) {
+    return absl::InvalidArgumentError(absl::StrCat("longest_launch must be longer than zero, got ",
+                                                   absl::FormatDuration(options.longest_launch)));
+  }
   RETURN_IF_ERROR(CheckAtLeast("max_batch_images", options.ingest.max_batch_images, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_batch_captions", options.ingest.max_batch_captions, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_page_windows", options.windows.max_windows, 1));
@@ -92,6 +97,8 @@ ServingRevision::Options RevisionOptions(const Server::Options& options) {
           .bank_bytes = options.bank_bytes,
           .max_batch_pairs = options.max_batch_pairs,
           .max_queue_pairs = options.max_queue_pairs,
+          .query_cache_bytes = options.query_cache_bytes,
+          .retry_delay = options.retry_delay,
           .ingest = options.ingest,
           .windows = options.windows,
           .audit = options.audit};
@@ -99,17 +106,17 @@ ServingRevision::Options RevisionOptions(const Server::Options& options) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Create(const Options& options,
-                                                       std::unique_ptr<const DimeModel> model,
-                                                       std::unique_ptr<Gallery> gallery) {
+absl::StatusOr<std::unique_ptr<Server>> Server::Create(Options options,
+                                                       ServingRevision::Source source) {
+  options.limits = source.limits;
   RETURN_IF_ERROR(CheckOptions(options));
-  auto metrics = std::make_shared<Metrics>(options.version, model->info(), *gallery->Pin());
+  auto metrics =
+      std::make_shared<Metrics>(options.version, source.model->info(), *source.gallery->Pin());
   auto live_calls = std::make_unique<LiveCalls>();
   ASSIGN_OR_RETURN(
       std::unique_ptr<ServingRevision> first,
-      ServingRevision::Create(
-          {.model = std::move(model), .gallery = std::move(gallery), .limits = options.limits},
-          RevisionOptions(options), {.metrics = metrics.get(), .live_calls = live_calls.get()}));
+      ServingRevision::Create(std::move(source), RevisionOptions(options),
+                              {.metrics = metrics.get(), .live_calls = live_calls.get()}));
   return std::unique_ptr<Server>(
       new Server(options, std::move(metrics), std::move(live_calls), std::move(first)));
 }
@@ -121,7 +128,7 @@ Server::Server(const Options& options, std::shared_ptr<Metrics> metrics,
       live_calls_(std::move(live_calls)),
       revisions_(std::make_unique<RevisionSwitch>(std::move(first))),
       workers_(options_.workers) {
-  metrics_->Observe([this] {
+  metrics_->ObserveState([this] {
     Metrics::State state;
     const RevisionSwitch::Lease revision = revisions_->Current();
     revision->Observe(state);
@@ -143,6 +150,12 @@ absl::Status Server::Start() {
 }
 
 absl::Status Server::Reload(ServingRevision::Source next) {
+  const absl::Status status = TryReload(std::move(next));
+  metrics_->Reloaded(status.ok());
+  return status;
+}
+
+absl::Status Server::TryReload(ServingRevision::Source next) {
   Options options = options_;
   options.limits = next.limits;
   RETURN_IF_ERROR(CheckOptions(options));
@@ -200,20 +213,39 @@ absl::Status Server::Listen() {
                      ": the port is in use, or the address is not this machine's"));
   }
   bound_address_ = WithPort(options_.address, port);
-  for (const char* service :
-       {v1::RetrievalService::service_full_name(), v1::GalleryService::service_full_name()}) {
-    server_->GetHealthCheckService()->SetServingStatus(service, true);
+  SetHealth(/*serving=*/true, /*alive=*/true);
+  if (options_.longest_launch != absl::InfiniteDuration()) {
+    watchdog_ = std::make_unique<Watchdog>(
+        Watchdog::Options{.limit = options_.longest_launch,
+                          .period = options_.watchdog_period,
+                          .age = [this] { return revision()->launch_age(); },
+                          .on_change =
+                              [this](bool stalled) {
+                                metrics_->LaunchStalled(stalled);
+                                SetHealth(!stalled, !stalled);
+                              }});
   }
   return absl::OkStatus();
 }
 
-void Server::Shutdown(absl::Duration drain) {
+void Server::SetHealth(bool serving, bool alive) {
+  grpc::HealthCheckServiceInterface& health = *server_->GetHealthCheckService();
+  for (const char* service :
+       {"", v1::RetrievalService::service_full_name(), v1::GalleryService::service_full_name()}) {
+    health.SetServingStatus(service, serving);
+  }
+  health.SetServingStatus(kLivenessService, alive);
+}
+
+void Server::Shutdown(absl::Duration drain, absl::Duration notice) {
   if (server_ == nullptr) return;
+  watchdog_ = nullptr;
+  SetHealth(/*serving=*/false, /*alive=*/true);
+  if (notice > absl::ZeroDuration()) absl::SleepFor(notice);
   // Streams of health watchers and of reflection would hold gRPC's own shutdown up to its deadline,
   // so the calls that matter are waited for first; what is left after them gets a moment.
   constexpr absl::Duration kGrace = absl::Milliseconds(100);
   const absl::Time deadline = absl::Now() + drain;
-  server_->GetHealthCheckService()->SetServingStatus(false);
   ledger_.StartDraining();
   revision()->StopAudits();
   const bool drained = ledger_.AwaitCalls(deadline);

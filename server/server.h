@@ -17,9 +17,14 @@
 #include "server/revision_switch.h"
 #include "server/search_limits.h"
 #include "server/serving_revision.h"
+#include "server/watchdog.h"
 #include "server/worker_pool.h"
 
 namespace dime {
+
+// The name under which the health service tells whether the process gets on; under the services'
+// names and the empty one it tells whether calls are welcome.
+inline constexpr char kLivenessService[] = "liveness";
 
 // A retrieval server: owns what it serves, a model over a gallery (see ServingRevision), and
 // everything between that and the network. It can be given another model and gallery while it
@@ -33,17 +38,21 @@ class Server {
     // HTTP; port 0 picks one; empty: metrics are not served.
     std::string metrics_address = "127.0.0.1:8981";
     std::string version = "unknown";  // the program's, for GetInfo
-    // Their defaults for searches are those of the first model and gallery; see Reload().
-    SearchLimits limits;
+    SearchLimits limits;              // of the first model and gallery
     WorkerPool::Options workers;
     // What the local features of a living gallery may take on the scorer's device, for each kind.
     int64_t bank_bytes = LoadedGallery::kBankBytes;
     int64_t max_batch_pairs = 512;
     int64_t max_queue_pairs = 65536;
+    int64_t query_cache_bytes = 64 << 20;  // encodings of texts searched by lately; 0: none
     bool reflection = true;
     absl::Duration retry_delay = absl::Milliseconds(250);  // told with RESOURCE_EXHAUSTED etc.
-    IngestQueue::Options ingest;                           // its callback is the server's own
-    WindowCache::Options windows;                          // its ttl is that of the limits
+    // Longer than any launch should take: then the server is unhealthy and not alive. Infinite: it
+    // is not looked at.
+    absl::Duration longest_launch = absl::Seconds(60);
+    absl::Duration watchdog_period = absl::Seconds(1);
+    IngestQueue::Options ingest;   // its callback is the server's own
+    WindowCache::Options windows;  // its ttl is that of the limits
     // Where CreateSnapshot writes, and nowhere else; empty: there are no snapshots.
     std::string snapshot_directory;
     RecallAuditor::Options audit;  // no audits with a rate of 0; its callbacks are the server's own
@@ -51,9 +60,9 @@ class Server {
 
   // INVALID_ARGUMENT, naming the option, for options that make no sense together;
   // FAILED_PRECONDITION or INVALID_ARGUMENT if model and gallery do not fit (see LoadedGallery).
-  static absl::StatusOr<std::unique_ptr<Server>> Create(const Options& options,
-                                                        std::unique_ptr<const DimeModel> model,
-                                                        std::unique_ptr<Gallery> gallery);
+  // The source's limits take the place of the options'.
+  static absl::StatusOr<std::unique_ptr<Server>> Create(Options options,
+                                                        ServingRevision::Source source);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -66,9 +75,10 @@ class Server {
   // end). With an error nothing has changed. The limits may differ from the server's in the
   // defaults of searches alone.
   absl::Status Reload(ServingRevision::Source next);
-  // Turns unhealthy, refuses new calls with UNAVAILABLE, lets those under way finish for up to
-  // `drain`, then cancels what is left and closes.
-  void Shutdown(absl::Duration drain);
+  // Turns unhealthy, serves on for `notice`, so that callers can find another server, refuses new
+  // calls with UNAVAILABLE, lets those under way finish for up to `drain`, then cancels what is
+  // left and closes.
+  void Shutdown(absl::Duration drain, absl::Duration notice = absl::ZeroDuration());
 
   // "host:port" that is really listened on.
   const std::string& address() const { return bound_address_; }
@@ -84,6 +94,9 @@ class Server {
          std::unique_ptr<LiveCalls> live_calls, std::unique_ptr<ServingRevision> first);
 
   absl::Status Listen();
+  absl::Status TryReload(ServingRevision::Source next);
+  // Of the services, and of liveness (see kLivenessService).
+  void SetHealth(bool serving, bool alive);
 
   // In order of dependence: each uses only those before it, save that the services put work into
   // the workers, who must have left them when they go.
@@ -98,6 +111,7 @@ class Server {
   WorkerPool workers_;
   std::unique_ptr<MetricsExposer> metrics_exposer_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Watchdog> watchdog_;  // null: nothing is watched
   std::string bound_address_;
 };
 

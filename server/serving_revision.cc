@@ -23,26 +23,39 @@ absl::StatusOr<std::unique_ptr<ServingRevision>> ServingRevision::Create(Source 
   ASSIGN_OR_RETURN(std::unique_ptr<LoadedGallery> gallery,
                    LoadedGallery::Create(std::move(source.gallery), source.model->info(),
                                          source.model->pair_scorer(), options.bank_bytes));
-  return std::unique_ptr<ServingRevision>(new ServingRevision(
-      std::move(source.model), std::move(gallery), source.limits, options, parts));
+  return std::unique_ptr<ServingRevision>(
+      new ServingRevision(std::move(source.model), std::move(gallery), source.limits,
+                          std::move(source.reference), options, parts));
 }
 
 ServingRevision::ServingRevision(std::unique_ptr<const DimeModel> model,
                                  std::unique_ptr<LoadedGallery> gallery, const SearchLimits& limits,
-                                 const Options& options, const Parts& parts)
+                                 std::optional<ReferencePairs> reference, const Options& options,
+                                 const Parts& parts)
     : options_(options),
       limits_(limits),
+      reference_(std::move(reference)),
       parts_(parts),
       model_(std::move(model)),
       gallery_(std::move(gallery)),
+      batching_encoder_(&model_->caption_encoder(),
+                        {.on_batch =
+                             [this](int captions) {
+                               if (ready_) parts_.metrics->QueriesEncoded(captions);
+                             }}),
+      query_encoder_(&batching_encoder_, options_.query_cache_bytes),
       scorer_(&model_->pair_scorer(), {.max_batch_pairs = options_.max_batch_pairs,
                                        .max_queue_pairs = options_.max_queue_pairs,
                                        .on_batch =
                                            [this](const BatchingScorer::BatchStats& stats) {
                                              if (ready_) parts_.metrics->BatchLaunched(stats);
                                            }}),
-      pipeline_(gallery_.get(), &model_->caption_encoder(), &model_->image_encoder(), &scorer_),
-      explainer_(&model_->caption_encoder(), &model_->image_encoder(), &model_->pair_explainer()),
+      // In the scorer's queue itself there is at most what was admitted.
+      admission_({.max_evaluations = kNumDirections * options_.max_queue_pairs,
+                  .retry_delay = options_.retry_delay},
+                 [this] { return scorer_.cost_per_second(); }),
+      pipeline_(gallery_.get(), &query_encoder_, &model_->image_encoder(), &scorer_),
+      explainer_(&query_encoder_, &model_->image_encoder(), &model_->pair_explainer()),
       converter_(limits_, model_->info()),
       writer_(model_->info()),
       item_converter_(limits_, model_->info()),
@@ -65,6 +78,7 @@ ServingRevision::ServingRevision(std::unique_ptr<const DimeModel> model,
                                                                      .pipeline = &pipeline_,
                                                                      .writer = &writer_,
                                                                      .windows = &windows_,
+                                                                     .admission = &admission_,
                                                                      .metrics = parts_.metrics,
                                                                      .auditor = auditor_.get()});
   if (mutable_gallery() != nullptr) {
@@ -79,6 +93,18 @@ ServingRevision::ServingRevision(std::unique_ptr<const DimeModel> model,
 }
 
 absl::Status ServingRevision::WarmUp() {
+  RETURN_IF_ERROR(RunSearches());
+  return CheckReference();
+}
+
+absl::Status ServingRevision::CheckReference() {
+  if (!reference_.has_value()) return absl::OkStatus();
+  ASSIGN_OR_RETURN(const ReferencePairs::Deviation deviation, reference_->Compare(*model_));
+  parts_.metrics->ModelCompared(deviation);
+  return CheckDeviation(deviation, model_->info().scorer);
+}
+
+absl::Status ServingRevision::RunSearches() {
   // The first runs of a size are slow (kernels are chosen, memory is allocated), and the second may
   // still be; sizes are those of ordinary requests. The rerank score alone counts, so that pairs
   // are scored whatever the model's fusion weight.
@@ -119,12 +145,14 @@ void ServingRevision::StopAudits() {
 void ServingRevision::Observe(Metrics::State& state) const {
   state.revision = parts_.number;
   state.pairs = scorer_.queued_pairs();
+  state.evaluations = admission_.evaluations();
   state.oldest_wait = scorer_.oldest_wait();
   if (ingest_ != nullptr) state.ingest = ingest_->size();
   state.windows = windows_.size();
   for (const Modality modality : {Modality::kImage, Modality::kCaption}) {
     state.banks[static_cast<int>(modality)] = gallery_->bank_counts(modality);
   }
+  state.query_cache = query_encoder_.counts();
   state.cells = model_->pair_scorer().routing_counts();
   state.gallery = &gallery();
   state.mutable_gallery = mutable_gallery();

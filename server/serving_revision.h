@@ -4,15 +4,21 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "dime/v1/retrieval.pb.h"
 #include "index/gallery.h"
 #include "index/mutable_gallery.h"
+#include "model/batching_caption_encoder.h"
 #include "model/batching_scorer.h"
+#include "model/caching_caption_encoder.h"
 #include "model/dime_model.h"
+#include "model/reference_pairs.h"
+#include "server/admission_control.h"
 #include "server/ingest_queue.h"
 #include "server/item_converter.h"
 #include "server/live_calls.h"
@@ -41,6 +47,8 @@ class ServingRevision {
     std::unique_ptr<const DimeModel> model;
     std::unique_ptr<Gallery> gallery;
     SearchLimits limits;  // with the defaults that suit these two
+    // What the model must compute here too; absent: it is not known.
+    std::optional<ReferencePairs> reference;
   };
   struct Options {
     std::string version;  // the program's, for GetInfo
@@ -48,8 +56,10 @@ class ServingRevision {
     int64_t bank_bytes = LoadedGallery::kBankBytes;
     int64_t max_batch_pairs = 512;
     int64_t max_queue_pairs = 65536;
-    IngestQueue::Options ingest;   // its callback is the revision's own
-    WindowCache::Options windows;  // its ttl is that of the limits
+    int64_t query_cache_bytes = 64 << 20;  // encodings of texts searched by lately; 0: none
+    absl::Duration retry_delay = absl::Milliseconds(250);  // told at least where there is no room
+    IngestQueue::Options ingest;                           // its callback is the revision's own
+    WindowCache::Options windows;                          // its ttl is that of the limits
     RecallAuditor::Options audit;  // none with a rate of 0; its callbacks are the revision's own
   };
   // Of the server, whatever is served.
@@ -66,8 +76,9 @@ class ServingRevision {
   ServingRevision(const ServingRevision&) = delete;
   ServingRevision& operator=(const ServingRevision&) = delete;
 
-  // Runs searches of the sizes that will come, so that none of those is slow for being the first.
-  // Their errors: what fails here is not fit to serve.
+  // Runs searches of the sizes that will come, so that none of those is slow for being the first,
+  // and then compares the model with its reference pairs. Errors of either: what fails here is not
+  // fit to serve.
   absl::Status WarmUp();
   // From now on it counts: launches go into the metrics, searches are audited. Once, before the
   // first call.
@@ -89,21 +100,32 @@ class ServingRevision {
   // What GetInfo answers, but for the gallery, which is told as it then is.
   const v1::GetInfoResponse& info() const { return info_; }
 
+  // How long the launch of the scorer that is under way has taken so far.
+  absl::Duration launch_age() const { return scorer_.launch_age(); }
+
   // Fills in what waits here; the rest of `state` is left as it is.
   void Observe(Metrics::State& state) const;
 
  private:
   ServingRevision(std::unique_ptr<const DimeModel> model, std::unique_ptr<LoadedGallery> gallery,
-                  const SearchLimits& limits, const Options& options, const Parts& parts);
+                  const SearchLimits& limits, std::optional<ReferencePairs> reference,
+                  const Options& options, const Parts& parts);
+
+  absl::Status RunSearches();
+  absl::Status CheckReference();
 
   // In order of dependence: each uses only those before it.
   const Options options_;
   const SearchLimits limits_;
+  const std::optional<ReferencePairs> reference_;
   const Parts parts_;
   const std::unique_ptr<const DimeModel> model_;
   const std::unique_ptr<const LoadedGallery> gallery_;
   std::atomic<bool> ready_{false};
+  const BatchingCaptionEncoder batching_encoder_;
+  const CachingCaptionEncoder query_encoder_;  // of texts that are searched by
   BatchingScorer scorer_;
+  AdmissionControl admission_;
   const SearchPipeline pipeline_;
   const ExplainPipeline explainer_;
   const RequestConverter converter_;

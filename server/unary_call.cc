@@ -12,6 +12,16 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
   return absl::FromChrono(deadline);
 }
 
+// "ipv4:127.0.0.1:40000" without the port, for a client may have several connections.
+std::string ClientOf(const std::string& peer) { return peer.substr(0, peer.rfind(':')); }
+
+// Where a request does not say.
+Priority PriorityOf(RpcMethod method) {
+  return method == RpcMethod::kBatchSearchImages || method == RpcMethod::kBatchSearchCaptions
+             ? Priority::kBulk
+             : Priority::kInteractive;
+}
+
 }  // namespace
 
 UnaryCall::UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerContext* context,
@@ -20,7 +30,10 @@ UnaryCall::UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerC
       method_(method),
       server_context_(*context),
       response_(*response),
-      context_(DeadlineOf(*context)),
+      caller_({.client = ClientOf(context->peer()),
+               .deadline = DeadlineOf(*context),
+               .priority = PriorityOf(method)}),
+      context_(caller_.deadline, caller_.priority),
       entry_(parts.ledger->Begin()) {
   parts_.metrics->RequestStarted(method_);
   parts_.live_calls->Started();
@@ -32,8 +45,8 @@ bool UnaryCall::Admit(const absl::Status& request) {
   return false;
 }
 
-void UnaryCall::Schedule(std::function<void()> work) {
-  if (!parts_.workers->TrySubmit(std::move(work))) {
+void UnaryCall::Schedule(std::function<void()> work, Priority priority) {
+  if (!parts_.workers->TrySubmit(std::move(work), caller_.client, priority)) {
     End(absl::ResourceExhaustedError("the server's queue of calls is full"));
   }
 }
@@ -46,10 +59,11 @@ void UnaryCall::End(const absl::Status& status) {
   if (answer.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED ||
       answer.error_code() == grpc::StatusCode::UNAVAILABLE) {
     server_context_.AddTrailingMetadata(
-        "grpc-retry-pushback-ms", absl::StrCat(absl::ToInt64Milliseconds(parts_.retry_delay)));
+        "grpc-retry-pushback-ms",
+        absl::StrCat(absl::ToInt64Milliseconds(RetryDelayOf(status, parts_.retry_delay))));
   }
   parts_.metrics->RequestFinished(method_, static_cast<absl::StatusCode>(answer.error_code()),
-                                  stopwatch_.Elapsed());
+                                  stopwatch_.Elapsed(), ReasonOf(status));
   parts_.live_calls->Ended();
   Finish(answer);
 }

@@ -13,6 +13,7 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "model/call_context.h"
 #include "server/call_ledger.h"
+#include "server/caller.h"
 #include "server/live_calls.h"
 #include "server/metrics.h"
 #include "server/pipeline/stopwatch.h"
@@ -43,7 +44,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   bool Admit(const absl::Status& request);
   // Has a worker do `work`, which must end the call; ends it at once if there is no room. Nothing
   // of the call may be touched afterwards.
-  void Schedule(std::function<void()> work);
+  void Schedule(std::function<void()> work, Priority priority = Priority::kInteractive);
 
   // The call's last act: gRPC may delete this object before it returns.
   void End(const absl::Status& status);
@@ -53,6 +54,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   }
 
   const CallContext& context() const { return context_; }
+  const Caller& caller() const { return caller_; }
   // Since admission.
   absl::Duration Elapsed() const { return stopwatch_.Elapsed(); }
 
@@ -72,6 +74,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   const RpcMethod method_;
   grpc::CallbackServerContext& server_context_;
   grpc::ByteBuffer& response_;
+  const Caller caller_;
   CallContext context_;
   const CallLedger::Entry entry_;
   std::atomic<bool> at_deadline_{false};  // it was cancelled because its deadline came

@@ -1,10 +1,19 @@
 #include "server/worker_pool.h"
 
+#include <algorithm>
+#include <cmath>
 #include <utility>
 
 namespace dime {
+namespace {
 
-WorkerPool::WorkerPool(const Options& options) : options_(options) {
+// Of the turns that interactive tasks could all have, every so many-th is a bulk task's that waits.
+constexpr int kBulkTurn = 8;
+
+}  // namespace
+
+WorkerPool::WorkerPool(const Options& options)
+    : options_(options), max_running_bulk_(std::max(1, options.threads / 2)) {
   threads_.reserve(options_.threads);
   for (int i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { Work(); });
 }
@@ -18,11 +27,23 @@ WorkerPool::~WorkerPool() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-bool WorkerPool::TrySubmit(std::function<void()> task) {
+bool WorkerPool::FitsShare(const std::string& client) const {
+  const int64_t own = interactive_.size_of(client) + bulk_.size_of(client);
+  const size_t others = interactive_.clients() + bulk_.clients() -
+                        (interactive_.size_of(client) > 0 ? 1 : 0) -
+                        (bulk_.size_of(client) > 0 ? 1 : 0);
+  return static_cast<double>(own) <
+         std::ceil(ShareOf(static_cast<double>(options_.max_queued), others));
+}
+
+bool WorkerPool::TrySubmit(std::function<void()> task, const std::string& client,
+                           Priority priority) {
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    if (static_cast<int64_t>(tasks_.size()) >= options_.max_queued) return false;
-    tasks_.push_back(std::move(task));
+    if (interactive_.size() + bulk_.size() >= options_.max_queued || !FitsShare(client)) {
+      return false;
+    }
+    (priority == Priority::kBulk ? bulk_ : interactive_).Push(client, std::move(task));
   }
   changed_.notify_one();
   return true;
@@ -30,20 +51,30 @@ bool WorkerPool::TrySubmit(std::function<void()> task) {
 
 int64_t WorkerPool::queued() const {
   std::lock_guard<std::mutex> lock(mutex_);
-  return static_cast<int64_t>(tasks_.size());
+  return interactive_.size() + bulk_.size();
 }
 
 void WorkerPool::Work() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    changed_.wait(lock, [this] { return stopping_ || !tasks_.empty(); });
-    if (tasks_.empty()) return;  // stopping, and nothing left
-    std::function<void()> task = std::move(tasks_.front());
-    tasks_.pop_front();
+    changed_.wait(lock, [this] {
+      return !interactive_.empty() || BulkMayRun() || (stopping_ && bulk_.empty());
+    });
+    const bool take_bulk =
+        BulkMayRun() && (interactive_.empty() || turns_before_bulk_ >= kBulkTurn - 1);
+    if (!take_bulk && interactive_.empty()) return;  // stopping, and nothing left
+    turns_before_bulk_ = take_bulk || bulk_.empty() ? 0 : turns_before_bulk_ + 1;
+    std::function<void()> task = (take_bulk ? bulk_ : interactive_).Pop();
+    running_bulk_ += take_bulk ? 1 : 0;
     lock.unlock();
     task();
     task = nullptr;  // what it holds is released before the lock is taken again
     lock.lock();
+    if (take_bulk) {
+      --running_bulk_;
+      // Another thread may be waiting for this alone.
+      changed_.notify_all();
+    }
   }
 }
 

@@ -3,18 +3,23 @@
 
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "model/call_context.h"
+#include "server/caller.h"
+#include "server/fair_queue.h"
 
 namespace dime {
 
 // Threads that run searches, behind a queue of limited length: the transport's own threads only put
-// work in, and a full queue is told at once rather than growing.
+// work in, and a full queue is told at once rather than growing. Interactive tasks go before bulk
+// ones, which have half of the threads at most and every eighth turn at least; within either kind
+// clients take turns. No client fills the queue alone (see ShareOf()).
 // Thread-safe. Destruction runs what is queued to its end. Tasks must not throw.
 class WorkerPool {
  public:
@@ -27,18 +32,30 @@ class WorkerPool {
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  // False, with the task not taken, if the queue is full.
-  bool TrySubmit(std::function<void()> task) ABSL_LOCKS_EXCLUDED(mutex_);
+  // False, with the task not taken, if the queue is full, or the client's share of it.
+  bool TrySubmit(std::function<void()> task, const std::string& client = "",
+                 Priority priority = Priority::kInteractive) ABSL_LOCKS_EXCLUDED(mutex_);
   // Tasks that wait for a thread.
   int64_t queued() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
+  using Task = std::function<void()>;
+
   void Work();
+  // Whether a bulk task may be taken now.
+  bool BulkMayRun() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return !bulk_.empty() && running_bulk_ < max_running_bulk_;
+  }
+  bool FitsShare(const std::string& client) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
+  const int max_running_bulk_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<std::function<void()>> tasks_ ABSL_GUARDED_BY(mutex_);
+  FairQueue<Task> interactive_ ABSL_GUARDED_BY(mutex_);
+  FairQueue<Task> bulk_ ABSL_GUARDED_BY(mutex_);
+  int running_bulk_ ABSL_GUARDED_BY(mutex_) = 0;
+  int turns_before_bulk_ ABSL_GUARDED_BY(mutex_) = 0;  // interactive ones since bulk waits
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::thread> threads_;  // last: they use all of the above
 };

@@ -15,7 +15,7 @@ source scripts/common.sh
 
 out=${1:-build/sample-training}
 scripts/setup.sh
-build_preset release dime_train dime_train_coarse dime_evaluate scenes_generate
+build_preset release dime_train dime_train_coarse dime_evaluate dime_reference scenes_generate
 bin=build/release/bin
 [ -f "$out/lesson/world.json" ] ||
   "$bin/scenes_generate" --out "$out/lesson" --seed 201 --train 10000 --dev 400 --test 0 \
@@ -55,3 +55,4 @@ wait %2
 [ -f "$out/tuning/world.json" ] ||
   "$bin/scenes_generate" --out "$out/tuning" --seed 11 --train 0 --dev 1000 --test 0 --png-split none
 "$bin/dime_evaluate" --tune-fusion --model "$out/model" --data "$out/tuning" --split dev
+"$bin/dime_reference" --model "$out/model" --write

@@ -1,10 +1,13 @@
 #include "server/pipeline/rerank_stage.h"
 
+#include <algorithm>
 #include <cmath>
+#include <optional>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "index/status_macros.h"
 #include "model/query_scores.h"
 #include "server/pipeline/wave_planner.h"
@@ -40,6 +43,36 @@ void Append(const PairScores& wave, PairScores& scores) {
   }
 }
 
+RerankedCandidates InCoarseOrder(std::vector<Candidate> candidates) {
+  RerankedCandidates reranked;
+  for (const Candidate& candidate : candidates) reranked.final_scores.push_back(candidate.score);
+  reranked.candidates = std::move(candidates);
+  return reranked;
+}
+
+// Of the time left, what reranking may count on: the answer must be written too, and the scorer's
+// rate is an estimate.
+absl::Duration TimeToRerank(const CallContext& context) {
+  constexpr absl::Duration kRest = absl::Milliseconds(2);
+  constexpr double kShare = 0.8;
+  if (context.deadline() == absl::InfiniteFuture()) return absl::InfiniteDuration();
+  return kShare * (context.deadline() - absl::Now() - kRest);
+}
+
+// What a failed reranking makes of the answer, if anything.
+std::optional<Degradation> DegradationOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kDeadlineExceeded:
+      return Degradation::kDeadline;
+    case absl::StatusCode::kResourceExhausted:
+      return Degradation::kQueueFull;
+    case absl::StatusCode::kInternal:
+      return Degradation::kRerankFailed;
+    default:  // the caller or the server is going
+      return std::nullopt;
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<RerankedCandidates> RerankStage::Run(const GalleryView& view,
@@ -47,17 +80,42 @@ absl::StatusOr<RerankedCandidates> RerankStage::Run(const GalleryView& view,
                                                     std::vector<Candidate> candidates,
                                                     const SearchOptions& options,
                                                     const CallContext& context) const {
-  RerankedCandidates reranked;
-  if (options.fusion_weight >= 1) {
-    for (const Candidate& candidate : candidates) reranked.final_scores.push_back(candidate.score);
-    reranked.candidates = std::move(candidates);
+  if (options.fusion_weight >= 1) return InCoarseOrder(std::move(candidates));
+  const absl::Duration time = TimeToRerank(context);
+  const auto count = static_cast<int64_t>(candidates.size());
+  int64_t depth = count;
+  if (!options.exact) {
+    const int64_t fits = scorer_->PairsWithin(options.mode, context.priority(), time);
+    depth = std::min(count, std::max<int64_t>(fits, options.min_rerank_depth));
+  }
+  // If the coarse order will do, there must be time left for it.
+  const CallContext part(context,
+                         options.coarse_on_error ? absl::Now() + time : absl::InfiniteFuture(),
+                         context.priority());
+  absl::StatusOr<RerankedCandidates> reranked =
+      Rerank(view, query, absl::MakeConstSpan(candidates).first(depth), options, part);
+  if (reranked.ok()) {
+    if (depth < count) reranked->degradations.push_back(Degradation::kDeadline);
     return reranked;
   }
-  const absl::Span<const Candidate> all = candidates;
-  const WavePlanner planner(all, options.top_k, options.score_bound);
+  const std::optional<Degradation> degradation = DegradationOf(reranked.status());
+  if (!options.coarse_on_error || !degradation.has_value()) return reranked.status();
+  RETURN_IF_ERROR(context.Check());
+  RerankedCandidates coarse = InCoarseOrder(std::move(candidates));
+  coarse.degradations.push_back(*degradation);
+  return coarse;
+}
+
+absl::StatusOr<RerankedCandidates> RerankStage::Rerank(const GalleryView& view,
+                                                       const EncodedQuery& query,
+                                                       absl::Span<const Candidate> candidates,
+                                                       const SearchOptions& options,
+                                                       const CallContext& context) const {
+  RerankedCandidates reranked;
+  const WavePlanner planner(candidates, options.top_k, options.score_bound);
   while (const int64_t size = planner.NextWave(reranked.final_scores)) {
     RETURN_IF_ERROR(context.Check());
-    const absl::Span<const Candidate> wave = all.subspan(reranked.final_scores.size(), size);
+    const absl::Span<const Candidate> wave = candidates.subspan(reranked.final_scores.size(), size);
     ASSIGN_OR_RETURN(PairScores scores, Score(view, query, wave, options, context));
     const std::vector<float> rerank_scores = scores.Combined();
     for (int64_t k = 0; k < size; ++k) {
@@ -68,8 +126,8 @@ absl::StatusOr<RerankedCandidates> RerankStage::Run(const GalleryView& view,
                                   rerank_scores.end());
     Append(scores, reranked.scores);
   }
-  candidates.resize(reranked.final_scores.size());
-  reranked.candidates = std::move(candidates);
+  const absl::Span<const Candidate> scored = candidates.first(reranked.final_scores.size());
+  reranked.candidates.assign(scored.begin(), scored.end());
   return reranked;
 }
 

@@ -16,8 +16,10 @@ namespace dime {
 // concurrent searches, and the final score is weighed out of the rerank and the coarse score. With
 // a bound on final scores the pairs go in waves, and those that cannot reach the top_k are left out
 // (see WavePlanner). Where the coarse score alone counts, nothing is scored. The candidates keep
-// their order.
-// Immutable, hence thread-safe. Gallery and scorer must outlive it.
+// their order. Where the time left before the deadline does not suffice for all, as far as the
+// scorer's queue and rate tell, the last of them are left out; and where reranking fails, the
+// coarse order is the answer if the search allows that. Either is told in the result. Immutable,
+// hence thread-safe. Gallery and scorer must outlive it.
 class RerankStage {
  public:
   RerankStage(const LoadedGallery* gallery, BatchingScorer* scorer)
@@ -32,6 +34,11 @@ class RerankStage {
                                          const CallContext& context) const;
 
  private:
+  // The candidates by the scorer, in waves.
+  absl::StatusOr<RerankedCandidates> Rerank(const GalleryView& view, const EncodedQuery& query,
+                                            absl::Span<const Candidate> candidates,
+                                            const SearchOptions& options,
+                                            const CallContext& context) const;
   // Scores of `candidates`, one wave.
   absl::StatusOr<PairScores> Score(const GalleryView& view, const EncodedQuery& query,
                                    absl::Span<const Candidate> candidates,

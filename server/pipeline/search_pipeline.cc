@@ -30,9 +30,10 @@ absl::StatusOr<SearchResult> SearchPipeline::Run(const GalleryView& view, const 
   result.timings.recall = stopwatch.Lap();
 
   RETURN_IF_ERROR(context.Check());
-  ASSIGN_OR_RETURN(const RerankedCandidates reranked,
+  ASSIGN_OR_RETURN(RerankedCandidates reranked,
                    rerank_.Run(view, encoded, std::move(candidates), options, context));
   result.reranked_count = static_cast<int64_t>(reranked.rerank_scores.size());
+  result.degradations = std::move(reranked.degradations);
   // Without reranking the lap is the coarse scores' way through the stage.
   const absl::Duration rerank_time = stopwatch.Lap();
   if (result.reranked_count > 0) result.timings.rerank = rerank_time;
@@ -48,7 +49,15 @@ absl::StatusOr<SearchResult> SearchPipeline::Run(const GalleryView& view, const 
     }
     groups = *std::move(found);
   }
-  result.hits = select_.Run(reranked, options, groups);
+  // A threshold on final scores is not meant for those that there are instead.
+  if (!result.degradations.empty() && result.reranked_count == 0) {
+    SearchOptions selection = options;
+    selection.min_final_score = std::nullopt;
+    result.fusion_weight = 1;
+    result.hits = select_.Run(reranked, selection, groups);
+  } else {
+    result.hits = select_.Run(reranked, options, groups);
+  }
   result.timings.select = stopwatch.Lap();
   return result;
 }

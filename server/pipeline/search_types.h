@@ -74,7 +74,20 @@ struct SearchOptions {
   std::optional<float> min_rerank_score;
   std::optional<float> min_final_score;
   bool keep_all = false;  // every hit there is comes back, not the best top_k alone
+  // Where the time left does not suffice for rerank_depth, fewer are reranked: at least so many.
+  int min_rerank_depth = 1;
+  // Where reranking fails, the coarse order is the answer rather than the error.
+  bool coarse_on_error = false;
 };
+
+// Why an answer is less than was asked.
+enum class Degradation {
+  kDeadline,      // the time left did not suffice for all candidates, or for any
+  kQueueFull,     // the reranker had no room
+  kRerankFailed,  // a fault of the reranker
+};
+inline constexpr std::array kDegradations = {Degradation::kDeadline, Degradation::kQueueFull,
+                                             Degradation::kRerankFailed};
 
 // A query in the form that recall and reranking take: fresh from an encoder, or a copy of an item
 // of the gallery. Movable value.
@@ -101,6 +114,8 @@ struct RerankedCandidates {
   PairScores scores;
   std::vector<float> rerank_scores;  // the one direction's, or the mean of both
   std::vector<float> final_scores;   // (K), by which hits are ordered
+  // Empty if all was done that was asked. The candidates are then fewer, or have no rerank scores.
+  std::vector<Degradation> degradations;
 };
 
 // An item found, and how it came by its place.
@@ -129,7 +144,8 @@ struct SearchResult {
   int64_t gallery_items = 0;  // of the kind searched, in the version that was searched
   int64_t recalled_count = 0;
   int64_t reranked_count = 0;  // fewer if adaptive depth stopped early, none if fusion_weight is 1
-  float fusion_weight = 0;
+  float fusion_weight = 0;     // that was used: 1 where reranking failed
+  std::vector<Degradation> degradations;  // why this is less than was asked; empty if it is not
   bool text_truncated = false;
   StageTimings timings;
 };

@@ -22,6 +22,20 @@ TEST(ResultPrinterTest, BasicImages) {
             "3  -0.0500  scene-122  120x120   images/scene-122.png\n");
 }
 
+TEST(ResultPrinterTest, ADegradedAnswerSaysSo) {
+  v1::SearchImagesResponse images = SampleImages(v1::RESULT_VIEW_BASIC);
+  EXPECT_THAT(FormatImages(images, {}), Not(HasSubstr("degraded")));
+  images.mutable_degradation()->add_reasons(v1::DEGRADATION_REASON_DEADLINE);
+  images.mutable_degradation()->set_reranked_count(40);
+  images.mutable_degradation()->set_wanted_count(100);
+  EXPECT_THAT(FormatImages(images, {}),
+              HasSubstr("\ndegraded: 40 of 100 candidates were reranked (too little time was "
+                        "left)\n"));
+  images.mutable_degradation()->set_reranked_count(0);
+  EXPECT_THAT(FormatImages(images, {}),
+              HasSubstr("nothing was reranked, this is the coarse order"));
+}
+
 TEST(ResultPrinterTest, ColumnsThatWouldBeEmptyAreLeftOut) {
   v1::SearchImagesResponse images = SampleImages(v1::RESULT_VIEW_BASIC);
   for (v1::ImageHit& hit : *images.mutable_hits()) {

@@ -1,6 +1,7 @@
 #include "model/batching_scorer.h"
 
 #include <atomic>
+#include <limits>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -66,8 +67,9 @@ class BatchingScorerTest : public ::testing::Test {
     absl::StatusOr<PairScores> answer = absl::UnknownError("not answered yet");
     std::thread thread;
 
-    explicit Caller(std::vector<int64_t> rows, absl::Time deadline = absl::InfiniteFuture())
-        : rows(std::move(rows)), context(deadline) {}
+    explicit Caller(std::vector<int64_t> rows, absl::Time deadline = absl::InfiniteFuture(),
+                    Priority priority = Priority::kInteractive)
+        : rows(std::move(rows)), context(deadline, priority) {}
     ~Caller() { Join(); }
     void Join() {
       if (thread.joinable()) thread.join();
@@ -210,6 +212,47 @@ TEST_F(BatchingScorerTest, ATurnCutShortByAFullBatchGoesOnInTheNext) {
     ExpectRightAnswer(*caller);
   }
   EXPECT_THAT(launches(), ElementsAre(ElementsAre(1), ElementsAre(1, 2, 2, 2, 1), ElementsAre(1)));
+}
+
+TEST_F(BatchingScorerTest, InteractiveGoesFirstAndBulkGetsItsPart) {
+  Create(/*max_batch_pairs=*/16);
+  Caller first({0}), bulk(Rows(0, 20), absl::InfiniteFuture(), Priority::kBulk), a(Rows(0, 30));
+  HoldFirstLaunch(first);
+  Start(bulk);
+  AwaitQueuedPairs(20);
+  Start(a);
+  AwaitQueuedPairs(50);
+  gate_.Open();
+  for (Caller* caller : {&bulk, &a}) {
+    caller->Join();
+    ExpectRightAnswer(*caller);
+  }
+  // An eighth for bulk while there is other work, then all.
+  EXPECT_THAT(launches(), ElementsAre(ElementsAre(1), ElementsAre(14, 2), ElementsAre(14, 2),
+                                      ElementsAre(2, 14), ElementsAre(2)));
+}
+
+TEST_F(BatchingScorerTest, TellsHowManyPairsATimeAllows) {
+  constexpr auto kUnbounded = std::numeric_limits<int64_t>::max();
+  Create(/*max_batch_pairs=*/100);
+  const auto within = [this](ScoreMode mode, absl::Duration time,
+                             Priority priority = Priority::kInteractive) {
+    return batching_->PairsWithin(mode, priority, time);
+  };
+  EXPECT_EQ(within(ScoreMode::kI2t, absl::Milliseconds(1)), kUnbounded) << "no rate is known";
+  Caller first({0});
+  HoldFirstLaunch(first);
+  EXPECT_GT(batching_->launch_age(), absl::ZeroDuration());
+  gate_.Open();
+  first.Join();
+  // The one launch so far tells the rate: two evaluations in the time that it stood at the gate.
+  const double rate = batching_->cost_per_second();
+  ASSERT_GT(rate, 0);
+  EXPECT_EQ(within(ScoreMode::kI2t, absl::InfiniteDuration()), kUnbounded);
+  EXPECT_EQ(within(ScoreMode::kI2t, absl::ZeroDuration()), 0);
+  EXPECT_EQ(within(ScoreMode::kI2t, -absl::Seconds(1)), 0);
+  EXPECT_NEAR(within(ScoreMode::kI2t, absl::Seconds(100 / rate)), 100, 1);
+  EXPECT_NEAR(within(ScoreMode::kEnsemble, absl::Seconds(100 / rate)), 50, 1);
 }
 
 TEST_F(BatchingScorerTest, RefusesWhatTheQueueCannotHold) {

@@ -224,7 +224,7 @@ TEST_F(MetricsTest, ExportsWhatTheAlertRulesName) {
 }
 
 TEST_F(MetricsTest, AsksForTheQueueAtEachCollection) {
-  metrics_.Observe([] {
+  metrics_.ObserveState([] {
     return Metrics::State{.requests = 3,
                                .pairs = 250,
                                .oldest_wait = absl::Seconds(2),

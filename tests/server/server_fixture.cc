@@ -39,8 +39,9 @@ absl::StatusOr<std::unique_ptr<Server>> ServerFixture::TryStart(const Server::Op
   auto model = owned_model_ != nullptr ? std::move(owned_model_) : std::make_unique<FakeModel>();
   std::unique_ptr<Gallery> gallery = std::move(owned_gallery_);
   if (gallery == nullptr) gallery = std::make_unique<FakeGallery>(contents_);
-  absl::StatusOr<std::unique_ptr<Server>> server =
-      Server::Create(options, std::move(model), std::move(gallery));
+  absl::StatusOr<std::unique_ptr<Server>> server = Server::Create(
+      options,
+      {.model = std::move(model), .gallery = std::move(gallery), .limits = options.limits});
   if (!server.ok()) return server.status();
   if (absl::Status started = (*server)->Start(); !started.ok()) return started;
   return server;

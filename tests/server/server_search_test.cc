@@ -1,5 +1,6 @@
 // Searches over real gRPC, by the fakes: answers and every kind of error.
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <memory>
 #include <string>
@@ -54,7 +55,8 @@ TEST_F(ServerSearchTest, TextFindsTheBestOfAllImages) {
   ASSERT_TRUE(status.ok()) << status.error_message();
 
   const EncodedItems query = *FakeCaptionEncoder().EncodeCaptions({"two big star"});
-  const EncodedItemsView images = *server_->revision()->gallery().Pin()->whole_features(Modality::kImage);
+  const EncodedItemsView images =
+      *server_->revision()->gallery().Pin()->whole_features(Modality::kImage);
   std::vector<std::pair<float, std::string>> expected;
   for (int64_t row = 0; row < kServedImages; ++row) {
     expected.emplace_back(-FakeScore(images, row, query.view(), 0, Direction::kT2i),
@@ -540,6 +542,79 @@ TEST_F(ServerExplainTest, AFullQueueRefusesExplanationsToo) {
   queued_caller.join();
   EXPECT_TRUE(queued.ok()) << queued.error_message();
   EXPECT_EQ(queued_response.directions_size(), 2);
+}
+
+TEST_F(ServerSearchTest, AFailedRerankCanBecomeTheCoarseOrderAndSaysSo) {
+  options_.metrics_address = "127.0.0.1:0";
+  Start();
+  model_->fake_scorer().on_launch = [](absl::Span<const ScoringRequest>) {
+    return absl::InternalError("the device is lost");
+  };
+  v1::SearchImagesRequest request = TextRequest("red star");
+  request.mutable_options()->set_view(v1::RESULT_VIEW_FULL);
+  grpc::ClientContext failing, degraded;
+  v1::SearchImagesResponse response;
+  EXPECT_EQ(stub_->SearchImages(&failing, request, &response).error_code(),
+            grpc::StatusCode::INTERNAL);
+  request.mutable_options()->set_on_rerank_error(v1::ON_RERANK_ERROR_COARSE_ORDER);
+  request.mutable_options()->set_min_final_score(1);
+  ASSERT_TRUE(stub_->SearchImages(&degraded, request, &response).ok());
+  ASSERT_EQ(response.hits_size(), 10);
+  for (int k = 0; k < response.hits_size(); ++k) {
+    EXPECT_EQ(response.hits(k).details().coarse_rank(), k + 1);
+    EXPECT_EQ(response.hits(k).score(), response.hits(k).details().coarse_score());
+    EXPECT_FALSE(response.hits(k).details().has_rerank_score());
+  }
+  ASSERT_EQ(response.degradation().reasons_size(), 1);
+  EXPECT_EQ(response.degradation().reasons(0), v1::DEGRADATION_REASON_RERANK_FAILED);
+  EXPECT_EQ(response.degradation().reranked_count(), 0);
+  EXPECT_EQ(response.stats().fusion_weight(), 1);
+  EXPECT_THAT(Scrape(), HasSubstr("dime_degraded_total{method=\"SearchImages\",reason=\"rerank_"
+                                  "failed\"} 1\n"));
+}
+
+TEST_F(ServerSearchTest, AWholeAnswerIsNotMarked) {
+  Start();
+  grpc::ClientContext context;
+  v1::SearchImagesResponse response;
+  ASSERT_TRUE(stub_->SearchImages(&context, TextRequest("red star"), &response).ok());
+  EXPECT_FALSE(response.has_degradation());
+}
+
+TEST_F(ServerSearchTest, ASearchThatCannotMakeItsDeadlineIsRefusedAtTheDoor) {
+  options_.metrics_address = "127.0.0.1:0";
+  options_.limits.default_rerank_depth = 4;
+  // Warming up tells the rate: 80 evaluations a second.
+  std::atomic<bool> warming{true};
+  model_->fake_scorer().on_launch = [&](absl::Span<const ScoringRequest> requests) {
+    const absl::Time start = absl::Now();
+    while (warming && absl::Now() - start < requests[0].rows.size() * absl::Milliseconds(25)) {
+    }
+    if (!warming) gate_.Pass();
+    return absl::OkStatus();
+  };
+  Start();
+  warming = false;
+  std::thread first([this] {
+    v1::SearchImagesResponse response;
+    v1::SearchImagesRequest request = TextRequest("red");
+    request.mutable_options()->set_rerank_depth(kServedImages);
+    EXPECT_TRUE(SearchImages(request, &response).ok());
+  });
+  gate_.AwaitArrivals(1);
+  // A second's work waits already, so that half a second is too little.
+  v1::SearchImagesResponse response;
+  const absl::Time asked = absl::Now();
+  const grpc::Status refused =
+      SearchImages(TextRequest("red"), &response, asked + absl::Milliseconds(500));
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  const ErrorDetails details = ParseErrorDetails(refused);
+  EXPECT_EQ(details.reason, "DEADLINE_UNREACHABLE");
+  EXPECT_GT(details.retry_delay_ms.value_or(0), 120) << "longer than where nothing is known";
+  gate_.Open();
+  first.join();
+  EXPECT_THAT(Scrape(), HasSubstr("dime_queue_rejected_total{reason=\"unreachable\"} 1\n"));
+  AwaitMetric("dime_admitted_evaluations 0\n");
 }
 
 }  // namespace

@@ -67,6 +67,13 @@ class ServerTest : public ServerFixture {
   }
 };
 
+// A model and a gallery of `images` images, as a reload is given them.
+ServingRevision::Source SourceOf(int images) {
+  return {.model = std::make_unique<FakeModel>(),
+          .gallery = std::make_unique<FakeGallery>(
+              FakeGallery::Contents{.num_images = images, .captions = FakeCaptions(5)})};
+}
+
 TEST_F(ServerTest, IsHealthyOnceItIsWarm) {
   Start();
   EXPECT_EQ(Health(""), 1);
@@ -80,6 +87,40 @@ TEST_F(ServerTest, AModelThatCannotScoreNeverGetsHealthy) {
     return absl::InternalError("no kernel for this device");
   };
   EXPECT_THAT(TryStart(options_).status().message(), HasSubstr("no kernel for this device"));
+}
+
+TEST_F(ServerTest, AModelThatComputesSomethingElseHereNeverGetsHealthy) {
+  options_.metrics_address = "127.0.0.1:0";
+  ServingRevision::Source source = SourceOf(12);
+  source.reference =
+      *ReferencePairs::Make(*source.model, source.model->pair_scorer(), 1, 4, {"red", "blue star"});
+  source.reference->scores[0][0] += 1.5f;
+  auto server = Server::Create(options_, std::move(source));
+  ASSERT_TRUE(server.ok()) << server.status();
+  EXPECT_THAT((*server)->Start().message(), HasSubstr("does not compute here what it did"));
+}
+
+TEST_F(ServerTest, ALaunchThatHangsIsSeen) {
+  options_.metrics_address = "127.0.0.1:0";
+  options_.longest_launch = absl::Milliseconds(20);
+  options_.watchdog_period = absl::Milliseconds(1);
+  Start();
+  EXPECT_EQ(Health(kLivenessService), 1);
+  hold_launches_ = true;
+  std::thread caller([&] {
+    grpc::ClientContext context;
+    v1::SearchImagesResponse response;
+    stub_->SearchImages(&context, TextRequest("red"), &response);
+  });
+  gate_.AwaitArrivals(1);
+  AwaitMetric("dime_launch_stalled 1\n");
+  EXPECT_EQ(Health(kLivenessService), 2);
+  EXPECT_EQ(Health("dime.v1.RetrievalService"), 2);
+  gate_.Open();
+  caller.join();
+  AwaitMetric("dime_launch_stalled 0\n");
+  EXPECT_EQ(Health(kLivenessService), 1);
+  EXPECT_EQ(Health("dime.v1.RetrievalService"), 1);
 }
 
 TEST_F(ServerTest, ReflectionListsTheService) {
@@ -207,13 +248,6 @@ TEST_F(ServerTest, ShutdownLetsCallsFinishAndRefusesNewOnes) {
   grpc::ClientContext context;
   v1::GetInfoResponse info;
   EXPECT_EQ(stub_->GetInfo(&context, {}, &info).error_code(), grpc::StatusCode::UNAVAILABLE);
-}
-
-// A model and a gallery of `images` images, as a reload is given them.
-ServingRevision::Source SourceOf(int images) {
-  return {.model = std::make_unique<FakeModel>(),
-          .gallery = std::make_unique<FakeGallery>(
-              FakeGallery::Contents{.num_images = images, .captions = FakeCaptions(5)})};
 }
 
 TEST_F(ServerTest, ReloadServesTheNewGalleryWhileOldCallsFinishOnTheirs) {

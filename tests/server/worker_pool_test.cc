@@ -2,12 +2,17 @@
 
 #include <atomic>
 #include <memory>
+#include <string>
+#include <vector>
 
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/gate.h"
 
 namespace dime {
 namespace {
+
+using ::testing::ElementsAre;
 
 TEST(WorkerPoolTest, RunsTasksOnAllThreadsAtOnce) {
   Gate gate;
@@ -31,6 +36,68 @@ TEST(WorkerPoolTest, RefusesWhatTheQueueCannotHold) {
     gate.Open();
   }
   EXPECT_EQ(done, 2) << "destruction runs what is queued";
+}
+
+// Names in the order in which one thread ran the tasks of these names.
+class WorkerOrderTest : public ::testing::Test {
+ protected:
+  void Submit(const std::string& name, const std::string& client,
+              Priority priority = Priority::kInteractive) {
+    ASSERT_TRUE(pool_->TrySubmit([this, name] { order_.push_back(name); }, client, priority));
+  }
+  std::vector<std::string> Finish() {
+    gate_.Open();
+    pool_ = nullptr;
+    return order_;
+  }
+
+  Gate gate_;
+  std::vector<std::string> order_;
+  std::unique_ptr<WorkerPool> pool_ = [this] {
+    auto pool = std::make_unique<WorkerPool>(WorkerPool::Options{.threads = 1, .max_queued = 40});
+    EXPECT_TRUE(pool->TrySubmit([this] { gate_.Pass(); }));
+    gate_.AwaitArrivals(1);
+    return pool;
+  }();
+};
+
+TEST_F(WorkerOrderTest, ClientsTakeTurns) {
+  for (const char* name : {"a1", "a2", "a3"}) Submit(name, "a");
+  Submit("b1", "b");
+  Submit("c1", "c");
+  Submit("b2", "b");
+  EXPECT_THAT(Finish(), ElementsAre("a1", "b1", "c1", "a2", "b2", "a3"));
+}
+
+TEST_F(WorkerOrderTest, InteractiveGoesFirstAndBulkEveryEighthTime) {
+  for (int n = 0; n < 2; ++n) Submit("bulk", "b", Priority::kBulk);
+  for (int n = 0; n < 9; ++n) Submit("quick", "a");
+  const std::vector<std::string> order = Finish();
+  std::vector<std::string> expected(11, "quick");
+  expected[7] = expected[10] = "bulk";
+  EXPECT_EQ(order, expected);
+}
+
+TEST_F(WorkerOrderTest, OneClientLeavesRoomForOthers) {
+  for (int n = 0; n < 30; ++n) Submit("a", "a");
+  EXPECT_FALSE(pool_->TrySubmit([] {}, "a"));
+  for (int n = 0; n < 10; ++n) Submit("b", "b");
+  EXPECT_FALSE(pool_->TrySubmit([] {}, "b")) << "full";
+  Finish();
+}
+
+TEST(WorkerPoolTest, BulkTasksLeaveThreadsForOthers) {
+  Gate gate;
+  WorkerPool pool({.threads = 4, .max_queued = 40});
+  for (int n = 0; n < 4; ++n) {
+    ASSERT_TRUE(pool.TrySubmit([&gate] { gate.Pass(); }, "b", Priority::kBulk));
+  }
+  gate.AwaitArrivals(2);
+  // Would hang if all threads were taken.
+  for (int n = 0; n < 2; ++n) ASSERT_TRUE(pool.TrySubmit([&gate] { gate.Pass(); }, "a"));
+  gate.AwaitArrivals(4);
+  EXPECT_EQ(pool.queued(), 2);
+  gate.Open();
 }
 
 TEST(WorkerPoolTest, ReleasesATaskWhenItIsDone) {

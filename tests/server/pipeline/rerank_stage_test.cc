@@ -14,6 +14,7 @@ namespace dime {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
@@ -49,6 +50,84 @@ TEST_F(RerankStageTest, ScoresEachCandidateAndKeepsTheirOrder) {
     EXPECT_FLOAT_EQ(reranked->rerank_scores[k], (i2t + t2i) / 2);
     EXPECT_EQ(reranked->final_scores[k], reranked->rerank_scores[k]);
   }
+}
+
+// With a clock that says how long a pair takes: each launch waits for so much, and the rate is
+// known.
+class DegradedRerankTest : public RerankStageTest {
+ protected:
+  static constexpr absl::Duration kPair = absl::Milliseconds(2);
+
+  DegradedRerankTest() {
+    model_.fake_scorer().on_launch = [](absl::Span<const ScoringRequest> requests) {
+      const absl::Time start = absl::Now();
+      int64_t pairs = 0;
+      for (const ScoringRequest& request : requests) pairs += request.rows.size();
+      while (absl::Now() - start < pairs * kPair) {
+      }
+      return absl::OkStatus();
+    };
+    for (int k = 0; k < 20; ++k) candidates_.push_back({k, 0.9f - 0.01f * k});
+  }
+
+  absl::StatusOr<RerankedCandidates> Run(const SearchOptions& options, absl::Duration time) {
+    return stage_.Run(*gallery_->gallery().Pin(), query_, candidates_, options,
+                      CallContext(absl::Now() + time));
+  }
+
+  std::vector<Candidate> candidates_;
+  const SearchOptions one_{.top_k = 3, .mode = ScoreMode::kI2t, .min_rerank_depth = 3};
+};
+
+TEST_F(DegradedRerankTest, WithTimeEnoughAllAreReranked) {
+  ASSERT_TRUE(Run(one_, absl::InfiniteDuration()).ok());
+  const auto reranked = Run(one_, absl::Seconds(60));
+  ASSERT_TRUE(reranked.ok()) << reranked.status();
+  EXPECT_THAT(reranked->rerank_scores, SizeIs(20));
+  EXPECT_THAT(reranked->degradations, IsEmpty());
+}
+
+TEST_F(DegradedRerankTest, TheDepthShrinksToWhatFits) {
+  ASSERT_TRUE(Run(one_, absl::InfiniteDuration()).ok());
+  // Time for about half of them, by a generous margin; slow machines see fewer, never a lie.
+  const auto reranked = Run(one_, 14 * kPair);
+  if (absl::IsDeadlineExceeded(reranked.status())) GTEST_SKIP() << "this machine was held up";
+  ASSERT_TRUE(reranked.ok()) << reranked.status();
+  EXPECT_LT(reranked->rerank_scores.size(), 20);
+  EXPECT_GE(reranked->rerank_scores.size(), 3);
+  EXPECT_THAT(reranked->candidates, SizeIs(reranked->rerank_scores.size()));
+  EXPECT_EQ(reranked->candidates[0].row, 0);
+  EXPECT_THAT(reranked->degradations, ElementsAre(Degradation::kDeadline));
+}
+
+TEST_F(DegradedRerankTest, ADepthThatMayNotShrinkDoesNot) {
+  ASSERT_TRUE(Run(one_, absl::InfiniteDuration()).ok());
+  SearchOptions whole = one_;
+  whole.min_rerank_depth = 20;
+  const auto reranked = Run(whole, 3 * kPair);
+  // It is tried, for all that the estimate says.
+  EXPECT_TRUE(reranked.ok() || absl::IsDeadlineExceeded(reranked.status()));
+  if (reranked.ok()) EXPECT_THAT(reranked->rerank_scores, SizeIs(20));
+}
+
+TEST_F(RerankStageTest, AFailureCanBecomeTheCoarseOrder) {
+  model_.fake_scorer().on_launch = [](absl::Span<const ScoringRequest>) {
+    return absl::InternalError("the device is lost");
+  };
+  const SearchOptions coarse = {.mode = ScoreMode::kI2t, .coarse_on_error = true};
+  const std::vector<Candidate> candidates = {{7, 0.9f}, {2, 0.8f}};
+  const auto reranked =
+      stage_.Run(*gallery_->gallery().Pin(), query_, candidates, coarse, CallContext());
+  ASSERT_TRUE(reranked.ok()) << reranked.status();
+  EXPECT_THAT(reranked->final_scores, ElementsAre(0.9f, 0.8f));
+  EXPECT_THAT(reranked->rerank_scores, IsEmpty());
+  EXPECT_THAT(reranked->degradations, ElementsAre(Degradation::kRerankFailed));
+  // But what nobody wants any more stays an error.
+  CallContext cancelled;
+  cancelled.Cancel();
+  EXPECT_EQ(
+      stage_.Run(*gallery_->gallery().Pin(), query_, candidates, coarse, cancelled).status().code(),
+      absl::StatusCode::kCancelled);
 }
 
 TEST_F(RerankStageTest, NoCandidatesCostNoLaunch) {

@@ -1,0 +1,111 @@
+#include "server/admission_control.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "dime/v1/retrieval.pb.h"
+#include "model/fair_share.h"
+#include "server/error_details.h"
+
+namespace dime {
+namespace {
+
+// A caller is not sent away for longer, however long the queue is.
+constexpr absl::Duration kLongestRetryDelay = absl::Seconds(5);
+// How much a further search says of the time that searches take beside their reranking.
+constexpr double kNewRest = 0.1;
+
+}  // namespace
+
+absl::StatusOr<AdmissionControl::Ticket> AdmissionControl::Admit(const Caller& caller,
+                                                                 int64_t evaluations,
+                                                                 int64_t least) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const auto found = admitted_.find(caller.client);
+  const Work own = found == admitted_.end() ? Work{} : found->second;
+  const size_t others = admitted_.size() - (found == admitted_.end() ? 0 : 1);
+  const double rate = evaluations_per_second_();
+  const auto retry_after = [&](double work) {
+    const absl::Duration delay = rate > 0 ? absl::Seconds(work / rate) : options_.retry_delay;
+    return std::clamp(delay, options_.retry_delay, kLongestRetryDelay);
+  };
+
+  // What is alone may be of any size, for it delays nobody.
+  const int64_t own_total = own[0] + own[1];
+  const double share = ShareOf(static_cast<double>(options_.max_evaluations), others);
+  if (total_ > 0 && total_ + evaluations > options_.max_evaluations) {
+    return OverloadError(
+        v1::ERROR_REASON_QUEUE_FULL,
+        absl::StrCat("the server is full: ", total_, " evaluations of pairs wait, ", evaluations,
+                     " more do not fit into ", options_.max_evaluations),
+        retry_after(static_cast<double>(evaluations)));
+  }
+  if (own_total > 0 && static_cast<double>(own_total + evaluations) > share) {
+    return OverloadError(
+        v1::ERROR_REASON_QUEUE_FULL,
+        absl::StrCat("this client has ", own_total, " evaluations of pairs waiting; ", evaluations,
+                     " more are beyond its share of the server's queue, ",
+                     static_cast<int64_t>(share)),
+        retry_after(static_cast<double>(evaluations)));
+  }
+  if (rate > 0 && caller.deadline != absl::InfiniteFuture()) {
+    const absl::Duration left = caller.deadline - absl::Now();
+    const double work = WorkBefore(caller, own[static_cast<int>(caller.priority)] + least);
+    const absl::Duration needed = absl::Seconds(work / rate) + rest_;
+    if (needed > left && total_ > 0) {
+      return OverloadError(
+          v1::ERROR_REASON_DEADLINE_UNREACHABLE,
+          absl::StrCat("the answer would take about ", absl::ToInt64Milliseconds(needed),
+                       " ms with what waits before it, and the call's deadline leaves ",
+                       absl::ToInt64Milliseconds(left), " ms"),
+          std::clamp(needed - left, options_.retry_delay, kLongestRetryDelay));
+    }
+  }
+
+  Ticket ticket;
+  if (evaluations == 0) return ticket;
+  ticket.control_ = this;
+  ticket.client_ = caller.client;
+  ticket.priority_ = caller.priority;
+  ticket.evaluations_ = evaluations;
+  admitted_[caller.client][static_cast<int>(caller.priority)] += evaluations;
+  total_ += evaluations;
+  return ticket;
+}
+
+double AdmissionControl::WorkBefore(const Caller& caller, int64_t own) const {
+  const int interactive = static_cast<int>(Priority::kInteractive);
+  const int bulk = static_cast<int>(Priority::kBulk);
+  double before = 0;
+  std::vector<int64_t> sharers;
+  for (const auto& [client, work] : admitted_) {
+    if (caller.priority == Priority::kBulk) before += static_cast<double>(work[interactive]);
+    if (client == caller.client) continue;
+    sharers.push_back(work[caller.priority == Priority::kBulk ? bulk : interactive]);
+  }
+  return before + static_cast<double>(WorkUntilDone(sharers, own));
+}
+
+void AdmissionControl::Release(const Ticket& ticket) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  total_ -= ticket.evaluations_;
+  const auto found = admitted_.find(ticket.client_);
+  Work& work = found->second;
+  work[static_cast<int>(ticket.priority_)] -= ticket.evaluations_;
+  if (work[0] == 0 && work[1] == 0) admitted_.erase(found);
+}
+
+void AdmissionControl::Answered(absl::Duration rest) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  rest_ += kNewRest * (rest - rest_);
+}
+
+int64_t AdmissionControl::evaluations() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return total_;
+}
+
+}  // namespace dime
