@@ -1,11 +1,27 @@
 #ifndef DIME_INDEX_THREAD_PRIORITY_H_
 #define DIME_INDEX_THREAD_PRIORITY_H_
 
+#include <optional>
+#include <thread>
+#include <utility>
+
 namespace dime {
 
 // Gives the calling thread, and threads that it starts from then on, the lowest priority: it runs
 // where nobody else wants the processor. It should hold no lock that others wait for.
 void TakeLowestPriority();
+
+// Runs `work` on such a thread to its end; what starts threads there has them at this priority too.
+// Gives what it gives.
+template <typename Work>
+auto RunAtLowestPriority(const Work& work) {
+  std::optional<decltype(work())> result;
+  std::thread([&] {
+    TakeLowestPriority();
+    result.emplace(work());
+  }).join();
+  return *std::move(result);
+}
 
 }  // namespace dime
 

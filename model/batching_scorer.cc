@@ -189,7 +189,7 @@ void BatchingScorer::Run() {
     lock.unlock();
     const absl::Duration took = ScoreBatch(batch);
     lock.lock();
-    if (batch.front().status.ok()) rate_.Add(launched_cost_, took);
+    rate_.Add(launched_cost_, took);
     launched_cost_ = 0;
     launch_start_ = absl::InfiniteFuture();
     SettleBatch(batch);
@@ -260,16 +260,24 @@ absl::Duration BatchingScorer::ScoreBatch(std::vector<Chunk>& batch) const {
   stats.scoring = absl::Now() - start;
   if (options_.on_batch) options_.on_batch(stats);
   if (status.ok()) return stats.scoring;
-
   if (batch.size() == 1) {
     batch.front().status = status;
-    return stats.scoring;
+  } else {
+    Bisect(absl::MakeSpan(batch));
   }
-  for (Chunk& chunk : batch) {
-    chunk.status = chunk.job->context.Check();
-    if (chunk.status.ok()) chunk.status = Launch(absl::MakeSpan(&chunk, 1));
+  return absl::ZeroDuration();
+}
+
+void BatchingScorer::Bisect(absl::Span<Chunk> chunks) const {
+  const size_t middle = chunks.size() / 2;
+  for (absl::Span<Chunk> half : {chunks.first(middle), chunks.subspan(middle)}) {
+    if (half.size() == 1) {
+      half[0].status = half[0].job->context.Check();
+      if (half[0].status.ok()) half[0].status = Launch(half);
+    } else if (!Launch(half).ok()) {
+      Bisect(half);
+    }
   }
-  return stats.scoring;
 }
 
 absl::Status BatchingScorer::Launch(absl::Span<Chunk> chunks) const {

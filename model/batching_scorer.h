@@ -27,7 +27,7 @@ namespace dime {
 // requests go before bulk ones, for which an eighth of each batch is kept while they wait.
 // Admission is counted in pairs: past `max_queue_pairs` a request is refused at once, save that an
 // empty queue takes any. A request whose deadline has passed or that was cancelled is dropped
-// before it costs a launch; if a launch fails, its requests are tried one by one, so that one bad
+// before it costs a launch; if a launch fails, it is bisected, so that one bad
 // pair costs one answer. Thread-safe. The scorer must outlive it; destruction waits for the batch
 // in flight and fails what is queued with UNAVAILABLE. The mutex is the standard library's because
 // ThreadSanitizer sees through that one; distributions build Abseil's without instrumentation.
@@ -86,8 +86,10 @@ class BatchingScorer {
   // Adds rows of the queue's jobs to the batch, up to `space`; gives what is left of that.
   int64_t TakeFrom(Queue& queue, int64_t space, std::vector<Chunk>& batch)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Gives how long the launch took, of all that were asked for at once.
+  // Gives how long the launch took; zero if it failed.
   absl::Duration ScoreBatch(std::vector<Chunk>& batch) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Settles the chunks, at least two, of a launch that failed, by launches of halves.
+  void Bisect(absl::Span<Chunk> chunks) const ABSL_LOCKS_EXCLUDED(mutex_);
   absl::Status Launch(absl::Span<Chunk> chunks) const ABSL_LOCKS_EXCLUDED(mutex_);
   void SettleBatch(const std::vector<Chunk>& batch) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Takes a job with rows left out of the queue.

@@ -14,6 +14,7 @@
 #include "index/open_gallery.h"
 #include "index/search_settings.h"
 #include "index/status_macros.h"
+#include "index/thread_priority.h"
 #include "model/dime_model.h"
 #include "model/first_stage.h"
 #include "model/reference_pairs.h"
@@ -36,6 +37,8 @@ constexpr int kDefaultRerankDepthOfCpuModules = 50;
 struct Flags {
   std::string model;
   std::string gallery;
+  std::string shadow_model;
+  std::string shadow_gallery;
   std::string device = "auto";
   std::string scorer = "auto";
   int scorer_threads = 0;
@@ -143,6 +146,13 @@ void DefineFlags(CLI::App& app, Flags& flags) {
                  "best by exact coarse scores")
       ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
+  app.add_option("--shadow-model", flags.shadow_model,
+                 "Model directory to compare with the one that serves: a share of the answered "
+                 "searches is run by it once more, as audits are (metrics dime_shadow_*)");
+  app.add_option("--shadow-gallery", flags.shadow_gallery, "The gallery made with that model");
+  app.add_option("--shadow-rate", server.shadow.rate, "That share, 0 to 1")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
   app.add_option("--drain-seconds", flags.drain_seconds,
                  "How long calls under way may take after SIGTERM or SIGINT")
       ->check(CLI::Range(0.0, 86400.0))
@@ -160,26 +170,27 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_flag("--no-reflection", flags.no_reflection, "Do not serve gRPC reflection");
 }
 
-// The model and the gallery that the flags name, and the defaults for searches that suit them.
-absl::StatusOr<ServingRevision::Source> Load(const Flags& flags) {
-  std::cerr << "loading model " << flags.model << " ..." << std::endl;
+// A model and a gallery, and the defaults for searches that suit them.
+absl::StatusOr<ServingRevision::Source> Load(const Flags& flags, const std::string& model_directory,
+                                             const std::string& gallery_directory) {
+  std::cerr << "loading model " << model_directory << " ..." << std::endl;
   ASSIGN_OR_RETURN(std::unique_ptr<DimeModel> model,
-                   DimeModel::Load(flags.model, {.device = flags.device,
-                                                 .scorer = flags.scorer,
-                                                 .scorer_threads = flags.scorer_threads}));
+                   DimeModel::Load(model_directory, {.device = flags.device,
+                                                     .scorer = flags.scorer,
+                                                     .scorer_threads = flags.scorer_threads}));
   std::cerr << DescribeFirstStage(model->info()) << std::endl;
   for (const std::string& warning : RerankWarnings(model->info())) {
     std::cerr << kProgram << ": " << warning << std::endl;
   }
 
-  std::cerr << "opening gallery " << flags.gallery << " ..." << std::endl;
+  std::cerr << "opening gallery " << gallery_directory << " ..." << std::endl;
   ASSIGN_OR_RETURN(std::unique_ptr<Gallery> gallery,
-                   OpenGallery(flags.gallery, model->info().fingerprint));
+                   OpenGallery(gallery_directory, model->info().fingerprint));
 
   SearchLimits limits = flags.server.limits;
   limits.page_token_ttl = absl::Seconds(flags.page_token_seconds);
   const SearchDefaults defaults =
-      SearchDefaults::Choose(limits, flags.defaults, SearchSettings::Load(flags.gallery),
+      SearchDefaults::Choose(limits, flags.defaults, SearchSettings::Load(gallery_directory),
                              gallery->Pin()->info(), model->info(),
                              model->info().device == "cpu" && model->info().scorer == "modules"
                                  ? kDefaultRerankDepthOfCpuModules
@@ -190,7 +201,7 @@ absl::StatusOr<ServingRevision::Source> Load(const Flags& flags) {
   std::cerr << "search defaults: " << defaults.description << std::endl;
   ServingRevision::Source source = {
       .model = std::move(model), .gallery = std::move(gallery), .limits = defaults.limits};
-  absl::StatusOr<ReferencePairs> reference = ReferencePairs::Load(flags.model);
+  absl::StatusOr<ReferencePairs> reference = ReferencePairs::Load(model_directory);
   if (reference.ok()) {
     source.reference = *std::move(reference);
   } else if (absl::IsNotFound(reference.status())) {
@@ -202,6 +213,23 @@ absl::StatusOr<ServingRevision::Source> Load(const Flags& flags) {
     return reference.status();
   }
   return source;
+}
+
+// Those that serve.
+absl::StatusOr<ServingRevision::Source> Load(const Flags& flags) {
+  return Load(flags, flags.model, flags.gallery);
+}
+
+// Of the shadow; null if there is none.
+absl::StatusOr<std::unique_ptr<ServingRevision::Source>> LoadShadow(const Flags& flags) {
+  if (flags.shadow_model.empty() && flags.shadow_gallery.empty()) return nullptr;
+  if (flags.shadow_model.empty() || flags.shadow_gallery.empty()) {
+    return absl::InvalidArgumentError("--shadow-model and --shadow-gallery go together");
+  }
+  ASSIGN_OR_RETURN(ServingRevision::Source source, RunAtLowestPriority([&flags] {
+                     return Load(flags, flags.shadow_model, flags.shadow_gallery);
+                   }));
+  return std::make_unique<ServingRevision::Source>(std::move(source));
 }
 
 // "model M on cpu (amx), gallery G with 2000 images and 10000 captions".
@@ -233,13 +261,14 @@ void Reload(const Flags& flags, Server& server) {
 absl::Status Serve(Flags flags) {
   Stopwatch stopwatch;
   ASSIGN_OR_RETURN(ServingRevision::Source source, Load(flags));
+  ASSIGN_OR_RETURN(std::unique_ptr<ServingRevision::Source> shadow, LoadShadow(flags));
   flags.server.version = DIME_VERSION;
   flags.server.reflection = !flags.no_reflection;
   flags.server.longest_launch = flags.longest_launch_seconds > 0
                                     ? absl::Seconds(flags.longest_launch_seconds)
                                     : absl::InfiniteDuration();
   ASSIGN_OR_RETURN(const std::unique_ptr<Server> server,
-                   Server::Create(flags.server, std::move(source)));
+                   Server::Create(flags.server, std::move(source), std::move(shadow)));
   std::cerr << "warming up ..." << std::endl;
   RETURN_IF_ERROR(server->Start());
   RETURN_IF_ERROR(InstallSignals());

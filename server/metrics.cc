@@ -52,6 +52,12 @@ const Buckets& RatioBuckets() {
   return buckets;
 }
 
+// Of a rank correlation.
+const Buckets& AgreementBuckets() {
+  static const auto& buckets = *new Buckets{-0.5, 0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 1};
+  return buckets;
+}
+
 // An audit waits while there are live searches.
 const Buckets& LagBuckets() {
   static const auto& buckets =
@@ -138,6 +144,7 @@ Metrics::Metrics(absl::string_view server_version, const ModelInfo& model,
   AddSearchSeries();
   AddRankingSeries();
   AddAuditSeries();
+  AddShadowSeries();
   AddBatchSeries();
   AddIngestSeries();
   AddPageSeries();
@@ -285,6 +292,51 @@ void Metrics::AddAuditSeries() {
     audits_[m].dropped_full = &dropped.Add({{"method", method}, {"reason", "queue_full"}});
     audits_[m].dropped_failed = &dropped.Add({{"method", method}, {"reason", "failed"}});
     audits_[m].lag = &lag.Add({{"method", method}}, LagBuckets());
+  }
+}
+
+void Metrics::AddShadowSeries() {
+  shadow_info_ = &BuildGauge()
+                      .Name("dime_shadow_model_info")
+                      .Help("The model in the shadow of the one that serves; always 1.")
+                      .Register(registry_);
+  auto& overlap = BuildHistogram()
+                      .Name("dime_shadow_overlap_ratio")
+                      .Help("Share of a search's first ten hits that the shadow found too.")
+                      .Register(registry_);
+  auto& agreement = BuildHistogram()
+                        .Name("dime_shadow_rank_agreement")
+                        .Help("Kendall's tau between the two orders of the hits that both found.")
+                        .Register(registry_);
+  auto& duration = BuildHistogram()
+                       .Name("dime_shadow_duration_seconds")
+                       .Help("Wall time of the shadow's searches, at the lowest priority.")
+                       .Register(registry_);
+  auto& top1_same = BuildCounter()
+                        .Name("dime_shadow_top1_same_total")
+                        .Help("Compared searches whose first hit is the shadow's too.")
+                        .Register(registry_);
+  auto& samples = BuildCounter()
+                      .Name("dime_shadow_samples_total")
+                      .Help("Live searches that were compared with the shadow's.")
+                      .Register(registry_);
+  auto& dropped = BuildCounter()
+                      .Name("dime_shadow_dropped_total")
+                      .Help("Sampled live searches that were not compared, by reason.")
+                      .Register(registry_);
+  for (int m = 0; m < kNumSearchMethods; ++m) {
+    const prometheus::Labels labels = {{"method", MethodLabel(m)}};
+    const auto reason = [&dropped, m](const char* reason) {
+      return &dropped.Add({{"method", MethodLabel(m)}, {"reason", reason}});
+    };
+    shadows_[m] = {.overlap = &overlap.Add(labels, RatioBuckets()),
+                   .agreement = &agreement.Add(labels, AgreementBuckets()),
+                   .duration = &duration.Add(labels, SecondsBuckets()),
+                   .top1_same = &top1_same.Add(labels),
+                   .samples = &samples.Add(labels),
+                   .dropped_full = reason("queue_full"),
+                   .dropped_not_comparable = reason("not_comparable"),
+                   .dropped_failed = reason("failed")};
   }
 }
 
@@ -585,6 +637,31 @@ void Metrics::AuditDropped(Modality target, RecallAuditor::Drop reason) {
   const Audits& audits = audits_[static_cast<int>(MethodFor(target))];
   (reason == RecallAuditor::Drop::kQueueFull ? audits.dropped_full : audits.dropped_failed)
       ->Increment();
+}
+
+void Metrics::SetShadow(const ModelInfo& model) {
+  shadow_info_->Add({{"name", model.name}, {"fingerprint", model.fingerprint}}).Set(1);
+}
+
+void Metrics::ShadowCompared(const ShadowComparison& comparison) {
+  const Shadows& shadows = shadows_[static_cast<int>(MethodFor(comparison.target))];
+  shadows.samples->Increment();
+  if (comparison.same_top1) shadows.top1_same->Increment();
+  shadows.overlap->Observe(comparison.overlap);
+  if (comparison.agreement.has_value()) shadows.agreement->Observe(*comparison.agreement);
+  Observe(*shadows.duration, comparison.time);
+}
+
+void Metrics::ShadowDropped(Modality target, ShadowComparer::Drop reason) {
+  const Shadows& shadows = shadows_[static_cast<int>(MethodFor(target))];
+  switch (reason) {
+    case ShadowComparer::Drop::kQueueFull:
+      return shadows.dropped_full->Increment();
+    case ShadowComparer::Drop::kNotComparable:
+      return shadows.dropped_not_comparable->Increment();
+    case ShadowComparer::Drop::kFailed:
+      return shadows.dropped_failed->Increment();
+  }
 }
 
 void Metrics::BatchLaunched(const BatchingScorer::BatchStats& stats) {

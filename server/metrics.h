@@ -32,6 +32,7 @@
 #include "server/ingest_queue.h"
 #include "server/pipeline/search_types.h"
 #include "server/recall_auditor.h"
+#include "server/shadow_comparer.h"
 #include "server/window_cache.h"
 
 namespace dime {
@@ -118,6 +119,11 @@ class Metrics : public prometheus::Collectable {
   // Of RecallAuditor: an audit that was finished, and a sample that was not audited.
   void SearchAudited(const RecallAudit& audit);
   void AuditDropped(Modality target, RecallAuditor::Drop reason);
+  // Of ShadowComparer: which model there is in the shadow, a search that was compared with what it
+  // finds, and one that was not.
+  void SetShadow(const ModelInfo& model);
+  void ShadowCompared(const ShadowComparison& comparison);
+  void ShadowDropped(Modality target, ShadowComparer::Drop reason);
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
@@ -145,6 +151,12 @@ class Metrics : public prometheus::Collectable {
     prometheus::Counter *top1_in_window, *samples, *dropped_full, *dropped_failed;
     prometheus::Histogram* lag;
   };
+  // Of one search method.
+  struct Shadows {
+    prometheus::Histogram *overlap, *agreement, *duration;
+    prometheus::Counter *top1_same, *samples;
+    prometheus::Counter *dropped_full, *dropped_not_comparable, *dropped_failed;
+  };
   // Of one modality: items on their way into the gallery and out of it.
   struct Ingest {
     prometheus::Counter *written, *invalid, *refused, *failed, *deleted;
@@ -160,6 +172,7 @@ class Metrics : public prometheus::Collectable {
   void AddSearchSeries();
   void AddRankingSeries();
   void AddAuditSeries();
+  void AddShadowSeries();
   void AddBatchSeries();
   void AddIngestSeries();
   void AddPageSeries();
@@ -188,7 +201,9 @@ class Metrics : public prometheus::Collectable {
   std::array<Stages, kNumSearchMethods> stages_{};                            // by RpcMethod
   std::array<RerankGain, kNumSearchMethods> gains_{};                         // by RpcMethod
   std::array<Audits, kNumSearchMethods> audits_{};                            // by RpcMethod
-  std::array<prometheus::Counter*, kNumDirections> rerank_pairs_{};           // by Direction
+  std::array<Shadows, kNumSearchMethods> shadows_{};                          // by RpcMethod
+  prometheus::Family<prometheus::Gauge>* shadow_info_ = nullptr;
+  std::array<prometheus::Counter*, kNumDirections> rerank_pairs_{};  // by Direction
   Rejections rejections_{};
   prometheus::Gauge* queue_requests_ = nullptr;
   prometheus::Gauge* queue_pairs_ = nullptr;

@@ -169,6 +169,9 @@ absl::StatusOr<Response> SearchExecutor::Execute(RpcMethod method, const Search&
               .Encode();
     }
     parts_.metrics->SearchAnswered(method, result, request.options, queue_time);
+    if (parts_.shadow != nullptr) {
+      parts_.shadow->Offer(search.view, request.query, request.options, result);
+    }
     if (parts_.auditor != nullptr && IsAuditable(request.options, result)) {
       parts_.auditor->Offer(search.view, request.query, request.options, result);
     }

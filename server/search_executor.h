@@ -18,6 +18,7 @@
 #include "server/recall_auditor.h"
 #include "server/request_converter.h"
 #include "server/response_writer.h"
+#include "server/shadow_comparer.h"
 #include "server/window_cache.h"
 
 namespace dime {
@@ -36,6 +37,7 @@ class SearchExecutor {
     AdmissionControl* admission;
     Metrics* metrics;
     RecallAuditor* auditor = nullptr;  // null: nothing is audited
+    ShadowComparer* shadow = nullptr;  // null: there is no shadow
   };
   explicit SearchExecutor(const Parts& parts) : parts_(parts) {}
 

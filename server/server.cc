@@ -14,6 +14,7 @@
 #include "grpcpp/security/server_credentials.h"
 #include "grpcpp/server_builder.h"
 #include "index/status_macros.h"
+#include "index/thread_priority.h"
 
 namespace dime {
 namespace {
@@ -55,6 +56,12 @@ absl::Status CheckOptions(const Server::Options& options) {
     return absl::InvalidArgumentError(
         absl::StrCat("audit rate must be 0 to 1, got ", options.audit.rate));
   }
+  if (!(options.shadow.rate >= 0 && options.shadow.rate <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("shadow rate must be 0 to 1, got ", options.shadow.rate));
+  }
+  RETURN_IF_ERROR(
+      CheckAtLeast("max_queued comparisons with the shadow", options.shadow.max_queued, 1));
   RETURN_IF_ERROR(CheckAtLeast("audit_max_items", options.audit.max_items, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_queued audits", options.audit.max_queued, 1));
   RETURN_IF_ERROR(CheckAtLeast("wave_pairs of audits", options.audit.wave_pairs, 1));
@@ -106,26 +113,36 @@ ServingRevision::Options RevisionOptions(const Server::Options& options) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Server>> Server::Create(Options options,
-                                                       ServingRevision::Source source) {
+absl::StatusOr<std::unique_ptr<Server>> Server::Create(
+    Options options, ServingRevision::Source source,
+    std::unique_ptr<ServingRevision::Source> shadow_source) {
   options.limits = source.limits;
   RETURN_IF_ERROR(CheckOptions(options));
   auto metrics =
       std::make_shared<Metrics>(options.version, source.model->info(), *source.gallery->Pin());
   auto live_calls = std::make_unique<LiveCalls>();
+  std::unique_ptr<Shadow> shadow;
+  if (shadow_source != nullptr) {
+    ASSIGN_OR_RETURN(
+        shadow, MakeShadow(options, std::move(*shadow_source), metrics.get(), live_calls.get()));
+  }
   ASSIGN_OR_RETURN(
       std::unique_ptr<ServingRevision> first,
       ServingRevision::Create(std::move(source), RevisionOptions(options),
-                              {.metrics = metrics.get(), .live_calls = live_calls.get()}));
-  return std::unique_ptr<Server>(
-      new Server(options, std::move(metrics), std::move(live_calls), std::move(first)));
+                              {.metrics = metrics.get(),
+                               .live_calls = live_calls.get(),
+                               .shadow = shadow == nullptr ? nullptr : shadow->comparer.get()}));
+  return std::unique_ptr<Server>(new Server(options, std::move(metrics), std::move(live_calls),
+                                            std::move(shadow), std::move(first)));
 }
 
 Server::Server(const Options& options, std::shared_ptr<Metrics> metrics,
-               std::unique_ptr<LiveCalls> live_calls, std::unique_ptr<ServingRevision> first)
+               std::unique_ptr<LiveCalls> live_calls, std::unique_ptr<Shadow> shadow,
+               std::unique_ptr<ServingRevision> first)
     : options_(options),
       metrics_(std::move(metrics)),
       live_calls_(std::move(live_calls)),
+      shadow_(std::move(shadow)),
       revisions_(std::make_unique<RevisionSwitch>(std::move(first))),
       workers_(options_.workers) {
   metrics_->ObserveState([this] {
@@ -136,6 +153,37 @@ Server::Server(const Options& options, std::shared_ptr<Metrics> metrics,
     state.hold = revision;
     return state;
   });
+}
+
+absl::StatusOr<std::unique_ptr<Server::Shadow>> Server::MakeShadow(const Options& options,
+                                                                   ServingRevision::Source source,
+                                                                   Metrics* metrics,
+                                                                   LiveCalls* live_calls) {
+  ServingRevision::Options of_shadow = RevisionOptions(options);
+  of_shadow.audit.rate = 0;
+  auto shadow = std::make_unique<Shadow>();
+  // Never marked ready: what it launches is no part of the service's own numbers.
+  ASSIGN_OR_RETURN(shadow->revision, RunAtLowestPriority([&] {
+                     return ServingRevision::Create(std::move(source), of_shadow,
+                                                    {.metrics = metrics, .live_calls = live_calls});
+                   }));
+  RETURN_IF_ERROR(shadow->revision->WarmUp());
+  metrics->SetShadow(shadow->revision->model_info());
+  ShadowComparer::Options comparer = options.shadow;
+  comparer.on_comparison = [metrics](const ShadowComparison& comparison) {
+    metrics->ShadowCompared(comparison);
+  };
+  comparer.on_drop = [metrics](Modality target, ShadowComparer::Drop reason) {
+    metrics->ShadowDropped(target, reason);
+  };
+  shadow->comparer = std::make_unique<ShadowComparer>(
+      ShadowComparer::Parts{.gallery = &shadow->revision->gallery(),
+                            .pipeline = &shadow->revision->pipeline(),
+                            .model = shadow->revision->model_info(),
+                            .limits = shadow->revision->limits(),
+                            .live_calls = live_calls},
+      std::move(comparer));
+  return shadow;
 }
 
 Server::~Server() { Shutdown(absl::ZeroDuration()); }
@@ -159,11 +207,13 @@ absl::Status Server::TryReload(ServingRevision::Source next) {
   Options options = options_;
   options.limits = next.limits;
   RETURN_IF_ERROR(CheckOptions(options));
-  ASSIGN_OR_RETURN(std::unique_ptr<ServingRevision> revision,
-                   ServingRevision::Create(std::move(next), RevisionOptions(options_),
-                                           {.metrics = metrics_.get(),
-                                            .live_calls = live_calls_.get(),
-                                            .number = ++last_revision_}));
+  ASSIGN_OR_RETURN(
+      std::unique_ptr<ServingRevision> revision,
+      ServingRevision::Create(std::move(next), RevisionOptions(options_),
+                              {.metrics = metrics_.get(),
+                               .live_calls = live_calls_.get(),
+                               .shadow = shadow_ == nullptr ? nullptr : shadow_->comparer.get(),
+                               .number = ++last_revision_}));
   RETURN_IF_ERROR(revision->WarmUp());
   revision->MarkReady();
   const ModelInfo model = revision->model_info();
@@ -248,6 +298,7 @@ void Server::Shutdown(absl::Duration drain, absl::Duration notice) {
   const absl::Time deadline = absl::Now() + drain;
   ledger_.StartDraining();
   revision()->StopAudits();
+  if (shadow_ != nullptr) shadow_->comparer->Stop();
   const bool drained = ledger_.AwaitCalls(deadline);
   server_->Shutdown(absl::ToChronoTime(drained ? absl::Now() + kGrace : absl::Now()));
   ledger_.AwaitCalls(absl::InfiniteFuture());

@@ -56,13 +56,17 @@ class Server {
     // Where CreateSnapshot writes, and nowhere else; empty: there are no snapshots.
     std::string snapshot_directory;
     RecallAuditor::Options audit;  // no audits with a rate of 0; its callbacks are the server's own
+    ShadowComparer::Options shadow;  // its callbacks are the server's own
   };
 
   // INVALID_ARGUMENT, naming the option, for options that make no sense together;
   // FAILED_PRECONDITION or INVALID_ARGUMENT if model and gallery do not fit (see LoadedGallery).
   // The source's limits take the place of the options'.
-  static absl::StatusOr<std::unique_ptr<Server>> Create(Options options,
-                                                        ServingRevision::Source source);
+  // With a `shadow`, a share of the searches is compared with what that one would have answered;
+  // its model should have been loaded by RunAtLowestPriority(), for its threads to be of that.
+  static absl::StatusOr<std::unique_ptr<Server>> Create(
+      Options options, ServingRevision::Source source,
+      std::unique_ptr<ServingRevision::Source> shadow = nullptr);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
@@ -90,8 +94,19 @@ class Server {
   RevisionSwitch::Lease revision() const { return revisions_->Current(); }
 
  private:
+  // What does not serve but is compared with what does.
+  struct Shadow {
+    std::unique_ptr<ServingRevision> revision;
+    std::unique_ptr<ShadowComparer> comparer;
+  };
+
+  static absl::StatusOr<std::unique_ptr<Shadow>> MakeShadow(const Options& options,
+                                                            ServingRevision::Source source,
+                                                            Metrics* metrics,
+                                                            LiveCalls* live_calls);
   Server(const Options& options, std::shared_ptr<Metrics> metrics,
-         std::unique_ptr<LiveCalls> live_calls, std::unique_ptr<ServingRevision> first);
+         std::unique_ptr<LiveCalls> live_calls, std::unique_ptr<Shadow> shadow,
+         std::unique_ptr<ServingRevision> first);
 
   absl::Status Listen();
   absl::Status TryReload(ServingRevision::Source next);
@@ -103,6 +118,7 @@ class Server {
   const Options options_;
   const std::shared_ptr<Metrics> metrics_;
   const std::unique_ptr<LiveCalls> live_calls_;
+  const std::unique_ptr<Shadow> shadow_;  // null if there is none
   CallLedger ledger_;
   const std::unique_ptr<RevisionSwitch> revisions_;
   int64_t last_revision_ = 1;  // number of the last one made

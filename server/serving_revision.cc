@@ -80,7 +80,8 @@ ServingRevision::ServingRevision(std::unique_ptr<const DimeModel> model,
                                                                      .windows = &windows_,
                                                                      .admission = &admission_,
                                                                      .metrics = parts_.metrics,
-                                                                     .auditor = auditor_.get()});
+                                                                     .auditor = auditor_.get(),
+                                                                     .shadow = parts_.shadow});
   if (mutable_gallery() != nullptr) {
     IngestQueue::Options ingest = options_.ingest;
     ingest.on_batch = [this](const IngestQueue::BatchStats& stats) {

@@ -31,6 +31,7 @@
 #include "server/response_writer.h"
 #include "server/search_executor.h"
 #include "server/search_limits.h"
+#include "server/shadow_comparer.h"
 #include "server/window_cache.h"
 
 namespace dime {
@@ -66,6 +67,7 @@ class ServingRevision {
   struct Parts {
     Metrics* metrics;
     LiveCalls* live_calls;
+    ShadowComparer* shadow = nullptr;  // null: there is no shadow
     int64_t number = 1;  // tells a server's revisions apart, in the order in which they were made
   };
 
@@ -92,6 +94,7 @@ class ServingRevision {
   // Null, both, if the gallery is only read.
   MutableGallery* mutable_gallery() const { return gallery_->mutable_gallery(); }
   IngestQueue* ingest() const { return ingest_.get(); }
+  const SearchPipeline& pipeline() const { return pipeline_; }
   const SearchExecutor& executor() const { return *executor_; }
   const ExplainPipeline& explainer() const { return explainer_; }
   const RequestConverter& converter() const { return converter_; }

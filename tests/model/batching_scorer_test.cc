@@ -1,6 +1,7 @@
 #include "model/batching_scorer.h"
 
 #include <atomic>
+#include <deque>
 #include <limits>
 #include <memory>
 #include <mutex>
@@ -369,6 +370,33 @@ TEST_F(BatchingScorerTest, OneBadRequestCostsOneAnswer) {
   Start(next);
   next.Join();
   ExpectRightAnswer(next);
+}
+
+TEST_F(BatchingScorerTest, AFailingBatchIsBisected) {
+  Create(/*max_batch_pairs=*/64);
+  fail_ = [](absl::Span<const ScoringRequest> requests) {
+    for (const ScoringRequest& request : requests) {
+      if (request.rows[0] == 13) return absl::InternalError("row 13 is poisoned");
+    }
+    return absl::OkStatus();
+  };
+  std::deque<Caller> callers;
+  HoldFirstLaunch(callers.emplace_back(std::vector<int64_t>{0}));
+  for (int64_t row = 1; row <= 16; ++row) {
+    Start(callers.emplace_back(std::vector<int64_t>{row}));
+    AwaitQueuedPairs(row);
+  }
+  gate_.Open();
+  for (Caller& caller : callers) {
+    caller.Join();
+    if (caller.rows[0] == 13) {
+      EXPECT_EQ(caller.answer.status(), absl::InternalError("row 13 is poisoned"));
+    } else {
+      ExpectRightAnswer(caller);
+    }
+  }
+  // The first, the sixteen, and two for each halving, rather than one for each request.
+  EXPECT_THAT(launches(), SizeIs(1 + 1 + 2 * 4));
 }
 
 TEST_F(BatchingScorerTest, AFailureHalfwayDropsTheRestOfItsRequest) {

@@ -11,7 +11,9 @@
 #include "gmock/gmock.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/completion_queue.h"
+#include "grpcpp/create_channel.h"
 #include "grpcpp/generic/generic_stub.h"
+#include "grpcpp/security/credentials.h"
 #include "grpcpp/support/slice.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/error_details.h"
@@ -307,6 +309,28 @@ TEST_F(ServerTest, AReloadThatFailsChangesNothing) {
   v1::SearchImagesResponse response;
   ASSERT_TRUE(stub_->SearchImages(&context, TextRequest("red"), &response).ok());
   EXPECT_EQ(server_->revision()->gallery().Pin()->size(Modality::kImage), kServedImages);
+}
+
+TEST_F(ServerTest, AShadowIsComparedAndNotCounted) {
+  options_.metrics_address = "127.0.0.1:0";
+  options_.shadow.rate = 1;
+  ServingRevision::Source live = SourceOf(kServedImages);
+  auto created = Server::Create(options_, std::move(live),
+                                std::make_unique<ServingRevision::Source>(SourceOf(kServedImages)));
+  ASSERT_TRUE(created.ok()) << created.status();
+  server_ = *std::move(created);
+  ASSERT_TRUE(server_->Start().ok());
+  const auto stub = v1::RetrievalService::NewStub(
+      grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));
+  grpc::ClientContext context;
+  v1::SearchImagesResponse response;
+  ASSERT_TRUE(stub->SearchImages(&context, TextRequest("red star"), &response).ok());
+  AwaitMetric("dime_shadow_samples_total{method=\"SearchImages\"} 1\n");
+  EXPECT_THAT(Scrape(),
+              AllOf(HasSubstr("dime_shadow_top1_same_total{method=\"SearchImages\"} 1\n"),
+                    HasSubstr("dime_shadow_overlap_ratio_sum{method=\"SearchImages\"} 1\n"),
+                    HasSubstr("dime_shadow_model_info{fingerprint=\"fake-fingerprint\""),
+                    HasSubstr("dime_batch_requests_count 1\n")));
 }
 
 TEST_F(ServerTest, TotalsGoOnOverReloads) {

@@ -1,0 +1,144 @@
+#include "server/shadow_comparer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "index/status_macros.h"
+#include "server/pipeline/stopwatch.h"
+
+namespace dime {
+namespace {
+
+absl::StatusOr<std::vector<std::string>> ReadIds(const GalleryView& view, Modality modality,
+                                                 absl::Span<const int64_t> rows) {
+  std::vector<std::string> ids;
+  if (modality == Modality::kImage) {
+    ASSIGN_OR_RETURN(const std::vector<ImageRecord> records, view.ReadImages(rows));
+    for (const ImageRecord& record : records) ids.push_back(record.id);
+  } else {
+    ASSIGN_OR_RETURN(const std::vector<CaptionRecord> records, view.ReadCaptions(rows));
+    for (const CaptionRecord& record : records) ids.push_back(record.id);
+  }
+  return ids;
+}
+
+std::vector<int64_t> FirstRows(const SearchResult& result) {
+  std::vector<int64_t> rows;
+  for (const Hit& hit : result.hits) {
+    if (rows.size() < kComparedHits) rows.push_back(hit.row);
+  }
+  return rows;
+}
+
+bool IsComparable(const SearchOptions& options, const SearchResult& result) {
+  return !options.exact && result.degradations.empty() && !result.hits.empty() &&
+         !options.group_by.has_value() && !options.min_coarse_score.has_value() &&
+         !options.min_rerank_score.has_value() && !options.min_final_score.has_value();
+}
+
+}  // namespace
+
+double KendallTau(const std::vector<int>& places) {
+  int64_t balance = 0;
+  for (size_t i = 0; i < places.size(); ++i) {
+    for (size_t j = i + 1; j < places.size(); ++j) balance += places[i] < places[j] ? 1 : -1;
+  }
+  const auto pairs = static_cast<double>(places.size() * (places.size() - 1) / 2);
+  return static_cast<double>(balance) / pairs;
+}
+
+ShadowComparer::ShadowComparer(Parts parts, Options options)
+    : parts_(std::move(parts)),
+      options_(std::move(options)),
+      work_(options_.rate, options_.max_queued, parts_.live_calls, [this](const Sample& sample) {
+        const absl::StatusOr<ShadowComparison> comparison = Compare(sample);
+        if (comparison.ok()) {
+          if (options_.on_comparison) options_.on_comparison(*comparison);
+        } else if (!absl::IsCancelled(comparison.status()) && options_.on_drop) {
+          options_.on_drop(TargetOf(sample.query), absl::IsFailedPrecondition(comparison.status())
+                                                       ? Drop::kNotComparable
+                                                       : Drop::kFailed);
+        }
+      }) {}
+
+void ShadowComparer::Offer(std::shared_ptr<const GalleryView> view, const Query& query,
+                           const SearchOptions& options, const SearchResult& result) {
+  if (!IsComparable(options, result)) return;
+  const auto offered = work_.Offer([&] {
+    return Sample{
+        .view = std::move(view), .query = query, .options = options, .served = FirstRows(result)};
+  });
+  if (offered == SampledWork<Sample>::Offered::kFull && options_.on_drop) {
+    options_.on_drop(result.target, Drop::kQueueFull);
+  }
+}
+
+absl::StatusOr<Query> ShadowComparer::Translate(const Sample& sample,
+                                                const GalleryView& shadow) const {
+  if (const auto* features = std::get_if<RegionFeaturesQuery>(&sample.query)) {
+    const size_t size = size_t{1} * parts_.model.num_regions * parts_.model.feature_dim;
+    if (features->num_regions != parts_.model.num_regions || features->values.size() != size) {
+      return absl::FailedPreconditionError("the shadow's model takes other features");
+    }
+  }
+  const auto* stored = std::get_if<GalleryImageQuery>(&sample.query);
+  if (stored == nullptr) return sample.query;
+  ASSIGN_OR_RETURN(const ImageRecord record, sample.view->ReadImage(stored->row));
+  const absl::StatusOr<int64_t> row = shadow.FindRow(Modality::kImage, record.id);
+  if (absl::IsNotFound(row.status())) {
+    return absl::FailedPreconditionError("the shadow's gallery lacks the image");
+  }
+  RETURN_IF_ERROR(row.status());
+  return GalleryImageQuery{.row = *row};
+}
+
+SearchOptions ShadowComparer::OptionsOf(const Sample& sample) const {
+  const Modality target = TargetOf(sample.query);
+  SearchOptions options;
+  options.top_k = std::min(sample.options.top_k, kComparedHits);
+  options.rerank_depth = sample.options.rerank_depth;
+  options.mode =
+      parts_.model.Serves(sample.options.mode) ? sample.options.mode : parts_.model.DefaultMode();
+  options.search_effort = parts_.limits.DefaultSearchEffort(target);
+  options.fusion_weight = parts_.model.ranking.FusionWeight(target, options.mode);
+  options.filter = sample.options.filter;
+  return options;
+}
+
+absl::StatusOr<ShadowComparison> ShadowComparer::Compare(const Sample& sample) {
+  if (!work_.AwaitQuiet()) return absl::CancelledError("the server stops");
+  const Stopwatch stopwatch;
+  const Modality target = TargetOf(sample.query);
+  const std::shared_ptr<const GalleryView> shadow = parts_.gallery->Pin();
+  if (shadow->size(target) == 0) {
+    return absl::FailedPreconditionError("the shadow's gallery holds nothing of the kind");
+  }
+  ASSIGN_OR_RETURN(const Query query, Translate(sample, *shadow));
+  ASSIGN_OR_RETURN(const SearchResult found,
+                   parts_.pipeline->Run(*shadow, query, OptionsOf(sample), CallContext()));
+  ShadowComparison comparison{.target = target, .time = stopwatch.Elapsed()};
+
+  ASSIGN_OR_RETURN(const std::vector<std::string> served,
+                   ReadIds(*sample.view, target, sample.served));
+  ASSIGN_OR_RETURN(const std::vector<std::string> others,
+                   ReadIds(*shadow, target, FirstRows(found)));
+  absl::flat_hash_map<std::string, int> place_of;
+  for (size_t place = 0; place < others.size(); ++place) {
+    place_of[others[place]] = static_cast<int>(place);
+  }
+  std::vector<int> places;
+  for (const std::string& id : served) {
+    if (const auto place = place_of.find(id); place != place_of.end()) {
+      places.push_back(place->second);
+    }
+  }
+  comparison.overlap = static_cast<double>(places.size()) / static_cast<double>(served.size());
+  comparison.same_top1 = !others.empty() && served.front() == others.front();
+  if (places.size() > 1) comparison.agreement = KendallTau(places);
+  return comparison;
+}
+
+}  // namespace dime
