@@ -10,7 +10,9 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "server/caller.h"
 
@@ -20,14 +22,18 @@ namespace dime {
 // done: there is a bound on that, of which each client has its share, and a search that cannot be
 // done by its deadline even at its least depth, behind what is due before it, is refused at once
 // rather than when it is too late. Work is counted in evaluations: pairs times directions.
-// The estimate takes clients to get equal turns and interactive work to go before bulk; it knows
-// nothing until the scorer has a rate, and refuses none for a deadline until then.
-// Thread-safe; must outlive its tickets. `evaluations_per_second` is called with a lock held.
+// The estimate takes clients to get equal turns and interactive work to go before bulk. It goes by
+// what was done of late while there was anything to do, encoding and all; before anything was done,
+// by the scorer's own rate, and before that is known either, none is refused for its deadline. It
+// leaves a fifth of the time to chance.
+// Thread-safe; must outlive its tickets. The functions are called with a lock held.
 class AdmissionControl {
  public:
   struct Options {
     int64_t max_evaluations = 131072;                      // admitted and not done; at least 1
     absl::Duration retry_delay = absl::Milliseconds(250);  // told at least
+    std::function<double()> scorer_rate;                   // evaluations per second; 0: unknown
+    std::function<absl::Time()> now = [] { return absl::Now(); };
   };
 
   // Work that was admitted, until it is destroyed. Movable.
@@ -54,16 +60,18 @@ class AdmissionControl {
     int64_t evaluations_ = 0;
   };
 
-  AdmissionControl(const Options& options, std::function<double()> evaluations_per_second)
-      : options_(options), evaluations_per_second_(std::move(evaluations_per_second)) {}
+  explicit AdmissionControl(Options options) : options_(std::move(options)) {}
 
   // A search of `evaluations`, of which `least` would do where time is short. RESOURCE_EXHAUSTED
   // with QUEUE_FULL or DEADLINE_UNREACHABLE, and with when to try again.
   absl::StatusOr<Ticket> Admit(const Caller& caller, int64_t evaluations, int64_t least)
       ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // A search was answered, and took so long beside its reranking.
-  void Answered(absl::Duration rest) ABSL_LOCKS_EXCLUDED(mutex_);
+  // The search of this ticket was answered, and took so long beside its reranking.
+  void Answered(const Ticket& ticket, absl::Duration rest) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether a search that is begun now has the time that searches take of late beside their
+  // reranking. OK, or RESOURCE_EXHAUSTED with DEADLINE_UNREACHABLE.
+  absl::Status CheckTime(absl::Time deadline) const ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Of all work that was admitted and is not done.
   int64_t evaluations() const ABSL_LOCKS_EXCLUDED(mutex_);
@@ -72,16 +80,23 @@ class AdmissionControl {
   using Work = std::array<int64_t, 2>;  // by Priority
 
   void Release(const Ticket& ticket) ABSL_LOCKS_EXCLUDED(mutex_);
+  // Brings the busy time up to now.
+  void Tick() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Evaluations per second; 0: unknown.
+  double Rate() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // How much is done until `own` of this caller's is, with what is due before it.
   double WorkBefore(const Caller& caller, int64_t own) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const Options options_;
-  const std::function<double()> evaluations_per_second_;
   mutable std::mutex mutex_;
   // Of clients that have any.
   std::unordered_map<std::string, Work> admitted_ ABSL_GUARDED_BY(mutex_);
   int64_t total_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Duration rest_ ABSL_GUARDED_BY(mutex_);  // of a search of late, beside its reranking
+  // What was done while there was anything to do, and how long that was: of late counts most.
+  double done_ ABSL_GUARDED_BY(mutex_) = 0;
+  double busy_seconds_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Time last_tick_ ABSL_GUARDED_BY(mutex_) = absl::InfinitePast();
 };
 
 }  // namespace dime

@@ -150,13 +150,14 @@ absl::StatusOr<Response> SearchExecutor::Execute(RpcMethod method, const Search&
   std::string next_page_token;
   if (first_page) {
     const SearchRequest& request = search.request;
+    RETURN_IF_ERROR(parts_.admission->CheckTime(context.deadline()));
     const CallContext part(context, absl::InfiniteFuture(), search.priority());
     absl::StatusOr<SearchResult> found =
         parts_.pipeline->Run(*search.view, request.query, request.options, part);
     if (!found.ok()) return BlameQuery(found.status(), request.query);
     result = *std::move(found);
-    parts_.admission->Answered(result.timings.encode + result.timings.recall +
-                               result.timings.select);
+    parts_.admission->Answered(
+        search.ticket, result.timings.encode + result.timings.recall + result.timings.select);
     const int64_t size = request.options.top_k;
     if (static_cast<int64_t>(result.hits.size()) > size) {
       auto window = std::make_shared<ResultWindow>();
