@@ -13,6 +13,24 @@
 namespace dime {
 namespace {
 
+// Lets the parser go on as long as objects and lists are not deeper than a payload's.
+struct DepthGuard : nlohmann::json_sax<Payload> {
+  bool null() override { return true; }
+  bool boolean(bool) override { return true; }
+  bool number_integer(number_integer_t) override { return true; }
+  bool number_unsigned(number_unsigned_t) override { return true; }
+  bool number_float(number_float_t, const string_t&) override { return true; }
+  bool string(string_t&) override { return true; }
+  bool binary(binary_t&) override { return true; }
+  bool key(string_t&) override { return true; }
+  bool start_object(size_t) override { return ++depth <= kMaxPayloadDepth + 1; }
+  bool end_object() override { return --depth >= 0; }
+  bool start_array(size_t) override { return ++depth <= kMaxPayloadDepth + 1; }
+  bool end_array() override { return --depth >= 0; }
+  bool parse_error(size_t, const std::string&, const Payload::exception&) override { return false; }
+  int depth = 0;
+};
+
 // The name of a place within a payload, as a filter would write it.
 std::string Within(const std::string& path, absl::string_view name) {
   const std::string shown = absl::Utf8SafeCHexEscape(name);
@@ -85,9 +103,22 @@ std::string SerializePayload(const Payload& payload) {
 
 absl::StatusOr<Payload> ParsePayload(absl::string_view bytes) {
   if (bytes.empty()) return Payload();
-  Payload payload = Payload::from_cbor(bytes.begin(), bytes.end(), /*strict=*/true,
-                                       /*allow_exceptions=*/false);
-  if (!payload.is_object()) return absl::InvalidArgumentError("a stored payload is damaged");
+  const auto damaged = [] { return absl::InvalidArgumentError("a stored payload is damaged"); };
+  // The parser recurses. A short text cannot lead it deep enough to matter.
+  constexpr size_t kShort = 4096;
+  Payload payload;
+  try {
+    DepthGuard guard;
+    if (bytes.size() > kShort &&
+        !Payload::sax_parse(bytes.begin(), bytes.end(), &guard, Payload::input_format_t::cbor)) {
+      return damaged();
+    }
+    payload = Payload::from_cbor(bytes.begin(), bytes.end(), /*strict=*/true,
+                                 /*allow_exceptions=*/false);
+  } catch (const Payload::exception&) {  // for sizes beyond all bounds it throws nonetheless
+    return damaged();
+  }
+  if (!payload.is_object()) return damaged();
   return payload;
 }
 

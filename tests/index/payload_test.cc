@@ -28,6 +28,16 @@ TEST(PayloadTest, NumbersBecomeDoublesAndBytesGiveItBack) {
   EXPECT_TRUE(none.is_null());
 }
 
+TEST(PayloadTest, HostileBytesAreDamagedAndNoMore) {
+  // An object, and a list, of more elements than there can be; lists in lists without end.
+  for (const std::string& bytes :
+       {std::string("\xbb\x39\x32\x30\x31\x37\x31\x38\x30", 9),
+        std::string("\xa1\x61\x61\x9b\x7f\xff\xff\xff\xff\xff\xff\xff", 12),
+        std::string("\xa1\x61\x61", 3) + std::string(10'000'000, '\x81'), std::string("\xff")}) {
+    EXPECT_EQ(ParsePayload(bytes).status().code(), absl::StatusCode::kInvalidArgument);
+  }
+}
+
 TEST(PayloadTest, FaultsAreNamed) {
   EXPECT_THAT(PayloadFromJson("[1]"), StatusIs(kInvalid, HasSubstr("must be an object")));
   EXPECT_THAT(PayloadFromJson("{"), StatusIs(kInvalid, HasSubstr("no JSON")));
