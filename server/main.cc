@@ -1,11 +1,13 @@
 // dime_server: serves a gallery by gRPC. See --help.
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <limits>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -24,6 +26,7 @@
 #include "server/program_error.h"
 #include "server/search_defaults.h"
 #include "server/server.h"
+#include "server/server_config.h"
 
 namespace dime {
 namespace {
@@ -35,6 +38,8 @@ constexpr int kDefaultRerankDepth = 100;
 constexpr int kDefaultRerankDepthOfCpuModules = 50;
 
 struct Flags {
+  std::string config;  // file with what the command line does not say
+  bool check_config = false;
   std::string model;
   std::string gallery;
   std::string shadow_model;
@@ -56,11 +61,17 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   SearchLimits& limits = server.limits;
   app.set_version_flag("--version", DIME_VERSION);
   app.footer(kExitCodesHelp);
-  app.add_option("--model", flags.model, "Model directory")->required();
-  app.add_option("--gallery", flags.gallery, "Gallery directory, made by dime_build_gallery")
-      ->required();
+  app.add_option("--config", flags.config,
+                 "File of settings (server_config.proto in text format); flags win over it");
+  app.add_flag("--check-config", flags.check_config,
+               "Check the settings, print what they amount to, and end");
+  app.add_option("--model", flags.model, "Model directory; required, here or in --config");
+  app.add_option("--gallery", flags.gallery,
+                 "Gallery directory, made by dime_build_gallery; required, here or in --config");
   app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
-  app.add_option("--scorer", flags.scorer, kScorerHelp)->capture_default_str();
+  app.add_option("--scorer", flags.scorer, kScorerHelp)
+      ->check(CLI::IsMember({"auto", "modules", "amx", "avx512_bf16"}))
+      ->capture_default_str();
   app.add_option("--scorer-threads", flags.scorer_threads,
                  "Threads of the kernels; 0: one for each core that the process may use")
       ->check(CLI::Range(0, 4096))
@@ -71,8 +82,10 @@ void DefineFlags(CLI::App& app, Flags& flags) {
                  "Where to serve Prometheus metrics, at /metrics; port 0 picks one, '' none")
       ->capture_default_str();
   app.add_option("--workers", server.workers.threads, "Searches that run at once")
+      ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   app.add_option("--max-queued-calls", server.workers.max_queued, "Searches that may wait to run")
+      ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   app.add_option(
          "--bank-bytes", server.bank_bytes,
@@ -82,9 +95,11 @@ void DefineFlags(CLI::App& app, Flags& flags) {
       ->check(CLI::Range(int64_t{1} << 20, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   app.add_option("--max-batch-pairs", server.max_batch_pairs, "Largest launch of the reranker")
+      ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   app.add_option("--max-queue-pairs", server.max_queue_pairs,
                  "Pairs that may wait for the reranker")
+      ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   app.add_option("--query-cache-bytes", server.query_cache_bytes,
                  "Memory for the encodings of texts that were searched by lately; 0 keeps none")
@@ -112,12 +127,17 @@ void DefineFlags(CLI::App& app, Flags& flags) {
                  "is given)")
       ->check(CLI::Range(0, kMostInt));
   app.add_option("--max-rerank-depth", limits.max_rerank_depth, "Most candidates to rerank")
+      ->check(CLI::Range(1, std::numeric_limits<int>::max()))
       ->capture_default_str();
-  app.add_option("--max-top-k", limits.max_top_k, "Most hits to return")->capture_default_str();
+  app.add_option("--max-top-k", limits.max_top_k, "Most hits to return")
+      ->check(CLI::Range(1, std::numeric_limits<int>::max()))
+      ->capture_default_str();
   app.add_option("--max-exact-items", limits.max_exact_items,
                  "Most items that an exact search may score")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   app.add_option("--max-request-bytes", limits.max_request_bytes, "Largest request message")
+      ->check(CLI::Range(int64_t{1024}, int64_t{std::numeric_limits<int>::max()}))
       ->capture_default_str();
   app.add_option("--page-token-seconds", flags.page_token_seconds,
                  "How long further pages of a search can be asked, since the last one; meanwhile "
@@ -288,6 +308,43 @@ absl::Status Serve(Flags flags) {
   return absl::OkStatus();
 }
 
+// What must be said by a flag or in the file, and is not.
+std::vector<std::string> MissingSettings(const Flags& flags) {
+  std::vector<std::string> missing;
+  if (flags.model.empty()) missing.push_back(NameOfSetting("--model") + " is required");
+  if (flags.gallery.empty()) missing.push_back(NameOfSetting("--gallery") + " is required");
+  return missing;
+}
+
+// Everything but whether model and gallery fit together, which takes loading them.
+int CheckConfig(const Flags& flags, const std::string& effective) {
+  std::vector<std::string> errors;
+  const auto expect_directory = [&errors](const char* flag, const std::string& path) {
+    if (!std::filesystem::is_directory(path)) {
+      errors.push_back(absl::StrCat(NameOfSetting(flag), ": there is no directory ", path));
+    }
+  };
+  expect_directory("--model", flags.model);
+  expect_directory("--gallery", flags.gallery);
+  if (flags.shadow_model.empty() != flags.shadow_gallery.empty()) {
+    errors.push_back(absl::StrCat(NameOfSetting("--shadow-model"), " and ",
+                                  NameOfSetting("--shadow-gallery"), " go together"));
+  } else if (!flags.shadow_model.empty()) {
+    expect_directory("--shadow-model", flags.shadow_model);
+    expect_directory("--shadow-gallery", flags.shadow_gallery);
+  }
+  Server::Options options = flags.server;
+  options.limits.default_rerank_depth = flags.defaults.rerank_depth.value_or(1);
+  options.limits.default_caption_rerank_depth = flags.defaults.caption_rerank_depth.value_or(0);
+  const absl::Status status = Server::CheckOptions(options);
+  if (!status.ok()) errors.emplace_back(status.message());
+  const absl::Status joined =
+      JoinConfigErrors(flags.config.empty() ? "of the command line" : flags.config, errors);
+  if (!joined.ok()) return ReportError(kProgram, joined);
+  std::cout << effective;
+  return static_cast<int>(ProgramExit::kOk);
+}
+
 int Main(int argc, char** argv) {
   // Errors are told in the project's own words; set GRPC_VERBOSITY to hear gRPC's too.
   setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);
@@ -303,6 +360,18 @@ int Main(int argc, char** argv) {
     return app.exit(error) == 0 ? static_cast<int>(ProgramExit::kOk)
                                 : static_cast<int>(ProgramExit::kUsage);
   }
+  if (!flags.config.empty()) {
+    const absl::Status read = ApplyServerConfig(flags.config, app);
+    if (!read.ok()) return ReportError(kProgram, read);
+  }
+  const std::vector<std::string> missing = MissingSettings(flags);
+  if (!missing.empty()) {
+    for (const std::string& error : missing) std::cerr << kProgram << ": " << error << std::endl;
+    return static_cast<int>(ProgramExit::kUsage);
+  }
+  const std::string effective = PrintServerConfig(EffectiveServerConfig(app));
+  if (flags.check_config) return CheckConfig(flags, effective);
+  std::cerr << "configuration:\n" << effective;
   const absl::Status status = Serve(std::move(flags));
   return status.ok() ? static_cast<int>(ProgramExit::kOk) : ReportError(kProgram, status);
 }

@@ -36,7 +36,21 @@ absl::Status CheckAtLeast(absl::string_view option, int64_t value, int64_t lowes
       absl::StrCat(option, " must be at least ", lowest, ", got ", value));
 }
 
-absl::Status CheckOptions(const Server::Options& options) {
+ServingRevision::Options RevisionOptions(const Server::Options& options) {
+  return {.version = options.version,
+          .bank_bytes = options.bank_bytes,
+          .max_batch_pairs = options.max_batch_pairs,
+          .max_queue_pairs = options.max_queue_pairs,
+          .query_cache_bytes = options.query_cache_bytes,
+          .retry_delay = options.retry_delay,
+          .ingest = options.ingest,
+          .windows = options.windows,
+          .audit = options.audit};
+}
+
+}  // namespace
+
+absl::Status Server::CheckOptions(const Options& options) {
   const SearchLimits& limits = options.limits;
   RETURN_IF_ERROR(CheckAtLeast("workers", options.workers.threads, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_queued_calls", options.workers.max_queued, 1));
@@ -98,20 +112,6 @@ absl::Status CheckOptions(const Server::Options& options) {
   }
   return absl::OkStatus();
 }
-
-ServingRevision::Options RevisionOptions(const Server::Options& options) {
-  return {.version = options.version,
-          .bank_bytes = options.bank_bytes,
-          .max_batch_pairs = options.max_batch_pairs,
-          .max_queue_pairs = options.max_queue_pairs,
-          .query_cache_bytes = options.query_cache_bytes,
-          .retry_delay = options.retry_delay,
-          .ingest = options.ingest,
-          .windows = options.windows,
-          .audit = options.audit};
-}
-
-}  // namespace
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Create(
     Options options, ServingRevision::Source source,

@@ -59,7 +59,9 @@ class Server {
     ShadowComparer::Options shadow;  // its callbacks are the server's own
   };
 
-  // INVALID_ARGUMENT, naming the option, for options that make no sense together;
+  // INVALID_ARGUMENT, naming the option, for values out of range or that make no sense together.
+  static absl::Status CheckOptions(const Options& options);
+  // The same for wrong options;
   // FAILED_PRECONDITION or INVALID_ARGUMENT if model and gallery do not fit (see LoadedGallery).
   // The source's limits take the place of the options'.
   // With a `shadow`, a share of the searches is compared with what that one would have answered;

@@ -60,6 +60,36 @@ class ServerFlagsTest(unittest.TestCase):
         probe[probe.index("--address") + 1] = "127.0.0.1:1"
         self.assertEqual(run(*probe).returncode, 5)
 
+    def test_configuration_file(self):
+        example = DEPLOY / "config/dime_server.textproto"
+        with tempfile.TemporaryDirectory() as folder:
+            paths = [f"--model={folder}", f"--gallery={folder}", f"--snapshot-dir={folder}"]
+            result = run("dime_server", "--config", example, "--check-config", *paths)
+            self.assertEqual(result.returncode, 0, result.stdout)
+            self.assertIn('address: "0.0.0.0:8980"', result.stdout)
+            # What it prints is a configuration again, that amounts to the same.
+            printed = os.path.join(folder, "printed")
+            pathlib.Path(printed).write_text(result.stdout, encoding="utf-8")
+            self.assertEqual(run("dime_server", "--config", printed, "--check-config").stdout, result.stdout)
+            # A flag wins; all that is wrong is told, with nothing loaded.
+            result = run("dime_server", "--config", printed, "--check-config", "--workers", "3")
+            self.assertIn("workers: 3\n", result.stdout)
+            pathlib.Path(printed).write_text('search { workers: 0 typo: 1 }\nrerank { max_batch_pairs: 0 }', encoding="utf-8")
+            result = run("dime_server", "--config", printed, *paths)
+            self.assertNotEqual(result.returncode, 0)
+            for told in ("printed:1:", "typo", "search.workers", "rerank.max_batch_pairs"):
+                self.assertIn(told, result.stdout)
+            missing = run("dime_server", f"--model={folder}/no", f"--gallery={folder}/none", "--check-config")
+            self.assertNotEqual(missing.returncode, 0)
+            self.assertIn(f"{folder}/no\n", missing.stdout)
+            self.assertIn(f"{folder}/none\n", missing.stdout)
+        self.assertEqual(run("dime_server", "--check-config").returncode, USAGE)
+
+    def test_every_flag_is_a_field(self):
+        text = (SOURCE / "proto/dime/v1/server_config.proto").read_text(encoding="utf-8")
+        fields = set(re.findall(r"^ +// (--[a-z-]+):", text, flags=re.MULTILINE))
+        self.assertEqual(flags_of("dime_server") - {"--help", "--version", "--config", "--check-config"}, fields)
+
     def test_flags_that_texts_name(self):
         known = flags_of("dime_server") | flags_of("dime") | flags_of("dime", "search-images")
         for folder in ("prometheus", "kubernetes", "compose", "grafana"):
