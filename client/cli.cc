@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -10,12 +11,14 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "client/client_error.h"
+#include "client/connection_security.h"
 #include "client/exit_code.h"
 #include "client/explanation_picture.h"
 #include "client/explanation_printer.h"
@@ -44,6 +47,7 @@ constexpr char kFooter[] = R"(Exit codes:
   6  the deadline passed
   7  the server is full, or a message is too large
   9  the snapshot or the directory to be made is there already
+  11 the server asks for a token, or for one of another role (--token-file)
 
 JSON is proto3's mapping of the messages in retrieval.proto, under their field names.)";
 
@@ -81,6 +85,9 @@ struct Flags {
   // Global.
   std::string address = RetrievalClient::Options().address;
   std::string deadline = "10s";
+  ClientTlsFiles tls;
+  std::string tls_server_name;
+  std::string token_file;
   bool json = false;
   bool no_color = false;
   // Of both searches.
@@ -330,6 +337,21 @@ absl::StatusOr<std::string> Info(const RetrievalClient& client, const Flags& fla
   return flags.json ? ToJson(response) : FormatInfo(response, client.address(), terminal);
 }
 
+// The flags of TLS and of the token.
+absl::Status Secure(const Flags& flags, RetrievalClient::Options& options) {
+  ASSIGN_OR_RETURN(options.credentials, MakeChannelCredentials(flags.tls));
+  options.tls_server_name = flags.tls_server_name;
+  if (!flags.token_file.empty()) {
+    ASSIGN_OR_RETURN(options.token, ReadToken(flags.token_file));
+  } else if (const char* token = std::getenv("DIME_TOKEN"); token != nullptr) {
+    options.token = std::string(absl::StripAsciiWhitespace(token));
+    if (!std::all_of(options.token.begin(), options.token.end(), absl::ascii_isgraph)) {
+      return absl::InvalidArgumentError("DIME_TOKEN must hold one token and nothing else");
+    }
+  }
+  return absl::OkStatus();
+}
+
 // gRPC's messages go from the general to the particular: "failed to connect to all addresses; last
 // error: UNKNOWN: ipv4:127.0.0.1:8980: Failed to connect to remote host: Connection refused".
 absl::string_view Cause(absl::string_view message) {
@@ -439,6 +461,25 @@ Commands AddCommands(CLI::App* app, Flags* flags) {
       ->type_name("TIME")
       ->check(CheckDuration)
       ->capture_default_str();
+  app->add_option(
+         "--tls-ca", flags->tls.ca,
+         "PEM file of the authorities that the server's certificate may be by; calls go by "
+         "TLS with this or --tls-certificate")
+      ->type_name("FILE")
+      ->envname("DIME_TLS_CA");
+  app->add_option("--tls-certificate", flags->tls.certificate,
+                  "PEM file of a certificate of one's own, where the server asks for one")
+      ->type_name("FILE")
+      ->envname("DIME_TLS_CERTIFICATE");
+  app->add_option("--tls-key", flags->tls.key, "PEM file of its private key")
+      ->type_name("FILE")
+      ->envname("DIME_TLS_KEY");
+  app->add_option("--tls-server-name", flags->tls_server_name,
+                  "The name that the server's certificate must be for, if not the address's host")
+      ->type_name("NAME");
+  app->add_option("--token-file", flags->token_file,
+                  "File of the bearer token to send (default: the variable DIME_TOKEN)")
+      ->type_name("FILE");
   app->add_flag("--json", flags->json,
                 "Write results, and errors on standard error, as JSON for programs");
   app->add_flag("--no-color", flags->no_color, "Write no colours, even to a terminal");
@@ -592,6 +633,9 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
   RetrievalClient::Options options;
   options.address = flags.address;
   options.deadline = *ParsePositiveDuration(flags.deadline);
+  if (absl::Status secured = Secure(flags, options); !secured.ok()) {
+    return ReportUsageError(secured.message(), "dime", flags.json, err);
+  }
   const absl::StatusOr<std::unique_ptr<RetrievalClient>> client = RetrievalClient::Create(options);
   if (!client.ok()) return ReportUsageError(client.status().message(), "dime", flags.json, err);
 

@@ -20,6 +20,9 @@ ExitCode ExitCodeFor(absl::StatusCode code) {
       return ExitCode::kDeadlineExceeded;
     case absl::StatusCode::kResourceExhausted:
       return ExitCode::kResourceExhausted;
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+      return ExitCode::kAccessDenied;
     default:
       return ExitCode::kInternal;
   }

@@ -16,7 +16,8 @@ enum class ExitCode : int {
   kUnavailable = 5,        // no server answers, or it is starting or draining
   kDeadlineExceeded = 6,   // no answer in time
   kResourceExhausted = 7,  // the server is full, or a message is too large
-  kAlreadyExists = 9,      // what was to be made is there already; 8 is the server programs' own
+  kAlreadyExists = 9,      // what was to be made is there; 8 and 10 are the server programs' own
+  kAccessDenied = 11,      // the server asks for a token, or for one of another role
 };
 
 ExitCode ExitCodeFor(absl::StatusCode code);

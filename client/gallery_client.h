@@ -35,6 +35,8 @@ class GalleryClient {
       const v1::CreateSnapshotRequest& request,
       std::optional<absl::Duration> deadline = std::nullopt) const;
 
+  // For calls by the stub: the client's token.
+  void Authorize(grpc::ClientContext& context) const { client_.Authorize(context); }
   v1::GalleryService::Stub& stub() const { return *stub_; }
 
  private:

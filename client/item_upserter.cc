@@ -72,6 +72,7 @@ class Run {
   // Writes and reads over one stream until all is settled or it ends.
   absl::Status OneStream() {
     grpc::ClientContext context;
+    client_.Authorize(context);
     // A server that restarts is found as soon as the channel has a connection; how long it may take
     // is for patience to say.
     context.set_wait_for_ready(true);

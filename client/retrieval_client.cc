@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "client/client_error.h"
+#include "client/connection_security.h"
 #include "index/status_macros.h"
 #include "nlohmann/json.hpp"
 
@@ -141,6 +142,14 @@ absl::StatusOr<std::unique_ptr<RetrievalClient>> RetrievalClient::Create(Options
   // and grows to 2 minutes.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 5000);
+  if (!options.tls_server_name.empty()) {
+    arguments.SetSslTargetNameOverride(options.tls_server_name);
+  }
+  if (!options.token.empty() && options.credentials == nullptr &&
+      !IsLoopbackTarget(options.address)) {
+    return absl::InvalidArgumentError(absl::StrCat("the token would go to ", options.address,
+                                                   " in plain text: use TLS (--tls-ca)"));
+  }
   std::shared_ptr<grpc::Channel> channel = grpc::CreateCustomChannel(
       options.address,
       options.credentials != nullptr ? options.credentials : grpc::InsecureChannelCredentials(),
@@ -154,11 +163,18 @@ RetrievalClient::RetrievalClient(Options options, std::shared_ptr<grpc::Channel>
       channel_(std::move(channel)),
       stub_(v1::RetrievalService::NewStub(channel_)) {}
 
+void RetrievalClient::Authorize(grpc::ClientContext& context) const {
+  if (!options_.token.empty()) {
+    context.AddMetadata("authorization", absl::StrCat("Bearer ", options_.token));
+  }
+}
+
 absl::Status RetrievalClient::Call(
     std::optional<absl::Duration> deadline, bool wait_for_ready,
     absl::FunctionRef<grpc::Status(grpc::ClientContext*)> method) const {
   const absl::Duration limit = deadline.value_or(options_.deadline);
   grpc::ClientContext context;
+  Authorize(context);
   context.set_wait_for_ready(wait_for_ready);
   if (limit < kLongestDeadline) context.set_deadline(absl::ToChronoTime(absl::Now() + limit));
   absl::Status status = StatusFromGrpc(method(&context));

@@ -54,6 +54,10 @@ class RetrievalClient {
     int64_t max_response_bytes = 64 << 20;
     // How to connect; null: without encryption.
     std::shared_ptr<grpc::ChannelCredentials> credentials;
+    // The name that the server's certificate must be for; empty: the address's host.
+    std::string tls_server_name;
+    // Bearer token sent with each call; empty: none. Only with credentials, or to this machine.
+    std::string token;
   };
 
   // Connects in the background. INVALID_ARGUMENT for an option out of its range.
@@ -100,6 +104,8 @@ class RetrievalClient {
   // For clients of the server's other services: the channel, and a call over it with this client's
   // deadline and errors.
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
+  // Gives a call over the channel what Call() would: the token.
+  void Authorize(grpc::ClientContext& context) const;
   absl::Status Call(std::optional<absl::Duration> deadline, bool wait_for_ready,
                     absl::FunctionRef<grpc::Status(grpc::ClientContext*)> method) const;
 

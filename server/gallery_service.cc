@@ -108,7 +108,7 @@ bool IsSnapshotName(absl::string_view name) {
 
 template <typename Request>
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::StartStream(
-    RpcMethod method, Modality modality) {
+    RpcMethod method, Modality modality, const grpc::CallbackServerContext& context) {
   const RevisionSwitch::Lease revision = parts_.revisions->Current();
   const auto submit = [this, revision, modality](const grpc::ByteBuffer& message, std::string& id,
                                                  UpsertStream::Settle settle) -> absl::Status {
@@ -130,19 +130,23 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::Sta
     if (!taken.ok()) metrics.ItemSettled(modality, taken.code());
     return taken;
   };
+  absl::Status refusal =
+      AuthorizeCall(parts_.call.access, *parts_.call.metrics, context, method).status();
+  if (refusal.ok()) refusal = CheckWritable(*revision);
   return UpsertStream::Start(
-      parts_.call.ledger, parts_.call.metrics, method, CheckWritable(*revision), submit,
+      parts_.call.ledger, parts_.call.metrics, method, refusal, submit,
       {.window = limits_.max_outstanding_items, .retry_delay = parts_.call.retry_delay});
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::UpsertImages(
-    grpc::CallbackServerContext* /*context*/) {
-  return StartStream<v1::UpsertImagesRequest>(RpcMethod::kUpsertImages, Modality::kImage);
+    grpc::CallbackServerContext* context) {
+  return StartStream<v1::UpsertImagesRequest>(RpcMethod::kUpsertImages, Modality::kImage, *context);
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::UpsertCaptions(
-    grpc::CallbackServerContext* /*context*/) {
-  return StartStream<v1::UpsertCaptionsRequest>(RpcMethod::kUpsertCaptions, Modality::kCaption);
+    grpc::CallbackServerContext* context) {
+  return StartStream<v1::UpsertCaptionsRequest>(RpcMethod::kUpsertCaptions, Modality::kCaption,
+                                                *context);
 }
 
 template <typename Request, typename Check, typename Work>
@@ -152,6 +156,7 @@ grpc::ServerUnaryReactor* GalleryService::Start(RpcMethod method,
                                                 grpc::ByteBuffer* response, Check check,
                                                 Work work) {
   auto* call = new UnaryCall(parts_.call, method, context, response);
+  if (!call->Open()) return call;
   const RevisionSwitch::Lease revision = parts_.revisions->Current();
   auto parsed = std::make_shared<Request>();
   absl::Status status = ParseMessage(request, limits_.max_request_bytes, *parsed);

@@ -69,8 +69,8 @@ class GalleryService final
                                   const grpc::ByteBuffer& request, grpc::ByteBuffer* response,
                                   Check check, Work work);
   template <typename Request>
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartStream(RpcMethod method,
-                                                                           Modality modality);
+  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartStream(
+      RpcMethod method, Modality modality, const grpc::CallbackServerContext& context);
 
   absl::StatusOr<v1::DeleteItemsResponse> Delete(const ServingRevision& revision,
                                                  const v1::DeleteItemsRequest& request) const;

@@ -139,6 +139,10 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_option("--max-request-bytes", limits.max_request_bytes, "Largest request message")
       ->check(CLI::Range(int64_t{1024}, int64_t{std::numeric_limits<int>::max()}))
       ->capture_default_str();
+  app.add_option("--max-concurrent-streams", server.max_concurrent_streams,
+                 "Calls under way on one connection; more wait at the client")
+      ->check(CLI::Range(1, 1000000))
+      ->capture_default_str();
   app.add_option("--page-token-seconds", flags.page_token_seconds,
                  "How long further pages of a search can be asked, since the last one; meanwhile "
                  "the version of the gallery that was searched is kept")
@@ -187,6 +191,17 @@ void DefineFlags(CLI::App& app, Flags& flags) {
                  "ready nor alive (health service \"liveness\"); 0 does not look")
       ->check(CLI::Range(0.0, 86400.0))
       ->capture_default_str();
+  app.add_option("--tls-certificate", server.tls.certificate,
+                 "PEM file of the server's certificate chain: TLS instead of plain text. This and "
+                 "the next two are read again when they change");
+  app.add_option("--tls-key", server.tls.key, "PEM file of the certificate's private key");
+  app.add_option("--tls-client-ca", server.tls.client_ca,
+                 "PEM file of the authorities of client certificates, which are then required");
+  app.add_option("--access-tokens", server.access_tokens,
+                 "File of hashed bearer tokens with their roles, read again when it changes; with "
+                 "it every call but health checks needs a token, and there is no reflection");
+  app.add_flag("--allow-plaintext-tokens", server.allow_plaintext_tokens,
+               "Take tokens without TLS elsewhere than on the loopback too");
   app.add_flag("--no-reflection", flags.no_reflection, "Do not serve gRPC reflection");
 }
 
@@ -280,6 +295,14 @@ void Reload(const Flags& flags, Server& server) {
 // Loads, serves until asked to stop, drains.
 absl::Status Serve(Flags flags) {
   Stopwatch stopwatch;
+  // Sooner than loading takes.
+  RETURN_IF_ERROR(Server::CheckAccess(flags.server));
+  for (const std::string& warning : Server::AccessWarnings(flags.server)) {
+    std::cerr << "warning: " << warning << std::endl;
+  }
+  flags.server.warn = [](const std::string& warning) {
+    std::cerr << "warning: " << warning << std::endl;
+  };
   ASSIGN_OR_RETURN(ServingRevision::Source source, Load(flags));
   ASSIGN_OR_RETURN(std::unique_ptr<ServingRevision::Source> shadow, LoadShadow(flags));
   flags.server.version = DIME_VERSION;
@@ -338,6 +361,8 @@ int CheckConfig(const Flags& flags, const std::string& effective) {
   options.limits.default_caption_rerank_depth = flags.defaults.caption_rerank_depth.value_or(0);
   const absl::Status status = Server::CheckOptions(options);
   if (!status.ok()) errors.emplace_back(status.message());
+  const absl::Status access = Server::CheckAccess(flags.server);
+  if (!access.ok()) errors.emplace_back(access.message());
   const absl::Status joined =
       JoinConfigErrors(flags.config.empty() ? "of the command line" : flags.config, errors);
   if (!joined.ok()) return ReportError(kProgram, joined);

@@ -71,6 +71,8 @@ constexpr absl::StatusCode kCodes[] = {
     absl::StatusCode::kInvalidArgument,
     absl::StatusCode::kNotFound,
     absl::StatusCode::kAlreadyExists,
+    absl::StatusCode::kPermissionDenied,
+    absl::StatusCode::kUnauthenticated,
     absl::StatusCode::kFailedPrecondition,
     absl::StatusCode::kResourceExhausted,
     absl::StatusCode::kDeadlineExceeded,
@@ -504,6 +506,18 @@ void Metrics::AddInfoSeries(absl::string_view server_version) {
                       .Register(registry_);
   reloads_done_ = &reloads.Add({{"outcome", "done"}});
   reloads_failed_ = &reloads.Add({{"outcome", "failed"}});
+  auto& unauthorized = BuildCounter()
+                           .Name("dime_auth_rejected_total")
+                           .Help("Calls refused for their token, by reason.")
+                           .Register(registry_);
+  auth_unauthenticated_ = &unauthorized.Add({{"reason", "unauthenticated"}});
+  auth_denied_ = &unauthorized.Add({{"reason", "permission_denied"}});
+  auto& tokens = BuildCounter()
+                     .Name("dime_auth_token_reads_total")
+                     .Help("Readings of a token file that had changed, by outcome.")
+                     .Register(registry_);
+  tokens_read_ = &tokens.Add({{"outcome", "done"}});
+  tokens_damaged_ = &tokens.Add({{"outcome", "failed"}});
   model_info_ = info("dime_model_info", "The model that scores; always 1.");
   gallery_info_ =
       info("dime_gallery_info", "The gallery that is searched, with its coarse indexes; always 1.");
@@ -711,6 +725,12 @@ void Metrics::ModelCompared(const ReferencePairs::Deviation& deviation) {
 void Metrics::LaunchStalled(bool stalled) { launch_stalled_->Set(stalled ? 1 : 0); }
 
 void Metrics::Reloaded(bool done) { (done ? reloads_done_ : reloads_failed_)->Increment(); }
+
+void Metrics::CallUnauthorized(absl::StatusCode code) {
+  (code == absl::StatusCode::kPermissionDenied ? auth_denied_ : auth_unauthenticated_)->Increment();
+}
+
+void Metrics::TokensRead(bool done) { (done ? tokens_read_ : tokens_damaged_)->Increment(); }
 
 void Metrics::CollectGallery(const State& state) const {
   if (state.gallery == nullptr) return;

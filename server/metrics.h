@@ -115,6 +115,10 @@ class Metrics : public prometheus::Collectable {
   // The batch thread stands still, or it goes on.
   void LaunchStalled(bool stalled);
   void Reloaded(bool done);
+  // A call that was refused for its token: UNAUTHENTICATED or PERMISSION_DENIED.
+  void CallUnauthorized(absl::StatusCode code);
+  // A token file that had changed was read, or could not be.
+  void TokensRead(bool done);
   void SnapshotCreated(absl::Time when);
   // Of RecallAuditor: an audit that was finished, and a sample that was not audited.
   void SearchAudited(const RecallAudit& audit);
@@ -233,6 +237,10 @@ class Metrics : public prometheus::Collectable {
   prometheus::Gauge* launch_stalled_ = nullptr;
   prometheus::Counter* reloads_done_ = nullptr;
   prometheus::Counter* reloads_failed_ = nullptr;
+  prometheus::Counter* auth_unauthenticated_ = nullptr;
+  prometheus::Counter* auth_denied_ = nullptr;
+  prometheus::Counter* tokens_read_ = nullptr;
+  prometheus::Counter* tokens_damaged_ = nullptr;
 };
 
 }  // namespace dime

@@ -60,6 +60,7 @@ template <typename Request, typename Execute>
 grpc::ServerUnaryReactor* RetrievalService::StartSearch(UnaryCall* call,
                                                         const grpc::ByteBuffer& request,
                                                         Execute execute) {
+  if (!call->Open()) return call;
   const RevisionSwitch::Lease revision = parts_.revisions->Current();
   const auto prepare = [&]() -> absl::StatusOr<SearchPointer> {
     ASSIGN_OR_RETURN(const Request parsed,
@@ -80,6 +81,7 @@ template <typename BatchRequest, typename BatchResponse, typename Execute>
 grpc::ServerUnaryReactor* RetrievalService::StartBatch(UnaryCall* call,
                                                        const grpc::ByteBuffer& request,
                                                        Execute execute) {
+  if (!call->Open()) return call;
   const auto parse = [&]() -> absl::StatusOr<BatchRequest> {
     ASSIGN_OR_RETURN(BatchRequest parsed,
                      ParseRequest<BatchRequest>(request, parts_.max_request_bytes));
@@ -159,6 +161,7 @@ grpc::ServerUnaryReactor* RetrievalService::ExplainPair(grpc::CallbackServerCont
                                                         const grpc::ByteBuffer* request,
                                                         grpc::ByteBuffer* response) {
   auto* call = new UnaryCall(parts_.call, RpcMethod::kExplainPair, context, response);
+  if (!call->Open()) return call;
   const RevisionSwitch::Lease revision = parts_.revisions->Current();
   const std::shared_ptr<const GalleryView> view = revision->gallery().Pin();
   const auto convert = [&]() -> absl::StatusOr<ExplainRequest> {
@@ -187,6 +190,7 @@ grpc::ServerUnaryReactor* RetrievalService::GetInfo(grpc::CallbackServerContext*
                                                     const grpc::ByteBuffer* request,
                                                     grpc::ByteBuffer* response) {
   auto* call = new UnaryCall(parts_.call, RpcMethod::kGetInfo, context, response);
+  if (!call->Open()) return call;
   const auto parsed = ParseRequest<v1::GetInfoRequest>(*request, parts_.max_request_bytes);
   if (!call->Admit(parsed.status())) return call;
   const RevisionSwitch::Lease revision = parts_.revisions->Current();

@@ -54,6 +54,7 @@ absl::Status Server::CheckOptions(const Options& options) {
   const SearchLimits& limits = options.limits;
   RETURN_IF_ERROR(CheckAtLeast("workers", options.workers.threads, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_queued_calls", options.workers.max_queued, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_concurrent_streams", options.max_concurrent_streams, 1));
   RETURN_IF_ERROR(CheckAtLeast("bank_bytes", options.bank_bytes, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_batch_pairs", options.max_batch_pairs, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_queue_pairs", options.max_queue_pairs, 1));
@@ -113,11 +114,40 @@ absl::Status Server::CheckOptions(const Options& options) {
   return absl::OkStatus();
 }
 
+absl::Status Server::CheckAccess(const Options& options) {
+  RETURN_IF_ERROR(CheckTlsFiles(options.tls));
+  if (options.access_tokens.empty()) return absl::OkStatus();
+  RETURN_IF_ERROR(AccessControl::Create({.path = options.access_tokens}).status());
+  if (options.tls.certificate.empty() && !IsLoopback(options.address) &&
+      !options.allow_plaintext_tokens) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tokens would cross the network to ", options.address,
+        " in plain text: give --tls-certificate and --tls-key, listen on the loopback, or say "
+        "--allow-plaintext-tokens where something in front of the server does TLS"));
+  }
+  return absl::OkStatus();
+}
+
+std::vector<std::string> Server::AccessWarnings(const Options& options) {
+  std::vector<std::string> warnings;
+  if (!IsLoopback(options.address) && options.tls.certificate.empty()) {
+    warnings.push_back(
+        absl::StrCat("calls to ", options.address, " are in plain text (see --tls-certificate)"));
+  }
+  if (!IsLoopback(options.address) && options.access_tokens.empty() &&
+      options.tls.client_ca.empty()) {
+    warnings.push_back(absl::StrCat("whoever reaches ", options.address,
+                                    " may make every call (see --access-tokens, --tls-client-ca)"));
+  }
+  return warnings;
+}
+
 absl::StatusOr<std::unique_ptr<Server>> Server::Create(
     Options options, ServingRevision::Source source,
     std::unique_ptr<ServingRevision::Source> shadow_source) {
   options.limits = source.limits;
   RETURN_IF_ERROR(CheckOptions(options));
+  RETURN_IF_ERROR(CheckAccess(options));
   auto metrics =
       std::make_shared<Metrics>(options.version, source.model->info(), *source.gallery->Pin());
   auto live_calls = std::make_unique<LiveCalls>();
@@ -227,10 +257,25 @@ absl::Status Server::TryReload(ServingRevision::Source next) {
 }
 
 absl::Status Server::Listen() {
+  ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
+                   MakeServerCredentials(options_.tls));
+  if (!options_.access_tokens.empty()) {
+    ASSIGN_OR_RETURN(access_, AccessControl::Create({
+                                  .path = options_.access_tokens,
+                                  .on_reload =
+                                      [this](const absl::Status& read) {
+                                        metrics_->TokensRead(read.ok());
+                                        if (read.ok() || !options_.warn) return;
+                                        options_.warn(absl::StrCat(
+                                            read.message(), "; the tokens read before stay"));
+                                      },
+                              }));
+  }
   const UnaryCall::Parts call = {.ledger = &ledger_,
                                  .workers = &workers_,
                                  .metrics = metrics_.get(),
                                  .live_calls = live_calls_.get(),
+                                 .access = access_.get(),
                                  .retry_delay = options_.retry_delay};
   retrieval_service_ = std::make_unique<RetrievalService>(
       RetrievalService::Parts{.call = call,
@@ -246,14 +291,16 @@ absl::Status Server::Listen() {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
+  if (!options_.reflection || access_ != nullptr)
+    builder.SetOption(std::make_unique<WithoutReflection>());
   // With port sharing a second server would start unnoticed and take half of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.max_concurrent_streams);
   // Larger than the limit, so that the service refuses a message in its own words.
   builder.SetMaxReceiveMessageSize(static_cast<int>(
       std::min<int64_t>(4 * options_.limits.max_request_bytes, std::numeric_limits<int>::max())));
   int port = 0;
-  builder.AddListeningPort(options_.address, grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort(options_.address, credentials, &port);
   builder.RegisterService(retrieval_service_.get());
   builder.RegisterService(gallery_service_.get());
   server_ = builder.BuildAndStart();

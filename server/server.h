@@ -1,13 +1,16 @@
 #ifndef DIME_SERVER_SERVER_H_
 #define DIME_SERVER_SERVER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grpcpp/server.h"
+#include "server/access_control.h"
 #include "server/call_ledger.h"
 #include "server/gallery_service.h"
 #include "server/live_calls.h"
@@ -17,6 +20,7 @@
 #include "server/revision_switch.h"
 #include "server/search_limits.h"
 #include "server/serving_revision.h"
+#include "server/tls_credentials.h"
 #include "server/watchdog.h"
 #include "server/worker_pool.h"
 
@@ -46,6 +50,8 @@ class Server {
     int64_t max_queue_pairs = 65536;
     int64_t query_cache_bytes = 64 << 20;  // encodings of texts searched by lately; 0: none
     bool reflection = true;
+    int max_concurrent_streams =
+        1024;  // calls under way on one connection; more wait at the client
     absl::Duration retry_delay = absl::Milliseconds(250);  // told with RESOURCE_EXHAUSTED etc.
     // Longer than any launch should take: then the server is unhealthy and not alive. Infinite: it
     // is not looked at.
@@ -57,11 +63,23 @@ class Server {
     std::string snapshot_directory;
     RecallAuditor::Options audit;  // no audits with a rate of 0; its callbacks are the server's own
     ShadowComparer::Options shadow;  // its callbacks are the server's own
+    TlsFiles tls;
+    // File of AccessControl; empty: whoever reaches the port may do everything. With it there is no
+    // reflection, whose calls nobody would ask for a token.
+    std::string access_tokens;
+    // Tokens without TLS elsewhere than on the loopback, where something in front does TLS.
+    bool allow_plaintext_tokens = false;
+    // Told what an operator should know while the server serves; may be empty.
+    std::function<void(const std::string&)> warn;
   };
 
   // INVALID_ARGUMENT, naming the option, for values out of range or that make no sense together.
   static absl::Status CheckOptions(const Options& options);
-  // The same for wrong options;
+  // Whether the files of TLS and of tokens can be used: INVALID_ARGUMENT, naming option or file.
+  static absl::Status CheckAccess(const Options& options);
+  // What an operator should know about who can reach a server of these options.
+  static std::vector<std::string> AccessWarnings(const Options& options);
+  // The same errors for wrong options and files;
   // FAILED_PRECONDITION or INVALID_ARGUMENT if model and gallery do not fit (see LoadedGallery).
   // The source's limits take the place of the options'.
   // With a `shadow`, a share of the searches is compared with what that one would have answered;
@@ -121,6 +139,7 @@ class Server {
   const std::shared_ptr<Metrics> metrics_;
   const std::unique_ptr<LiveCalls> live_calls_;
   const std::unique_ptr<Shadow> shadow_;  // null if there is none
+  std::unique_ptr<AccessControl> access_;  // null: whoever comes may call
   CallLedger ledger_;
   const std::unique_ptr<RevisionSwitch> revisions_;
   int64_t last_revision_ = 1;  // number of the last one made

@@ -1,5 +1,8 @@
 #include "server/unary_call.h"
 
+#include <string>
+#include <vector>
+
 #include "absl/strings/str_cat.h"
 #include "server/error_details.h"
 
@@ -15,6 +18,13 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
 // "ipv4:127.0.0.1:40000" without the port, for a client may have several connections.
 std::string ClientOf(const std::string& peer) { return peer.substr(0, peer.rfind(':')); }
 
+// A known caller goes by name, whatever the address.
+std::string ClientOf(const absl::StatusOr<AccessControl::Principal>& principal,
+                     const std::string& peer) {
+  return principal.ok() && !principal->name.empty() ? absl::StrCat("name:", principal->name)
+                                                    : ClientOf(peer);
+}
+
 // Where a request does not say.
 Priority PriorityOf(RpcMethod method) {
   return method == RpcMethod::kBatchSearchImages || method == RpcMethod::kBatchSearchCaptions
@@ -24,13 +34,26 @@ Priority PriorityOf(RpcMethod method) {
 
 }  // namespace
 
+absl::StatusOr<AccessControl::Principal> AuthorizeCall(AccessControl* access, Metrics& metrics,
+                                                       const grpc::CallbackServerContext& context,
+                                                       RpcMethod method) {
+  if (access == nullptr) return AccessControl::Principal();
+  std::vector<absl::string_view> given;
+  const auto [begin, end] = context.client_metadata().equal_range("authorization");
+  for (auto it = begin; it != end; ++it) given.emplace_back(it->second.data(), it->second.size());
+  absl::StatusOr<AccessControl::Principal> principal = access->Authorize(given, method);
+  if (!principal.ok()) metrics.CallUnauthorized(principal.status().code());
+  return principal;
+}
+
 UnaryCall::UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerContext* context,
                      grpc::ByteBuffer* response)
     : parts_(parts),
       method_(method),
       server_context_(*context),
       response_(*response),
-      caller_({.client = ClientOf(context->peer()),
+      principal_(AuthorizeCall(parts.access, *parts.metrics, *context, method)),
+      caller_({.client = ClientOf(principal_, context->peer()),
                .deadline = DeadlineOf(*context),
                .priority = PriorityOf(method)}),
       context_(caller_.deadline, caller_.priority),
@@ -39,9 +62,16 @@ UnaryCall::UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerC
   parts_.live_calls->Started();
 }
 
+bool UnaryCall::Open() {
+  if (entry_.admitted && principal_.ok()) return true;
+  End(principal_.ok() ? absl::UnavailableError("the server is shutting down")
+                      : principal_.status());
+  return false;
+}
+
 bool UnaryCall::Admit(const absl::Status& request) {
-  if (entry_.admitted && request.ok()) return true;
-  End(entry_.admitted ? request : absl::UnavailableError("the server is shutting down"));
+  if (request.ok()) return true;
+  End(request);
   return false;
 }
 

@@ -12,6 +12,7 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "model/call_context.h"
+#include "server/access_control.h"
 #include "server/call_ledger.h"
 #include "server/caller.h"
 #include "server/live_calls.h"
@@ -20,6 +21,12 @@
 #include "server/worker_pool.h"
 
 namespace dime {
+
+// Who makes the call, if access is controlled and the caller may call the method; counts refusals.
+// OK with an empty name without control.
+absl::StatusOr<AccessControl::Principal> AuthorizeCall(AccessControl* access, Metrics& metrics,
+                                                       const grpc::CallbackServerContext& context,
+                                                       RpcMethod method);
 
 // One call with one answer, from admission until gRPC has done with it, whatever the method: what a
 // service does of its own comes as a function. A full queue is told at once with the time after
@@ -34,13 +41,17 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
     WorkerPool* workers;
     Metrics* metrics;
     LiveCalls* live_calls;
+    AccessControl* access = nullptr;                       // null: whoever comes may call
     absl::Duration retry_delay = absl::Milliseconds(250);  // told with RESOURCE_EXHAUSTED etc.
   };
 
   UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerContext* context,
             grpc::ByteBuffer* response);
 
-  // Ends the call, and is false, if the server is closing or the request is wrong.
+  // Ends the call, and is false, if the server is closing or the caller may not call the method: to
+  // be asked before the request is looked at, so that strangers learn nothing of it.
+  bool Open();
+  // Ends the call, and is false, if the request is wrong.
   bool Admit(const absl::Status& request);
   // Has a worker do `work`, which must end the call; ends it at once if there is no room. Nothing
   // of the call may be touched afterwards.
@@ -74,6 +85,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   const RpcMethod method_;
   grpc::CallbackServerContext& server_context_;
   grpc::ByteBuffer& response_;
+  const absl::StatusOr<AccessControl::Principal> principal_;
   const Caller caller_;
   CallContext context_;
   const CallLedger::Entry entry_;

@@ -13,7 +13,6 @@ TEST(ExitCodeTest, EveryStatusHasItsNumber) {
   EXPECT_EQ(number(absl::StatusCode::kUnknown), 1);
   EXPECT_EQ(number(absl::StatusCode::kCancelled), 1);
   EXPECT_EQ(number(absl::StatusCode::kUnimplemented), 1);
-  EXPECT_EQ(number(absl::StatusCode::kPermissionDenied), 1);
   EXPECT_EQ(number(absl::StatusCode::kInvalidArgument), 3);
   EXPECT_EQ(number(absl::StatusCode::kOutOfRange), 3);
   EXPECT_EQ(number(absl::StatusCode::kNotFound), 4);
@@ -22,6 +21,8 @@ TEST(ExitCodeTest, EveryStatusHasItsNumber) {
   EXPECT_EQ(number(absl::StatusCode::kDeadlineExceeded), 6);
   EXPECT_EQ(number(absl::StatusCode::kResourceExhausted), 7);
   EXPECT_EQ(number(absl::StatusCode::kAlreadyExists), 9);
+  EXPECT_EQ(number(absl::StatusCode::kUnauthenticated), 11);
+  EXPECT_EQ(number(absl::StatusCode::kPermissionDenied), 11);
 }
 
 }  // namespace

@@ -1,0 +1,185 @@
+#include "server/access_control.h"
+
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <fstream>
+#include <sstream>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "index/status_macros.h"
+#include "server/error_details.h"
+
+namespace dime {
+namespace {
+
+constexpr absl::string_view kScheme = "bearer ";
+constexpr size_t kMostTokenBytes = 4096;
+constexpr size_t kMostNameBytes = 64;
+constexpr size_t kHashDigits = 64;
+
+bool ParseRole(absl::string_view text, Role& role) {
+  if (text == "read") {
+    role = Role::kRead;
+  } else if (text == "write") {
+    role = Role::kWrite;
+  } else if (text == "admin") {
+    role = Role::kAdmin;
+  } else {
+    return false;
+  }
+  return true;
+}
+
+bool IsName(absl::string_view text) {
+  return !text.empty() && text.size() <= kMostNameBytes &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
+         });
+}
+
+// The same whatever is wrong, so that nobody learns what was nearly right.
+absl::Status Unauthenticated() {
+  return ReasonedError(absl::StatusCode::kUnauthenticated, v1::ERROR_REASON_CREDENTIALS_INVALID,
+                       "the call needs a valid bearer token");
+}
+
+}  // namespace
+
+Role RoleFor(RpcMethod method) {
+  switch (method) {
+    case RpcMethod::kSearchImages:
+    case RpcMethod::kSearchCaptions:
+    case RpcMethod::kBatchSearchImages:
+    case RpcMethod::kBatchSearchCaptions:
+    case RpcMethod::kExplainPair:
+    case RpcMethod::kGetInfo:
+    case RpcMethod::kGetItem:
+    case RpcMethod::kListItems:
+    case RpcMethod::kGetStats:
+      return Role::kRead;
+    case RpcMethod::kUpsertImages:
+    case RpcMethod::kUpsertCaptions:
+    case RpcMethod::kDeleteItems:
+      return Role::kWrite;
+    case RpcMethod::kCreateSnapshot:
+      return Role::kAdmin;
+  }
+  return Role::kAdmin;
+}
+
+absl::StatusOr<std::unique_ptr<AccessControl>> AccessControl::Create(Options options) {
+  std::unique_ptr<AccessControl> access(new AccessControl(std::move(options)));
+  std::lock_guard<std::mutex> lock(access->mutex_);
+  access->stamp_ = StampOf(access->options_.path);
+  ASSIGN_OR_RETURN(Rules rules, Read(access->options_.path));
+  access->rules_ = std::make_shared<const Rules>(std::move(rules));
+  access->next_look_ = absl::Now() + access->options_.refresh;
+  return access;
+}
+
+AccessControl::Stamp AccessControl::StampOf(const std::string& path) {
+  struct stat file;
+  if (stat(path.c_str(), &file) != 0) return {};
+  return {.device = static_cast<int64_t>(file.st_dev),
+          .inode = static_cast<int64_t>(file.st_ino),
+          .size = file.st_size,
+          .seconds = file.st_mtim.tv_sec,
+          .nanoseconds = file.st_mtim.tv_nsec};
+}
+
+absl::StatusOr<AccessControl::Rules> AccessControl::Read(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  if (!file || !(text << file.rdbuf())) {
+    return absl::NotFoundError(absl::StrCat("cannot read the token file ", path,
+                                            ": it must be there and hold at least one token"));
+  }
+  const std::string content = text.str();
+  Rules rules;
+  int number = 0;
+  for (absl::string_view line : absl::StrSplit(content, '\n')) {
+    ++number;
+    // The line itself is not quoted: who wrote a token instead of its hash shall not find it in
+    // logs.
+    const auto wrong = [&path, number](absl::string_view what) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ":", number, ": ", what,
+                       "; a line is ROLE SHA256 [NAME] (see docs/deployment.md)"));
+    };
+    const std::vector<absl::string_view> words =
+        absl::StrSplit(line, absl::ByAnyChar(" \t\r"), absl::SkipEmpty());
+    if (words.empty() || words[0][0] == '#') continue;
+    if (words.size() < 2 || words.size() > 3) return wrong("there must be two or three words");
+    Rule rule;
+    if (!ParseRole(words[0], rule.principal.role)) {
+      return wrong("the role must be read, write or admin");
+    }
+    if (words[1].size() != kHashDigits ||
+        !std::all_of(words[1].begin(), words[1].end(), absl::ascii_isxdigit)) {
+      return wrong("the hash must be 64 hexadecimal digits");
+    }
+    const std::string hash = absl::HexStringToBytes(words[1]);
+    std::copy(hash.begin(), hash.end(), rule.hash.begin());
+    if (words.size() == 3 && !IsName(words[2])) {
+      return wrong("a name has 1 to 64 letters, digits and \"-_.\"");
+    }
+    rule.principal.name =
+        words.size() == 3 ? std::string(words[2])
+                          : absl::StrCat("token-", absl::AsciiStrToLower(words[1].substr(0, 8)));
+    for (const Rule& other : rules) {
+      if (other.hash == rule.hash) return wrong("the hash is there already");
+    }
+    rules.push_back(std::move(rule));
+  }
+  if (rules.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("the token file ", path, " holds no token"));
+  }
+  return rules;
+}
+
+std::shared_ptr<const AccessControl::Rules> AccessControl::CurrentRules() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const absl::Time now = absl::Now();
+  if (now < next_look_) return rules_;
+  next_look_ = now + options_.refresh;
+  const Stamp stamp = StampOf(options_.path);
+  if (stamp == stamp_) return rules_;
+  stamp_ = stamp;
+  absl::StatusOr<Rules> read = Read(options_.path);
+  if (read.ok()) rules_ = std::make_shared<const Rules>(*std::move(read));
+  if (options_.on_reload) options_.on_reload(read.status());
+  return rules_;
+}
+
+absl::StatusOr<AccessControl::Principal> AccessControl::Authorize(
+    const std::vector<absl::string_view>& authorization, RpcMethod method) {
+  const std::shared_ptr<const Rules> rules = CurrentRules();
+  if (authorization.size() != 1) return Unauthenticated();
+  absl::string_view token = authorization.front();
+  if (!absl::StartsWithIgnoreCase(token, kScheme)) return Unauthenticated();
+  token = absl::StripAsciiWhitespace(token.substr(kScheme.size()));
+  if (token.empty() || token.size() > kMostTokenBytes) return Unauthenticated();
+  Hash hash;
+  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), hash.data());
+  const Rule* found = nullptr;
+  for (const Rule& rule : *rules) {
+    if (CRYPTO_memcmp(rule.hash.data(), hash.data(), hash.size()) == 0) found = &rule;
+  }
+  if (found == nullptr) return Unauthenticated();
+  if (found->principal.role < RoleFor(method)) {
+    return ReasonedError(absl::StatusCode::kPermissionDenied, v1::ERROR_REASON_ROLE_INSUFFICIENT,
+                         "the token's role does not allow this method");
+  }
+  return found->principal;
+}
+
+}  // namespace dime
