@@ -84,7 +84,7 @@ std::string ProgressBar::Line(absl::Time now) const {
   const double seconds = absl::ToDoubleSeconds(elapsed);
   if (done_ > 0 && seconds > 0) {
     const double rate = done_ / seconds;
-    absl::StrAppendFormat(&line, rate < 10 ? "  %.2f/s" : "  %.0f/s", rate);
+    absl::StrAppendFormat(&line, "  %.*f/s", rate < 10 ? 2 : 0, rate);
     if (!finished_) {
       absl::StrAppend(&line, "  ETA ", ShortDuration(absl::Seconds((total_ - done_) / rate)));
     }

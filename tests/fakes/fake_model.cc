@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 #include <numeric>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -212,7 +213,10 @@ absl::StatusOr<PairExplanation> FakePairExplainer::Explain(const EncodedItemsVie
   PairExplanation explanation{.num_words = caption.lengths[0], .num_regions = image.positions};
   for (Direction direction : kDirections) {
     if (!Uses(mode, direction)) continue;
-    PairExplanation::Part& part = explanation.directions[static_cast<int>(direction)].emplace();
+    std::optional<PairExplanation::Part>& of_direction =
+        explanation.directions[static_cast<int>(direction)];
+    of_direction = PairExplanation::Part();
+    PairExplanation::Part& part = *of_direction;
     part.score = FakeScore(image, 0, caption, 0, direction);
     for (int w = 0; w < kNumPathWeights; ++w) {
       part.paths.push_back(FakePathWeight(part.score, w, direction));
