@@ -29,22 +29,15 @@ void CallLedger::End(const Entry& entry) {
   if (--calls_ == 0) calls_done_.notify_all();
 }
 
-void CallLedger::EndLastingCalls() {
+void CallLedger::StartDraining() {
   std::map<int64_t, std::function<void()>> listeners;
   {
     std::lock_guard<std::mutex> lock(mutex_);
+    draining_ = true;
     listeners.swap(listeners_);
   }
   // Without the lock: a listener may end its call.
   for (const auto& [number, listener] : listeners) listener();
-}
-
-void CallLedger::StartDraining() {
-  {
-    std::lock_guard<std::mutex> lock(mutex_);
-    draining_ = true;
-  }
-  EndLastingCalls();
 }
 
 bool CallLedger::AwaitCalls(absl::Time deadline) {

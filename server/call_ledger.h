@@ -28,9 +28,6 @@ class CallLedger {
   // The last touch of the call named by Begin().
   void End(const Entry& entry) ABSL_LOCKS_EXCLUDED(mutex_);
 
-  // Calls the `on_draining` of every call that has one, once, without closing: what lasts is asked
-  // to end, and to begin anew.
-  void EndLastingCalls() ABSL_LOCKS_EXCLUDED(mutex_);
   // From now on calls are not admitted.
   void StartDraining() ABSL_LOCKS_EXCLUDED(mutex_);
   // Waits until every call is over, or the time has come; false for the latter.

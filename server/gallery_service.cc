@@ -109,14 +109,17 @@ bool IsSnapshotName(absl::string_view name) {
 template <typename Request>
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::StartStream(
     RpcMethod method, Modality modality, const grpc::CallbackServerContext& context) {
-  const RevisionSwitch::Lease revision = parts_.revisions->Current();
-  const auto submit = [this, revision, modality](const grpc::ByteBuffer& message, std::string& id,
-                                                 UpsertStream::Settle settle) -> absl::Status {
+  // Each item leases what serves when it comes, not the stream, which may last: so that what is
+  // acknowledged is found, and no stream keeps alive what was replaced.
+  const auto submit = [this, modality](const grpc::ByteBuffer& message, std::string& id,
+                                       UpsertStream::Settle settle) -> absl::Status {
     Metrics& metrics = *parts_.call.metrics;
+    const RevisionSwitch::Lease revision = parts_.revisions->Current();
     const auto take = [&]() -> absl::Status {
       ASSIGN_OR_RETURN(const Request request,
                        ParseRequest<Request>(message, limits_.max_request_bytes));
       if (static_cast<int64_t>(IdOf(request).size()) <= kMaxIdBytes) id = IdOf(request);
+      RETURN_IF_ERROR(CheckWritable(*revision));
       ASSIGN_OR_RETURN(auto item, revision->item_converter().Convert(request));
       const auto done = [&metrics, modality, settle](const absl::Status& written) {
         const absl::Status status = FromGallery(written);
@@ -132,7 +135,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::Sta
   };
   absl::Status refusal =
       AuthorizeCall(parts_.call.access, *parts_.call.metrics, context, method).status();
-  if (refusal.ok()) refusal = CheckWritable(*revision);
+  if (refusal.ok()) refusal = CheckWritable(*parts_.revisions->Current());
   return UpsertStream::Start(
       parts_.call.ledger, parts_.call.metrics, method, refusal, submit,
       {.window = limits_.max_outstanding_items, .retry_delay = parts_.call.retry_delay});

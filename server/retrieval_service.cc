@@ -99,10 +99,15 @@ grpc::ServerUnaryReactor* RetrievalService::StartBatch(UnaryCall* call,
       call, std::move(execute), parts_.call.retry_delay, count);
   const std::shared_ptr<const GalleryView> view = revision->gallery().Pin();
   const absl::Status full = absl::ResourceExhaustedError("the server's queue of calls is full");
+  absl::Status refusal;  // the last for want of room
   int refused = 0;
   for (int i = 0; i < count; ++i) {
     const auto search = revision->executor().Prepare(parsed->requests(i), view, call->caller());
     if (!search.ok()) {
+      if (absl::IsResourceExhausted(search.status())) {
+        ++refused;
+        refusal = search.status();
+      }
       batch->Settle(i, search.status());
       batch->Leave();
       continue;
@@ -113,12 +118,13 @@ grpc::ServerUnaryReactor* RetrievalService::StartBatch(UnaryCall* call,
     };
     if (!parts_.call.workers->TrySubmit(run, call->caller().client, (*search)->priority())) {
       ++refused;
+      refusal = full;
       batch->Settle(i, full);
       batch->Leave();
     }
   }
   if (refused == count) {
-    call->End(full);
+    call->End(refusal);
   } else {
     batch->Leave();
   }

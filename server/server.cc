@@ -251,7 +251,6 @@ absl::Status Server::TryReload(ServingRevision::Source next) {
   revisions_->Current()->StopAudits();
   revisions_->Replace(std::move(revision));
   metrics_->SetServed(model, *view);
-  ledger_.EndLastingCalls();
   revisions_->AwaitReplaced();
   return absl::OkStatus();
 }
@@ -291,8 +290,9 @@ absl::Status Server::Listen() {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
-  if (!options_.reflection || access_ != nullptr)
+  if (!options_.reflection || access_ != nullptr) {
     builder.SetOption(std::make_unique<WithoutReflection>());
+  }
   // With port sharing a second server would start unnoticed and take half of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.max_concurrent_streams);

@@ -95,9 +95,9 @@ class Server {
   // healthy. UNAVAILABLE, naming the address, if an address cannot be listened on.
   absl::Status Start();
   // Serves another model and gallery from now on, once these have been warmed up; both are there
-  // until the last call of the former has ended, for which this waits (upsert streams are asked to
-  // end). With an error nothing has changed. The limits may differ from the server's in the
-  // defaults of searches alone.
+  // until the last call of the former has ended, for which this waits. Upsert streams go on: items
+  // that come from now on are the new gallery's. With an error nothing has changed. The limits may
+  // differ from the server's in the defaults of searches alone.
   absl::Status Reload(ServingRevision::Source next);
   // Turns unhealthy, serves on for `notice`, so that callers can find another server, refuses new
   // calls with UNAVAILABLE, lets those under way finish for up to `drain`, then cancels what is
@@ -138,7 +138,7 @@ class Server {
   const Options options_;
   const std::shared_ptr<Metrics> metrics_;
   const std::unique_ptr<LiveCalls> live_calls_;
-  const std::unique_ptr<Shadow> shadow_;  // null if there is none
+  const std::unique_ptr<Shadow> shadow_;   // null if there is none
   std::unique_ptr<AccessControl> access_;  // null: whoever comes may call
   CallLedger ledger_;
   const std::unique_ptr<RevisionSwitch> revisions_;

@@ -6,12 +6,6 @@
 #include "server/error_details.h"
 
 namespace dime {
-namespace {
-
-constexpr char kClosing[] =
-    "the server is shutting down, or serves another gallery from now on: begin a new stream";
-
-}  // namespace
 
 UpsertStream* UpsertStream::Start(CallLedger* ledger, Metrics* metrics, RpcMethod method,
                                   const absl::Status& refusal, Submit submit,
@@ -68,7 +62,7 @@ void UpsertStream::OnReadDone(bool ok) {
   }
   // Without the lock: the item may settle before this returns.
   std::string id;
-  absl::Status taken = absl::UnavailableError(kClosing);
+  absl::Status taken = absl::UnavailableError("the server is shutting down");
   if (!draining) {
     // The id is there before the item can settle, since whoever takes it sets it first.
     const auto shared_id = std::make_shared<std::string>();
@@ -166,7 +160,7 @@ void UpsertStream::GoOn() {
   if (unsettled_ == 0 && all_said) {
     if (broken_) return End(absl::CancelledError("the caller cancelled the call"));
     if (caller_done_) return End(absl::OkStatus());
-    if (draining_) return End(absl::UnavailableError(kClosing));
+    if (draining_) return End(absl::UnavailableError("the server is shutting down"));
   }
   const int64_t waiting = unsettled_ + static_cast<int64_t>(unsaid_.size());
   if (!reading_ && !caller_done_ && !broken_ && waiting < options_.window) {

@@ -387,6 +387,42 @@ TEST_F(GalleryServiceTest, AClosingServerFinishesWhatItTook) {
   closing.join();
 }
 
+TEST_F(GalleryServiceTest, AStreamGoesOnIntoTheGalleryThatServes) {
+  StartLiving();
+  grpc::ClientContext context;
+  auto stream = items_->UpsertCaptions(&context);
+  v1::UpsertResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  const auto outcome_of = [&](const std::string& id) {
+    EXPECT_TRUE(stream->Write(CaptionRequest(id, "red star")));
+    EXPECT_TRUE(stream->Read(&response));
+    EXPECT_EQ(response.result().id(), id);
+    return response.result().outcome();
+  };
+  EXPECT_EQ(outcome_of("a").code(), 0);
+
+  // The stream, which lasts, holds up no reload.
+  ASSERT_TRUE(server_
+                  ->Reload({.model = std::make_unique<FakeModel>(),
+                            .gallery = std::make_unique<FakeMutableGallery>(),
+                            .limits = options_.limits})
+                  .ok());
+  EXPECT_EQ(outcome_of("b").code(), 0);
+  v1::Item item;
+  EXPECT_EQ(Get(v1::MODALITY_CAPTION, "a", &item).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_TRUE(Get(v1::MODALITY_CAPTION, "b", &item).ok());
+
+  ASSERT_TRUE(server_
+                  ->Reload({.model = std::make_unique<FakeModel>(),
+                            .gallery = std::make_unique<FakeGallery>(contents_),
+                            .limits = options_.limits})
+                  .ok());
+  EXPECT_EQ(outcome_of("c").reason(), v1::ERROR_REASON_READ_ONLY);
+  stream->WritesDone();
+  EXPECT_FALSE(stream->Read(&response));
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
 TEST_F(GalleryServiceTest, ACallerWhoLeavesLosesNothingThatWasTaken) {
   options_.metrics_address = "127.0.0.1:0";
   hold_writes_ = true;
@@ -898,6 +934,27 @@ TEST_F(LivingSearchTest, SeveralQueriesInOneCall) {
   ASSERT_TRUE(stub_->BatchSearchCaptions(&captions_context, captions, &found).ok());
   EXPECT_EQ(found.results(0).response().hits_size(), 1);
   EXPECT_EQ(found.results(1).outcome().reason(), v1::ERROR_REASON_ITEM_NOT_FOUND);
+}
+
+TEST_F(LivingSearchTest, ABatchThatIsNotAdmittedAtAllIsRefusedAsAWhole) {
+  options_.max_queue_pairs = 1;
+  StartFilled();
+  hold_launches_ = true;
+  grpc::ClientContext busy_context, context;
+  v1::SearchImagesResponse busy_response;
+  // Alone it is admitted, whatever its size.
+  std::thread busy([&] {
+    EXPECT_TRUE(stub_->SearchImages(&busy_context, TextRequest("red"), &busy_response).ok());
+  });
+  gate_.AwaitArrivals(1);
+  v1::BatchSearchImagesRequest request;
+  for (int i = 0; i < 3; ++i) *request.add_requests() = TextRequest("red star");
+  v1::BatchSearchImagesResponse response;
+  const grpc::Status refused = stub_->BatchSearchImages(&context, request, &response);
+  EXPECT_EQ(refused.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_EQ(ParseErrorDetails(refused).reason, "QUEUE_FULL");
+  gate_.Open();
+  busy.join();
 }
 
 TEST_F(LivingSearchTest, ABatchForWhichThereIsNoRoom) {
