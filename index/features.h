@@ -37,6 +37,9 @@ inline bool Uses(ScoreMode mode, Direction direction) {
          (mode == ScoreMode::kI2t) == (direction == Direction::kI2t);
 }
 
+// Evaluations that a pair's score takes.
+inline int NumDirections(ScoreMode mode) { return mode == ScoreMode::kEnsemble ? 2 : 1; }
+
 // One model's features of `count` items of one modality; E is that model's joint dimension.
 struct DirectionFeaturesView {
   int embed_size = 0;              // E; 0 if the model lacks this direction

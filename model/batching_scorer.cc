@@ -23,12 +23,6 @@ void Append(const PairScores& from, PairScores& to) {
   }
 }
 
-// What a pair costs: as many evaluations as directions.
-int64_t CostOfPair(ScoreMode mode) {
-  return std::count_if(kDirections.begin(), kDirections.end(),
-                       [mode](Direction direction) { return Uses(mode, direction); });
-}
-
 // Whether an answer has the sizes that its request asked for.
 bool Fits(const PairScores& scores, const ScoringRequest& request) {
   for (Direction direction : kDirections) {
@@ -57,7 +51,7 @@ struct BatchingScorer::Job {
 
   int64_t rows() const { return static_cast<int64_t>(request.rows.size()); }
   int64_t rows_left() const { return rows() - taken; }
-  int64_t cost_left() const { return rows_left() * CostOfPair(request.mode); }
+  int64_t cost_left() const { return rows_left() * NumDirections(request.mode); }
   void Complete(absl::Status with) {
     status = std::move(with);
     done = true;
@@ -171,7 +165,7 @@ int64_t BatchingScorer::PairsWithin(ScoreMode mode, Priority priority, absl::Dur
       cost -= static_cast<double>(job->cost_left());
     }
   }
-  return LargestDoneWithin(std::move(sharers), cost) / CostOfPair(mode);
+  return LargestDoneWithin(std::move(sharers), cost) / NumDirections(mode);
 }
 
 void BatchingScorer::Run() {
@@ -184,7 +178,7 @@ void BatchingScorer::Run() {
     if (batch.empty()) continue;
     launch_start_ = absl::Now();
     for (const Chunk& chunk : batch) {
-      launched_cost_ += chunk.count * CostOfPair(chunk.job->request.mode);
+      launched_cost_ += chunk.count * NumDirections(chunk.job->request.mode);
     }
     lock.unlock();
     const absl::Duration took = ScoreBatch(batch);

@@ -1,6 +1,7 @@
 #ifndef DIME_MODEL_FAIR_SHARE_H_
 #define DIME_MODEL_FAIR_SHARE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -13,6 +14,12 @@ int64_t WorkUntilDone(const std::vector<int64_t>& left, int64_t own);
 
 // The largest newcomer for which that is at most `work`; 0 if there is none.
 int64_t LargestDoneWithin(std::vector<int64_t> left, double work);
+
+// The most that one client may have of something bounded, when `others` more clients have some of
+// it: an equal share of three quarters, so that there is always room for one who comes anew.
+inline double ShareOf(double capacity, size_t others) {
+  return 0.75 * capacity / (1 + static_cast<double>(others));
+}
 
 }  // namespace dime
 

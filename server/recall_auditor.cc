@@ -41,7 +41,7 @@ RecallAuditor::RecallAuditor(const Parts& parts, Options options)
 
 void RecallAuditor::Offer(std::shared_ptr<const GalleryView> view, const Query& query,
                           const SearchOptions& options, const SearchResult& result) {
-  if (options.exact) return;
+  if (!IsComparable(options, result)) return;
   const auto offered = work_.Offer([&] {
     Sample sample{
         .view = std::move(view),

@@ -38,8 +38,8 @@ struct RecallAudit {
 
 // Answers a share of the searches once more, exactly, after they were answered, and compares: how
 // much of the exact answer do live searches miss? Every answered search is offered; of those that
-// are no exact ones themselves each 1/rate-th is sampled. The sampled query is encoded again and
-// the whole gallery scored under the same score mode and fusion weight.
+// can be compared (see IsComparable()) each 1/rate-th is sampled. The sampled query is encoded
+// again and the whole gallery scored under the same score mode and fusion weight.
 //
 // It delays no live search (see SampledWork): it asks the PairScorer itself, beside the live
 // searches' queue, in small waves. A sample that finds the queue full is dropped, and told. Hits

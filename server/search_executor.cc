@@ -41,8 +41,7 @@ SearchResult CutPage(const SearchResult& result, int64_t offset, int64_t count) 
 // What reranking so many candidates costs, in evaluations of a direction.
 int64_t EvaluationsOf(const SearchOptions& options, int64_t candidates) {
   if (options.fusion_weight >= 1) return 0;
-  return candidates * std::count_if(kDirections.begin(), kDirections.end(),
-                                    [&](Direction d) { return Uses(options.mode, d); });
+  return candidates * NumDirections(options.mode);
 }
 
 // Of a search of a gallery of so many items.
@@ -56,14 +55,6 @@ int64_t EvaluationsAtLeast(const SearchOptions& options, int64_t items) {
   if (options.exact) return Evaluations(options, items);
   if (options.coarse_on_error) return 0;
   return EvaluationsOf(options, std::min<int64_t>(items, options.min_rerank_depth));
-}
-
-// An audit compares hits with those of an exact search of the whole; these are the best of a part,
-// or less than the server gives when it has time.
-bool IsAuditable(const SearchOptions& options, const SearchResult& result) {
-  return result.degradations.empty() && !options.group_by.has_value() &&
-         !options.min_coarse_score.has_value() && !options.min_rerank_score.has_value() &&
-         !options.min_final_score.has_value();
 }
 
 }  // namespace
@@ -173,7 +164,7 @@ absl::StatusOr<Response> SearchExecutor::Execute(RpcMethod method, const Search&
     if (parts_.shadow != nullptr) {
       parts_.shadow->Offer(search.view, request.query, request.options, result);
     }
-    if (parts_.auditor != nullptr && IsAuditable(request.options, result)) {
+    if (parts_.auditor != nullptr) {
       parts_.auditor->Offer(search.view, request.query, request.options, result);
     }
   } else {

@@ -33,12 +33,6 @@ std::vector<int64_t> FirstRows(const SearchResult& result) {
   return rows;
 }
 
-bool IsComparable(const SearchOptions& options, const SearchResult& result) {
-  return !options.exact && result.degradations.empty() && !result.hits.empty() &&
-         !options.group_by.has_value() && !options.min_coarse_score.has_value() &&
-         !options.min_rerank_score.has_value() && !options.min_final_score.has_value();
-}
-
 }  // namespace
 
 double KendallTau(const std::vector<int>& places) {
@@ -66,7 +60,7 @@ ShadowComparer::ShadowComparer(Parts parts, Options options)
 
 void ShadowComparer::Offer(std::shared_ptr<const GalleryView> view, const Query& query,
                            const SearchOptions& options, const SearchResult& result) {
-  if (!IsComparable(options, result)) return;
+  if (!IsComparable(options, result) || result.hits.empty()) return;
   const auto offered = work_.Offer([&] {
     return Sample{
         .view = std::move(view), .query = query, .options = options, .served = FirstRows(result)};

@@ -66,8 +66,6 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
 
   const CallContext& context() const { return context_; }
   const Caller& caller() const { return caller_; }
-  // Since admission.
-  absl::Duration Elapsed() const { return stopwatch_.Elapsed(); }
 
   void OnCancel() override;
   void OnDone() override;

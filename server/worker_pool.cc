@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "model/fair_share.h"
+
 namespace dime {
 namespace {
 

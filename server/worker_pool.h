@@ -11,7 +11,6 @@
 
 #include "absl/base/thread_annotations.h"
 #include "model/call_context.h"
-#include "server/caller.h"
 #include "server/fair_queue.h"
 
 namespace dime {

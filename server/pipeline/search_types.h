@@ -150,6 +150,15 @@ struct SearchResult {
   StageTimings timings;
 };
 
+// Whether the hits are the best that two stages give of all that the filter lets through, so that
+// another answer to the same search can be compared with them: not an exact search's, not a part,
+// and not less than the server gives when it has time.
+inline bool IsComparable(const SearchOptions& options, const SearchResult& result) {
+  return !options.exact && result.degradations.empty() && !options.group_by.has_value() &&
+         !options.min_coarse_score.has_value() && !options.min_rerank_score.has_value() &&
+         !options.min_final_score.has_value();
+}
+
 }  // namespace dime
 
 #endif  // DIME_SERVER_PIPELINE_SEARCH_TYPES_H_

@@ -17,6 +17,13 @@ TEST(FairShareTest, AnEmptyQueueIsTheNewcomersAlone) {
   EXPECT_EQ(LargestDoneWithin({}, -3), 0);
 }
 
+TEST(FairShareTest, ThereIsRoomForOneWhoComesAnew) {
+  EXPECT_EQ(ShareOf(1000, 0), 750);
+  for (const size_t clients : {1, 2, 5, 40}) {
+    EXPECT_NEAR(ShareOf(1000, clients - 1) * static_cast<double>(clients), 750, 1e-9);
+  }
+}
+
 TEST(FairShareTest, TheLargestIsTheLargest) {
   std::mt19937 random(7);
   for (int round = 0; round < 200; ++round) {
