@@ -280,9 +280,7 @@ std::string Describe(const ServingRevision& revision) {
 void Reload(const Flags& flags, Server& server) {
   Stopwatch stopwatch;
   std::cerr << "loading anew ..." << std::endl;
-  absl::StatusOr<ServingRevision::Source> next = Load(flags);
-  absl::Status status = next.status();
-  if (status.ok()) status = server.Reload(*std::move(next));
+  const absl::Status status = server.Reload(Load(flags));
   if (!status.ok()) {
     std::cerr << kProgram << ": " << status.message() << "; serving on as before" << std::endl;
     return;

@@ -198,13 +198,13 @@ absl::StatusOr<std::unique_ptr<Server::Shadow>> Server::MakeShadow(const Options
                                                     {.metrics = metrics, .live_calls = live_calls});
                    }));
   RETURN_IF_ERROR(shadow->revision->WarmUp());
-  metrics->SetShadow(shadow->revision->model_info());
+  metrics->quality().SetShadow(shadow->revision->model_info());
   ShadowComparer::Options comparer = options.shadow;
   comparer.on_comparison = [metrics](const ShadowComparison& comparison) {
-    metrics->ShadowCompared(comparison);
+    metrics->quality().ShadowCompared(comparison);
   };
   comparer.on_drop = [metrics](Modality target, ShadowComparer::Drop reason) {
-    metrics->ShadowDropped(target, reason);
+    metrics->quality().ShadowDropped(target, reason);
   };
   shadow->comparer = std::make_unique<ShadowComparer>(
       ShadowComparer::Parts{.gallery = &shadow->revision->gallery(),
@@ -227,8 +227,8 @@ absl::Status Server::Start() {
   return Listen();
 }
 
-absl::Status Server::Reload(ServingRevision::Source next) {
-  const absl::Status status = TryReload(std::move(next));
+absl::Status Server::Reload(absl::StatusOr<ServingRevision::Source> next) {
+  const absl::Status status = next.ok() ? TryReload(*std::move(next)) : next.status();
   metrics_->Reloaded(status.ok());
   return status;
 }

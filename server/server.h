@@ -96,9 +96,10 @@ class Server {
   absl::Status Start();
   // Serves another model and gallery from now on, once these have been warmed up; both are there
   // until the last call of the former has ended, for which this waits. Upsert streams go on: items
-  // that come from now on are the new gallery's. With an error nothing has changed. The limits may
-  // differ from the server's in the defaults of searches alone.
-  absl::Status Reload(ServingRevision::Source next);
+  // that come from now on are the new gallery's. An error, whether in loading it, which is handed
+  // in, or in what came of that, has changed nothing. The limits may differ from the server's in
+  // the defaults of searches alone.
+  absl::Status Reload(absl::StatusOr<ServingRevision::Source> next);
   // Turns unhealthy, serves on for `notice`, so that callers can find another server, refuses new
   // calls with UNAVAILABLE, lets those under way finish for up to `drain`, then cancels what is
   // left and closes.

@@ -7,6 +7,8 @@ import signal
 import struct
 import subprocess
 import sys
+import time
+import urllib.request
 
 BIN, SOURCE = sys.argv[1], sys.argv[2]
 TINY = os.path.join(SOURCE, "tests/golden/tiny")
@@ -58,6 +60,17 @@ class Server:
 
     def json(self, *arguments):
         return json.loads(self.client("--json", *arguments).stdout)
+
+    def scrape(self):
+        with urllib.request.urlopen(self.metrics) as response:
+            return response.read().decode()
+
+    def await_metric(self, series):
+        """Scrapes until the text holds `series`; a bound, so that what never comes fails."""
+        end = time.monotonic() + 60
+        while series not in self.scrape():
+            if time.monotonic() > end:
+                raise AssertionError(f"{series!r} never came")
 
     def end(self, how=signal.SIGTERM):
         self.process.send_signal(how)

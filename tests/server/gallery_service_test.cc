@@ -402,21 +402,23 @@ TEST_F(GalleryServiceTest, AStreamGoesOnIntoTheGalleryThatServes) {
   EXPECT_EQ(outcome_of("a").code(), 0);
 
   // The stream, which lasts, holds up no reload.
-  ASSERT_TRUE(server_
-                  ->Reload({.model = std::make_unique<FakeModel>(),
-                            .gallery = std::make_unique<FakeMutableGallery>(),
-                            .limits = options_.limits})
-                  .ok());
+  ASSERT_TRUE(
+      server_
+          ->Reload(ServingRevision::Source{.model = std::make_unique<FakeModel>(),
+                                           .gallery = std::make_unique<FakeMutableGallery>(),
+                                           .limits = options_.limits})
+          .ok());
   EXPECT_EQ(outcome_of("b").code(), 0);
   v1::Item item;
   EXPECT_EQ(Get(v1::MODALITY_CAPTION, "a", &item).error_code(), grpc::StatusCode::NOT_FOUND);
   EXPECT_TRUE(Get(v1::MODALITY_CAPTION, "b", &item).ok());
 
-  ASSERT_TRUE(server_
-                  ->Reload({.model = std::make_unique<FakeModel>(),
-                            .gallery = std::make_unique<FakeGallery>(contents_),
-                            .limits = options_.limits})
-                  .ok());
+  ASSERT_TRUE(
+      server_
+          ->Reload(ServingRevision::Source{.model = std::make_unique<FakeModel>(),
+                                           .gallery = std::make_unique<FakeGallery>(contents_),
+                                           .limits = options_.limits})
+          .ok());
   EXPECT_EQ(outcome_of("c").reason(), v1::ERROR_REASON_READ_ONLY);
   stream->WritesDone();
   EXPECT_FALSE(stream->Read(&response));
