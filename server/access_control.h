@@ -13,7 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "server/metrics.h"
+#include "server/rpc_method.h"
 
 namespace dime {
 

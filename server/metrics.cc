@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "server/metric_buckets.h"
 #include "server/process_metrics.h"
 
 namespace dime {
@@ -16,13 +17,6 @@ using ::prometheus::BuildGauge;
 using ::prometheus::BuildHistogram;
 using Buckets = ::prometheus::Histogram::BucketBoundaries;
 
-// From the quickest answer on a GPU to what nobody waits for any more.
-const Buckets& SecondsBuckets() {
-  static const auto& buckets = *new Buckets{0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
-                                            0.25,   0.5,   1,      2.5,   5,    10,    30};
-  return buckets;
-}
-
 const Buckets& PairsBuckets() {
   static const auto& buckets = *new Buckets{1,   10,  25,  50,   75,   100,  150,   200,  300,
                                             400, 500, 750, 1000, 2000, 5000, 10000, 50000};
@@ -31,37 +25,6 @@ const Buckets& PairsBuckets() {
 
 const Buckets& RequestsBuckets() {
   static const auto& buckets = *new Buckets{1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64, 128};
-  return buckets;
-}
-
-// Places among the candidates, from 1.
-const Buckets& RankBuckets() {
-  static const auto& buckets =
-      *new Buckets{1, 2, 3, 5, 10, 20, 30, 50, 75, 100, 150, 200, 300, 500, 1000, 2000};
-  return buckets;
-}
-
-const Buckets& DisplacementBuckets() {
-  static const auto& buckets = *new Buckets{0, 0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000};
-  return buckets;
-}
-
-const Buckets& RatioBuckets() {
-  static const auto& buckets =
-      *new Buckets{0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1};
-  return buckets;
-}
-
-// Of a rank correlation.
-const Buckets& AgreementBuckets() {
-  static const auto& buckets = *new Buckets{-0.5, 0, 0.2, 0.4, 0.6, 0.7, 0.8, 0.9, 0.95, 1};
-  return buckets;
-}
-
-// An audit waits while there are live searches.
-const Buckets& LagBuckets() {
-  static const auto& buckets =
-      *new Buckets{0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 1800};
   return buckets;
 }
 
@@ -97,56 +60,12 @@ std::string DegradationLabel(Degradation reason) {
   return "";
 }
 
-// The method that finds items of this kind.
-constexpr RpcMethod MethodFor(Modality target) {
-  return target == Modality::kImage ? RpcMethod::kSearchImages : RpcMethod::kSearchCaptions;
-}
-
-void Observe(prometheus::Histogram& histogram, absl::Duration duration) {
-  histogram.Observe(absl::ToDoubleSeconds(duration));
-}
-
 }  // namespace
-
-absl::string_view RpcMethodName(RpcMethod method) {
-  switch (method) {
-    case RpcMethod::kSearchImages:
-      return "SearchImages";
-    case RpcMethod::kSearchCaptions:
-      return "SearchCaptions";
-    case RpcMethod::kBatchSearchImages:
-      return "BatchSearchImages";
-    case RpcMethod::kBatchSearchCaptions:
-      return "BatchSearchCaptions";
-    case RpcMethod::kExplainPair:
-      return "ExplainPair";
-    case RpcMethod::kGetInfo:
-      return "GetInfo";
-    case RpcMethod::kUpsertImages:
-      return "UpsertImages";
-    case RpcMethod::kUpsertCaptions:
-      return "UpsertCaptions";
-    case RpcMethod::kDeleteItems:
-      return "DeleteItems";
-    case RpcMethod::kGetItem:
-      return "GetItem";
-    case RpcMethod::kListItems:
-      return "ListItems";
-    case RpcMethod::kGetStats:
-      return "GetStats";
-    case RpcMethod::kCreateSnapshot:
-      return "CreateSnapshot";
-  }
-  return "";
-}
 
 Metrics::Metrics(absl::string_view server_version, const ModelInfo& model,
                  const GalleryView& view) {
   AddRequestSeries();
   AddSearchSeries();
-  AddRankingSeries();
-  AddAuditSeries();
-  AddShadowSeries();
   AddBatchSeries();
   AddIngestSeries();
   AddPageSeries();
@@ -231,114 +150,6 @@ void Metrics::AddSearchSeries() {
   for (Direction direction : kDirections) {
     rerank_pairs_[static_cast<int>(direction)] =
         &pairs.Add({{"direction", std::string(DirectionName(direction))}});
-  }
-}
-
-void Metrics::AddRankingSeries() {
-  auto& top1_changed = BuildCounter()
-                           .Name("dime_rerank_top1_changed_total")
-                           .Help("Two-stage searches whose first hit is not the coarse order's.")
-                           .Register(registry_);
-  auto& displacement = BuildHistogram()
-                           .Name("dime_rank_displacement")
-                           .Help("Mean distance of a search's hits from their coarse ranks.")
-                           .Register(registry_);
-  auto& deepest_rank = BuildHistogram()
-                           .Name("dime_deepest_promoted_rank")
-                           .Help("Largest coarse rank among the hits of a search.")
-                           .Register(registry_);
-  auto& deepest_ratio = BuildHistogram()
-                            .Name("dime_deepest_promoted_rank_ratio")
-                            .Help(
-                                "The same as a share of the rerank depth; near 1, hits lie behind "
-                                "it too. Searches that rerank the whole gallery do not count.")
-                            .Register(registry_);
-  for (int m = 0; m < kNumSearchMethods; ++m) {
-    const prometheus::Labels labels = {{"method", MethodLabel(m)}};
-    gains_[m] = {.top1_changed = &top1_changed.Add(labels),
-                 .displacement = &displacement.Add(labels, DisplacementBuckets()),
-                 .deepest_rank = &deepest_rank.Add(labels, RankBuckets()),
-                 .deepest_ratio = &deepest_ratio.Add(labels, RatioBuckets())};
-  }
-}
-
-void Metrics::AddAuditSeries() {
-  auto& ratios = BuildHistogram()
-                     .Name("dime_recall_audit_ratio")
-                     .Help("Share of the exact top k that a sampled live search had served.")
-                     .Register(registry_);
-  auto& in_window = BuildCounter()
-                        .Name("dime_recall_audit_top1_in_window_total")
-                        .Help("Audits whose exact first hit was among the reranked candidates.")
-                        .Register(registry_);
-  auto& samples = BuildCounter()
-                      .Name("dime_recall_audit_samples_total")
-                      .Help("Live searches that were answered again exactly.")
-                      .Register(registry_);
-  auto& dropped = BuildCounter()
-                      .Name("dime_recall_audit_dropped_total")
-                      .Help("Sampled live searches that were not audited, by reason.")
-                      .Register(registry_);
-  auto& lag = BuildHistogram()
-                  .Name("dime_recall_audit_lag_seconds")
-                  .Help("From a sampled search's answer to the end of its audit.")
-                  .Register(registry_);
-  for (int m = 0; m < kNumSearchMethods; ++m) {
-    const std::string method = MethodLabel(m);
-    for (size_t a = 0; a < kAuditedTopK.size(); ++a) {
-      audits_[m].ratios[a] =
-          &ratios.Add({{"method", method}, {"k", absl::StrCat(kAuditedTopK[a])}}, RatioBuckets());
-    }
-    audits_[m].top1_in_window = &in_window.Add({{"method", method}});
-    audits_[m].samples = &samples.Add({{"method", method}});
-    audits_[m].dropped_full = &dropped.Add({{"method", method}, {"reason", "queue_full"}});
-    audits_[m].dropped_failed = &dropped.Add({{"method", method}, {"reason", "failed"}});
-    audits_[m].lag = &lag.Add({{"method", method}}, LagBuckets());
-  }
-}
-
-void Metrics::AddShadowSeries() {
-  shadow_info_ = &BuildGauge()
-                      .Name("dime_shadow_model_info")
-                      .Help("The model in the shadow of the one that serves; always 1.")
-                      .Register(registry_);
-  auto& overlap = BuildHistogram()
-                      .Name("dime_shadow_overlap_ratio")
-                      .Help("Share of a search's first ten hits that the shadow found too.")
-                      .Register(registry_);
-  auto& agreement = BuildHistogram()
-                        .Name("dime_shadow_rank_agreement")
-                        .Help("Kendall's tau between the two orders of the hits that both found.")
-                        .Register(registry_);
-  auto& duration = BuildHistogram()
-                       .Name("dime_shadow_duration_seconds")
-                       .Help("Wall time of the shadow's searches, at the lowest priority.")
-                       .Register(registry_);
-  auto& top1_same = BuildCounter()
-                        .Name("dime_shadow_top1_same_total")
-                        .Help("Compared searches whose first hit is the shadow's too.")
-                        .Register(registry_);
-  auto& samples = BuildCounter()
-                      .Name("dime_shadow_samples_total")
-                      .Help("Live searches that were compared with the shadow's.")
-                      .Register(registry_);
-  auto& dropped = BuildCounter()
-                      .Name("dime_shadow_dropped_total")
-                      .Help("Sampled live searches that were not compared, by reason.")
-                      .Register(registry_);
-  for (int m = 0; m < kNumSearchMethods; ++m) {
-    const prometheus::Labels labels = {{"method", MethodLabel(m)}};
-    const auto reason = [&dropped, m](const char* reason) {
-      return &dropped.Add({{"method", MethodLabel(m)}, {"reason", reason}});
-    };
-    shadows_[m] = {.overlap = &overlap.Add(labels, RatioBuckets()),
-                   .agreement = &agreement.Add(labels, AgreementBuckets()),
-                   .duration = &duration.Add(labels, SecondsBuckets()),
-                   .top1_same = &top1_same.Add(labels),
-                   .samples = &samples.Add(labels),
-                   .dropped_full = reason("queue_full"),
-                   .dropped_not_comparable = reason("not_comparable"),
-                   .dropped_failed = reason("failed")};
   }
 }
 
@@ -606,75 +417,11 @@ void Metrics::SearchAnswered(RpcMethod method, const SearchResult& result,
                                         static_cast<double>(result.recalled_count));
   }
   if (whole && !options.exact && result.reranked_count > 0)
-    CountRerankGain(method, result, options);
+    quality_.SearchReranked(method, result, options);
   for (Direction direction : kDirections) {
     if (!Uses(options.mode, direction)) continue;
     rerank_pairs_[static_cast<int>(direction)]->Increment(
         static_cast<double>(result.reranked_count));
-  }
-}
-
-void Metrics::CountRerankGain(RpcMethod method, const SearchResult& result,
-                              const SearchOptions& options) {
-  if (result.hits.empty()) return;
-  const RerankGain& gain = gains_[static_cast<int>(method)];
-  if (result.hits[0].coarse_rank != 1) gain.top1_changed->Increment();
-  double displacement = 0;
-  int deepest = 0;
-  for (size_t place = 0; place < result.hits.size(); ++place) {
-    const int coarse_rank = result.hits[place].coarse_rank;
-    displacement += std::abs(coarse_rank - static_cast<int>(place) - 1);
-    deepest = std::max(deepest, coarse_rank);
-  }
-  gain.displacement->Observe(displacement / static_cast<double>(result.hits.size()));
-  gain.deepest_rank->Observe(deepest);
-  // Where fewer items match a filter than may be reranked, there is nothing behind the depth.
-  const bool all_recalled =
-      !options.filter.matches_everything() && result.recalled_count < int64_t{options.rerank_depth};
-  if (result.recalled_count < result.gallery_items && !all_recalled) {
-    gain.deepest_ratio->Observe(static_cast<double>(deepest) /
-                                static_cast<double>(result.recalled_count));
-  }
-}
-
-void Metrics::SearchAudited(const RecallAudit& audit) {
-  const Audits& audits = audits_[static_cast<int>(MethodFor(audit.target))];
-  for (size_t a = 0; a < kAuditedTopK.size(); ++a) {
-    if (audit.ratios[a].has_value()) audits.ratios[a]->Observe(*audit.ratios[a]);
-  }
-  if (audit.top1_in_window) audits.top1_in_window->Increment();
-  audits.samples->Increment();
-  Observe(*audits.lag, audit.lag);
-}
-
-void Metrics::AuditDropped(Modality target, RecallAuditor::Drop reason) {
-  const Audits& audits = audits_[static_cast<int>(MethodFor(target))];
-  (reason == RecallAuditor::Drop::kQueueFull ? audits.dropped_full : audits.dropped_failed)
-      ->Increment();
-}
-
-void Metrics::SetShadow(const ModelInfo& model) {
-  shadow_info_->Add({{"name", model.name}, {"fingerprint", model.fingerprint}}).Set(1);
-}
-
-void Metrics::ShadowCompared(const ShadowComparison& comparison) {
-  const Shadows& shadows = shadows_[static_cast<int>(MethodFor(comparison.target))];
-  shadows.samples->Increment();
-  if (comparison.same_top1) shadows.top1_same->Increment();
-  shadows.overlap->Observe(comparison.overlap);
-  if (comparison.agreement.has_value()) shadows.agreement->Observe(*comparison.agreement);
-  Observe(*shadows.duration, comparison.time);
-}
-
-void Metrics::ShadowDropped(Modality target, ShadowComparer::Drop reason) {
-  const Shadows& shadows = shadows_[static_cast<int>(MethodFor(target))];
-  switch (reason) {
-    case ShadowComparer::Drop::kQueueFull:
-      return shadows.dropped_full->Increment();
-    case ShadowComparer::Drop::kNotComparable:
-      return shadows.dropped_not_comparable->Increment();
-    case ShadowComparer::Drop::kFailed:
-      return shadows.dropped_failed->Increment();
   }
 }
 

@@ -31,32 +31,11 @@
 #include "prometheus/registry.h"
 #include "server/ingest_queue.h"
 #include "server/pipeline/search_types.h"
-#include "server/recall_auditor.h"
-#include "server/shadow_comparer.h"
+#include "server/quality_metrics.h"
+#include "server/rpc_method.h"
 #include "server/window_cache.h"
 
 namespace dime {
-
-// The service's methods, as metrics label them.
-enum class RpcMethod {
-  // RetrievalService's.
-  kSearchImages,
-  kSearchCaptions,
-  kBatchSearchImages,
-  kBatchSearchCaptions,
-  kExplainPair,
-  kGetInfo,
-  // GalleryService's.
-  kUpsertImages,
-  kUpsertCaptions,
-  kDeleteItems,
-  kGetItem,
-  kListItems,
-  kGetStats,
-  kCreateSnapshot,
-};
-inline constexpr int kNumRpcMethods = 13;
-absl::string_view RpcMethodName(RpcMethod method);  // "SearchImages", ...
 
 // What the server measures of itself, as Prometheus collects it. Every series that can ever appear
 // is there from the start, at zero. Units are seconds and pairs, in the names.
@@ -120,19 +99,12 @@ class Metrics : public prometheus::Collectable {
   // A token file that had changed was read, or could not be.
   void TokensRead(bool done);
   void SnapshotCreated(absl::Time when);
-  // Of RecallAuditor: an audit that was finished, and a sample that was not audited.
-  void SearchAudited(const RecallAudit& audit);
-  void AuditDropped(Modality target, RecallAuditor::Drop reason);
-  // Of ShadowComparer: which model there is in the shadow, a search that was compared with what it
-  // finds, and one that was not.
-  void SetShadow(const ModelInfo& model);
-  void ShadowCompared(const ShadowComparison& comparison);
-  void ShadowDropped(Modality target, ShadowComparer::Drop reason);
+  // How good the answers are.
+  QualityMetrics& quality() { return quality_; }
 
   std::vector<prometheus::MetricFamily> Collect() const override;
 
  private:
-  static constexpr int kNumSearchMethods = 2;  // the first two of RpcMethod
   // Of one method and code.
   struct Outcome {
     prometheus::Counter* requests;
@@ -143,23 +115,6 @@ class Metrics : public prometheus::Collectable {
     prometheus::Histogram *queue, *encode, *recall, *rerank, *select;
     prometheus::Histogram *candidates, *depth_saved;
     std::array<prometheus::Counter*, kDegradations.size()> degraded;  // by Degradation
-  };
-  // Of one search method: what reranking changes in the coarse order.
-  struct RerankGain {
-    prometheus::Counter* top1_changed;
-    prometheus::Histogram *displacement, *deepest_rank, *deepest_ratio;
-  };
-  // Of one search method.
-  struct Audits {
-    std::array<prometheus::Histogram*, kAuditedTopK.size()> ratios;  // by kAuditedTopK
-    prometheus::Counter *top1_in_window, *samples, *dropped_full, *dropped_failed;
-    prometheus::Histogram* lag;
-  };
-  // Of one search method.
-  struct Shadows {
-    prometheus::Histogram *overlap, *agreement, *duration;
-    prometheus::Counter *top1_same, *samples;
-    prometheus::Counter *dropped_full, *dropped_not_comparable, *dropped_failed;
   };
   // Of one modality: items on their way into the gallery and out of it.
   struct Ingest {
@@ -174,19 +129,16 @@ class Metrics : public prometheus::Collectable {
 
   void AddRequestSeries();
   void AddSearchSeries();
-  void AddRankingSeries();
-  void AddAuditSeries();
-  void AddShadowSeries();
   void AddBatchSeries();
   void AddIngestSeries();
   void AddPageSeries();
   void AddInfoSeries(absl::string_view server_version);
 
-  void CountRerankGain(RpcMethod method, const SearchResult& result, const SearchOptions& options);
   void CollectGallery(const State& state) const;
   void CollectTotals(const State& state) const ABSL_LOCKS_EXCLUDED(totals_mutex_);
 
   prometheus::Registry registry_;
+  QualityMetrics quality_{registry_};
   std::array<prometheus::Gauge*, 2> gallery_items_{};  // by Modality
   std::function<State()> state_;
   std::mutex served_mutex_;
@@ -203,11 +155,7 @@ class Metrics : public prometheus::Collectable {
   std::array<std::map<absl::StatusCode, Outcome>, kNumRpcMethods> outcomes_;  // by RpcMethod
   std::array<prometheus::Gauge*, kNumRpcMethods> inflight_{};                 // by RpcMethod
   std::array<Stages, kNumSearchMethods> stages_{};                            // by RpcMethod
-  std::array<RerankGain, kNumSearchMethods> gains_{};                         // by RpcMethod
-  std::array<Audits, kNumSearchMethods> audits_{};                            // by RpcMethod
-  std::array<Shadows, kNumSearchMethods> shadows_{};                          // by RpcMethod
-  prometheus::Family<prometheus::Gauge>* shadow_info_ = nullptr;
-  std::array<prometheus::Counter*, kNumDirections> rerank_pairs_{};  // by Direction
+  std::array<prometheus::Counter*, kNumDirections> rerank_pairs_{};           // by Direction
   Rejections rejections_{};
   prometheus::Gauge* queue_requests_ = nullptr;
   prometheus::Gauge* queue_pairs_ = nullptr;

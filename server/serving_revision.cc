@@ -62,9 +62,11 @@ ServingRevision::ServingRevision(std::unique_ptr<const DimeModel> model,
       windows_(WindowOptions(options_.windows, limits_)) {
   if (options_.audit.rate > 0) {
     RecallAuditor::Options audit = options_.audit;
-    audit.on_audit = [this](const RecallAudit& found) { parts_.metrics->SearchAudited(found); };
+    audit.on_audit = [this](const RecallAudit& found) {
+      parts_.metrics->quality().SearchAudited(found);
+    };
     audit.on_drop = [this](Modality target, RecallAuditor::Drop reason) {
-      parts_.metrics->AuditDropped(target, reason);
+      parts_.metrics->quality().AuditDropped(target, reason);
     };
     auditor_ = std::make_unique<RecallAuditor>(
         RecallAuditor::Parts{.gallery = gallery_.get(),

@@ -14,7 +14,8 @@ SCRAPE_LABELS = {"job", "instance", "namespace", "pod", "le"}
 
 def metrics_source():
     return "\n".join(path.read_text(encoding="utf-8")
-                     for path in sorted((SOURCE / "server").glob("*metrics*.cc")))
+                     for pattern in ("*metrics*.cc", "rpc_method.cc")
+                     for path in sorted((SOURCE / "server").glob(pattern)))
 
 
 def exported():

@@ -178,14 +178,14 @@ TEST_F(MetricsTest, TellsWhatAdaptiveDepthSaves) {
 }
 
 TEST_F(MetricsTest, CountsAudits) {
-  metrics_.SearchAudited({.target = Modality::kImage,
-                          .ratios = {1.0, 0.7},
-                          .top1_in_window = true,
-                          .lag = absl::Seconds(3)});
-  metrics_.SearchAudited({.target = Modality::kImage, .ratios = {0.0, std::nullopt}});
-  metrics_.AuditDropped(Modality::kCaption, RecallAuditor::Drop::kQueueFull);
-  metrics_.AuditDropped(Modality::kCaption, RecallAuditor::Drop::kFailed);
-  metrics_.AuditDropped(Modality::kCaption, RecallAuditor::Drop::kFailed);
+  metrics_.quality().SearchAudited({.target = Modality::kImage,
+                                    .ratios = {1.0, 0.7},
+                                    .top1_in_window = true,
+                                    .lag = absl::Seconds(3)});
+  metrics_.quality().SearchAudited({.target = Modality::kImage, .ratios = {0.0, std::nullopt}});
+  metrics_.quality().AuditDropped(Modality::kCaption, RecallAuditor::Drop::kQueueFull);
+  metrics_.quality().AuditDropped(Modality::kCaption, RecallAuditor::Drop::kFailed);
+  metrics_.quality().AuditDropped(Modality::kCaption, RecallAuditor::Drop::kFailed);
   EXPECT_THAT(
       Text(),
       AllOf(
@@ -226,9 +226,9 @@ TEST_F(MetricsTest, ExportsWhatTheAlertRulesName) {
 TEST_F(MetricsTest, AsksForTheQueueAtEachCollection) {
   metrics_.ObserveState([] {
     return Metrics::State{.requests = 3,
-                               .pairs = 250,
-                               .oldest_wait = absl::Seconds(2),
-                               .cells = {.run = 70, .skipped = 30}};
+                          .pairs = 250,
+                          .oldest_wait = absl::Seconds(2),
+                          .cells = {.run = 70, .skipped = 30}};
   });
   EXPECT_THAT(Text(),
               AllOf(HasSubstr("dime_queue_requests 3\n"), HasSubstr("dime_queue_pairs 250\n"),
