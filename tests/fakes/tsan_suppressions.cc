@@ -1,6 +1,6 @@
-// What ThreadSanitizer must not report. Distributions build gRPC, protobuf, Abseil and RocksDB without its
-// instrumentation, so it sees their threads touch memory but not how they agree on it. Suppressed
-// are reports with one of these libraries in a stack; races among the project's own threads, which
+// What ThreadSanitizer must not report. Distributions build gRPC, OpenSSL, protobuf, Abseil and
+// RocksDB without its instrumentation, so it sees their threads touch memory but not how they agree
+// on it. Suppressed are reports with one of these libraries in a stack; races among the project's own threads, which
 // use the standard library's mutexes, are reported as ever. Linked into the tests that use one of them;
 // without ThreadSanitizer nothing calls it.
 extern "C" const char* __tsan_default_suppressions();
@@ -12,5 +12,8 @@ extern "C" const char* __tsan_default_suppressions() {
          "race:libprotobuf\n"
          "race:libupb\n"
          "race:libabsl\n"
-         "race:librocksdb\n";
+         "race:librocksdb\n"
+         // What OpenSSL copies and allocates itself; its callers' accesses are watched.
+         "called_from_lib:libcrypto.so\n"
+         "called_from_lib:libssl.so\n";
 }
