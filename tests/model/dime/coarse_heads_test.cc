@@ -56,7 +56,8 @@ TEST(CoarseHeadsTest, PaddingDoesNotMatter) {
   torch::Tensor states = torch::randn({1, kWords, kBertSize}).repeat({2, 1, 1});
   states[1].narrow(0, 3, 2).mul_(100).add_(7);
   const torch::Tensor captions = heads->Captions(states, lengths);
-  EXPECT_TRUE(captions[0].equal(captions[1]));
+  // To rounding: on some processors LibTorch's products differ by the row that they are in.
+  EXPECT_TRUE(torch::allclose(captions[0], captions[1], 0, 1e-6));
   const torch::Tensor shorter = heads->Captions(states.narrow(1, 0, 3), lengths);
   EXPECT_TRUE(torch::allclose(shorter, captions, 0, 1e-6));
   // What is no padding does matter.
