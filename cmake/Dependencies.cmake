@@ -42,6 +42,13 @@ add_library(dime_utf8proc INTERFACE IMPORTED)
 target_link_libraries(dime_utf8proc INTERFACE ${UTF8PROC_LIBRARY})
 target_include_directories(dime_utf8proc INTERFACE ${UTF8PROC_INCLUDE_DIR})
 
+# JSON Web Tokens; its pkg-config file wants jansson's, which the distribution does not have.
+find_path(CJOSE_INCLUDE_DIR cjose/cjose.h REQUIRED)
+find_library(CJOSE_LIBRARY cjose REQUIRED)
+add_library(dime_cjose INTERFACE IMPORTED)
+target_link_libraries(dime_cjose INTERFACE ${CJOSE_LIBRARY})
+target_include_directories(dime_cjose INTERFACE ${CJOSE_INCLUDE_DIR})
+
 find_library(HTTPLIB_LIBRARY cpp-httplib REQUIRED)
 add_library(dime_httplib INTERFACE IMPORTED)
 target_link_libraries(dime_httplib INTERFACE ${HTTPLIB_LIBRARY})
@@ -55,6 +62,11 @@ set_target_properties(dime_faiss PROPERTIES
   INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${DIME_DEPS}/faiss/include"
   INTERFACE_LINK_LIBRARIES "OpenMP::OpenMP_CXX;BLAS::BLAS")
 
+file(STRINGS "${DIME_DEPS}/faiss/include/faiss/Index.h" _faiss_version
+  REGEX "#define FAISS_VERSION_(MAJOR|MINOR|PATCH) ")
+string(REGEX REPLACE "[^0-9;]" "" _faiss_version "${_faiss_version}")
+string(REPLACE ";" "." DIME_FAISS_VERSION "${_faiss_version}")
+
 set(DIME_GOOGLEAPIS_PROTOS "${DIME_DEPS}/googleapis-protos")
 _dime_require("${DIME_GOOGLEAPIS_PROTOS}/google/rpc/error_details.proto" "google.rpc protos")
 
@@ -65,6 +77,8 @@ _dime_require("${DIME_GOOGLEAPIS_PROTOS}/google/rpc/error_details.proto" "google
 if(DIME_TORCH)
   set(_torch "${DIME_DEPS}/torch/torch")
   _dime_require("${_torch}/lib/libtorch_cpu.so" "LibTorch")
+  file(STRINGS "${_torch}/version.py" _torch_version REGEX "__version__ = ")
+  string(REGEX REPLACE "[^0-9.]*([0-9.]+).*" "\\1" DIME_TORCH_VERSION "${_torch_version}")
   add_library(dime_torch INTERFACE IMPORTED)
   target_include_directories(dime_torch SYSTEM INTERFACE
     "${_torch}/include" "${_torch}/include/torch/csrc/api/include")
