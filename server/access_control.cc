@@ -2,7 +2,6 @@
 
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <fstream>
@@ -14,7 +13,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
 #include "index/status_macros.h"
 #include "server/error_details.h"
 
@@ -22,22 +20,9 @@ namespace dime {
 namespace {
 
 constexpr absl::string_view kScheme = "bearer ";
-constexpr size_t kMostTokenBytes = 4096;
+constexpr size_t kMostTokenBytes = 8192;
 constexpr size_t kMostNameBytes = 64;
 constexpr size_t kHashDigits = 64;
-
-bool ParseRole(absl::string_view text, Role& role) {
-  if (text == "read") {
-    role = Role::kRead;
-  } else if (text == "write") {
-    role = Role::kWrite;
-  } else if (text == "admin") {
-    role = Role::kAdmin;
-  } else {
-    return false;
-  }
-  return true;
-}
 
 bool IsName(absl::string_view text) {
   return !text.empty() && text.size() <= kMostNameBytes &&
@@ -71,6 +56,7 @@ Role RoleFor(RpcMethod method) {
     case RpcMethod::kDeleteItems:
       return Role::kWrite;
     case RpcMethod::kCreateSnapshot:
+    case RpcMethod::kListSlowRequests:
       return Role::kAdmin;
   }
   return Role::kAdmin;
@@ -78,22 +64,20 @@ Role RoleFor(RpcMethod method) {
 
 absl::StatusOr<std::unique_ptr<AccessControl>> AccessControl::Create(Options options) {
   std::unique_ptr<AccessControl> access(new AccessControl(std::move(options)));
+  const Options& given = access->options_;
+  if (given.jwt.has_value()) {
+    JwtVerifier::Options jwt = *given.jwt;
+    jwt.refresh = given.refresh;
+    jwt.on_reload = given.on_reload;
+    ASSIGN_OR_RETURN(access->jwt_, JwtVerifier::Create(std::move(jwt)));
+  }
+  Rules rules;
+  if (!given.path.empty()) {
+    ASSIGN_OR_RETURN(rules, Read(given.path));
+  }
   std::lock_guard<std::mutex> lock(access->mutex_);
-  access->stamp_ = StampOf(access->options_.path);
-  ASSIGN_OR_RETURN(Rules rules, Read(access->options_.path));
   access->rules_ = std::make_shared<const Rules>(std::move(rules));
-  access->next_look_ = absl::Now() + access->options_.refresh;
   return access;
-}
-
-AccessControl::Stamp AccessControl::StampOf(const std::string& path) {
-  struct stat file;
-  if (stat(path.c_str(), &file) != 0) return {};
-  return {.device = static_cast<int64_t>(file.st_dev),
-          .inode = static_cast<int64_t>(file.st_ino),
-          .size = file.st_size,
-          .seconds = file.st_mtim.tv_sec,
-          .nanoseconds = file.st_mtim.tv_nsec};
 }
 
 absl::StatusOr<AccessControl::Rules> AccessControl::Read(const std::string& path) {
@@ -120,9 +104,9 @@ absl::StatusOr<AccessControl::Rules> AccessControl::Read(const std::string& path
     if (words.empty() || words[0][0] == '#') continue;
     if (words.size() < 2 || words.size() > 3) return wrong("there must be two or three words");
     Rule rule;
-    if (!ParseRole(words[0], rule.principal.role)) {
-      return wrong("the role must be read, write or admin");
-    }
+    const std::optional<Role> role = ParseRole(words[0]);
+    if (!role.has_value()) return wrong("the role must be metrics, read, write or admin");
+    rule.principal.role = *role;
     if (words[1].size() != kHashDigits ||
         !std::all_of(words[1].begin(), words[1].end(), absl::ascii_isxdigit)) {
       return wrong("the hash must be 64 hexadecimal digits");
@@ -148,38 +132,40 @@ absl::StatusOr<AccessControl::Rules> AccessControl::Read(const std::string& path
 
 std::shared_ptr<const AccessControl::Rules> AccessControl::CurrentRules() {
   std::lock_guard<std::mutex> lock(mutex_);
-  const absl::Time now = absl::Now();
-  if (now < next_look_) return rules_;
-  next_look_ = now + options_.refresh;
-  const Stamp stamp = StampOf(options_.path);
-  if (stamp == stamp_) return rules_;
-  stamp_ = stamp;
+  if (options_.path.empty() || !file_.Changed()) return rules_;
   absl::StatusOr<Rules> read = Read(options_.path);
   if (read.ok()) rules_ = std::make_shared<const Rules>(*std::move(read));
   if (options_.on_reload) options_.on_reload(read.status());
   return rules_;
 }
 
-absl::StatusOr<AccessControl::Principal> AccessControl::Authorize(
-    const std::vector<absl::string_view>& authorization, RpcMethod method) {
+std::optional<JwtVerifier::Holder> AccessControl::FindHolder(absl::string_view token) {
+  if (jwt_ != nullptr && JwtVerifier::LooksLikeToken(token)) return jwt_->Verify(token);
+  Hash hash;
+  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), hash.data());
   const std::shared_ptr<const Rules> rules = CurrentRules();
+  const Rule* found = nullptr;
+  for (const Rule& rule : *rules) {
+    if (CRYPTO_memcmp(rule.hash.data(), hash.data(), hash.size()) == 0) found = &rule;
+  }
+  if (found == nullptr) return std::nullopt;
+  return JwtVerifier::Holder{.name = found->principal.name, .role = found->principal.role};
+}
+
+absl::StatusOr<Principal> AccessControl::Authorize(
+    const std::vector<absl::string_view>& authorization, Role least) {
   if (authorization.size() != 1) return Unauthenticated();
   absl::string_view token = authorization.front();
   if (!absl::StartsWithIgnoreCase(token, kScheme)) return Unauthenticated();
   token = absl::StripAsciiWhitespace(token.substr(kScheme.size()));
   if (token.empty() || token.size() > kMostTokenBytes) return Unauthenticated();
-  Hash hash;
-  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), hash.data());
-  const Rule* found = nullptr;
-  for (const Rule& rule : *rules) {
-    if (CRYPTO_memcmp(rule.hash.data(), hash.data(), hash.size()) == 0) found = &rule;
-  }
-  if (found == nullptr) return Unauthenticated();
-  if (found->principal.role < RoleFor(method)) {
+  std::optional<JwtVerifier::Holder> holder = FindHolder(token);
+  if (!holder.has_value()) return Unauthenticated();
+  if (!holder->role.has_value() || *holder->role < least) {
     return ReasonedError(absl::StatusCode::kPermissionDenied, v1::ERROR_REASON_ROLE_INSUFFICIENT,
                          "the token's role does not allow this method");
   }
-  return found->principal;
+  return Principal{.name = std::move(holder->name), .role = *holder->role};
 }
 
 }  // namespace dime

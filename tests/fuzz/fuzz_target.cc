@@ -33,8 +33,8 @@ struct Folder {
 }  // namespace
 
 std::vector<FuzzTarget> AllFuzzTargets() {
-  return {CodecTarget(),   FileTarget(),   FilterTarget(), ItemTarget(), ManifestTarget(),
-          PayloadTarget(), SearchTarget(), TextTarget(),   TokenTarget()};
+  return {AccessTarget(),   CodecTarget(),   FileTarget(),   FilterTarget(), ItemTarget(),
+          ManifestTarget(), PayloadTarget(), SearchTarget(), TextTarget(),   TokenTarget()};
 }
 
 void FuzzRequire(bool holds, absl::string_view what) {

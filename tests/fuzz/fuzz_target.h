@@ -18,6 +18,7 @@ struct FuzzTarget {
   void (*run)(absl::string_view bytes);
 };
 
+FuzzTarget AccessTarget();    // JSON Web Tokens, key sets, trace contexts
 FuzzTarget CodecTarget();     // records and features out of the store
 FuzzTarget FileTarget();      // safetensors, npy, bottom-up TSV
 FuzzTarget FilterTarget();    // AIP-160 over payloads

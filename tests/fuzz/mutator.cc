@@ -36,7 +36,8 @@ void Mutator::Change(std::string& bytes) {
       if (!bytes.empty()) bytes[place] = static_cast<char>(Below(256));
       return;
     case 2:
-      bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(place), static_cast<char>(Below(256)));
+      bytes.insert(bytes.begin() + static_cast<std::ptrdiff_t>(place),
+                   static_cast<char>(Below(256)));
       return;
     case 3:
       bytes.erase(place, 1 + Below(std::min<size_t>(bytes.size() - place + 1, 16)));

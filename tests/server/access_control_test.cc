@@ -50,23 +50,27 @@ class AccessControlTest : public testing::Test {
 
 TEST_F(AccessControlTest, EachRoleIncludesTheFormer) {
   const auto access = Open(absl::StrCat("# who may what\n\nread ", HashOf("r"), " reader\nwrite\t",
-                                        HashOf("w"), "\r\nadmin ", HashOf("a"), " boss-1\n"));
+                                        HashOf("w"), "\r\nadmin ", HashOf("a"), " boss-1\nmetrics ",
+                                        HashOf("m"), " prometheus\n"));
   ASSERT_TRUE(access.ok()) << access.status();
-  const std::string tokens[] = {"r", "w", "a"};
+  const std::string tokens[] = {"m", "r", "w", "a"};
   for (int m = 0; m < kNumRpcMethods; ++m) {
     const auto method = static_cast<RpcMethod>(m);
-    for (int role = 0; role < 3; ++role) {
+    for (int role = 0; role < 4; ++role) {
       EXPECT_EQ(Try(**access, "Bearer " + tokens[role], method),
                 role >= static_cast<int>(RoleFor(method)) ? absl::StatusCode::kOk
                                                           : absl::StatusCode::kPermissionDenied)
           << RpcMethodName(method) << " " << tokens[role];
     }
   }
+  EXPECT_TRUE((*access)->Authorize({"Bearer m"}, Role::kMetrics).ok());
+  EXPECT_TRUE((*access)->Authorize({"Bearer r"}, Role::kMetrics).ok());
   EXPECT_EQ(RoleFor(RpcMethod::kSearchImages), Role::kRead);
   EXPECT_EQ(RoleFor(RpcMethod::kListItems), Role::kRead);
   EXPECT_EQ(RoleFor(RpcMethod::kUpsertCaptions), Role::kWrite);
   EXPECT_EQ(RoleFor(RpcMethod::kDeleteItems), Role::kWrite);
   EXPECT_EQ(RoleFor(RpcMethod::kCreateSnapshot), Role::kAdmin);
+  EXPECT_EQ(RoleFor(RpcMethod::kListSlowRequests), Role::kAdmin);
   EXPECT_EQ((*access)->Authorize({"bearer r"}, RpcMethod::kGetInfo)->name, "reader");
   EXPECT_EQ((*access)->Authorize({"bearer w"}, RpcMethod::kGetInfo)->name,
             "token-" + HashOf("w").substr(0, 8));
@@ -81,7 +85,7 @@ TEST_F(AccessControlTest, WhateverIsWrongTheWordsAreTheSame) {
   for (const std::string& wrong :
        {std::string(""), std::string("secret"), std::string("Basic secret"), std::string("Bearer "),
         std::string("Bearer secret2"), "Bearer " + HashOf("secret"),
-        "Bearer " + std::string(5000, 'x')}) {
+        "Bearer " + std::string(9000, 'x')}) {
     EXPECT_EQ((*access)->Authorize({wrong}, RpcMethod::kGetInfo).status(), none) << wrong;
   }
   // A second header could be one that a proxy did not see.
