@@ -16,7 +16,7 @@ void LoadDriver::Send(absl::Duration due, std::function<void()> then) {
   }
   const absl::Duration sent = absl::Now() - start_;
   call_(number, start_ + due + deadline_,
-        [this, due, sent, then = std::move(then)](CallRecord outcome) {
+        [this, due, sent, then = std::move(then)](CallOutcome outcome) {
           outcome.intended = due;
           outcome.sent = sent;
           outcome.done = absl::Now() - start_;
@@ -36,7 +36,7 @@ void LoadDriver::AwaitAll() {
   answered_.wait(lock, [this]() ABSL_NO_THREAD_SAFETY_ANALYSIS { return under_way_ == 0; });
 }
 
-std::vector<CallRecord> LoadDriver::TakeRecords() {
+std::vector<CallOutcome> LoadDriver::TakeRecords() {
   std::lock_guard<std::mutex> lock(mutex_);
   return std::exchange(records_, {});
 }
@@ -46,14 +46,14 @@ void LoadDriver::GoOn(absl::Duration length) {
   if (now < length) Send(now, [this, length] { GoOn(length); });
 }
 
-std::vector<CallRecord> LoadDriver::RunClosed(int callers, absl::Duration length) {
+std::vector<CallOutcome> LoadDriver::RunClosed(int callers, absl::Duration length) {
   start_ = absl::Now();
   for (int i = 0; i < callers; ++i) GoOn(length);
   AwaitAll();
   return TakeRecords();
 }
 
-std::vector<CallRecord> LoadDriver::RunOpen(const std::vector<absl::Duration>& arrivals) {
+std::vector<CallOutcome> LoadDriver::RunOpen(const std::vector<absl::Duration>& arrivals) {
   start_ = absl::Now();
   const auto steady_start = std::chrono::steady_clock::now();
   for (const absl::Duration due : arrivals) {

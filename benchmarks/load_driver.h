@@ -23,7 +23,7 @@ namespace dime {
 class LoadDriver {
  public:
   // What a call gives back; times are the driver's to fill in.
-  using Done = std::function<void(CallRecord outcome)>;
+  using Done = std::function<void(CallOutcome outcome)>;
   // Starts call `number`, which is to be given up at `deadline`, and returns without waiting;
   // `done` is called once, on any thread, but not before the return for ever and ever: a call that
   // is answered at once, on the caller's own thread, would have a closed loop call itself.
@@ -32,15 +32,15 @@ class LoadDriver {
   LoadDriver(Call call, absl::Duration deadline) : call_(std::move(call)), deadline_(deadline) {}
 
   // Keeps `callers` calls under way for `length`, then waits for those that are left.
-  std::vector<CallRecord> RunClosed(int callers, absl::Duration length);
+  std::vector<CallOutcome> RunClosed(int callers, absl::Duration length);
   // Sends a call at each of `arrivals` (ascending, since the start), then waits for all answers.
-  std::vector<CallRecord> RunOpen(const std::vector<absl::Duration>& arrivals);
+  std::vector<CallOutcome> RunOpen(const std::vector<absl::Duration>& arrivals);
 
  private:
   // Sends the call with the next number; `due` counts from `start_`.
   void Send(absl::Duration due, std::function<void()> then);
   void AwaitAll() ABSL_LOCKS_EXCLUDED(mutex_);
-  std::vector<CallRecord> TakeRecords() ABSL_LOCKS_EXCLUDED(mutex_);
+  std::vector<CallOutcome> TakeRecords() ABSL_LOCKS_EXCLUDED(mutex_);
   // A caller of a closed loop sends its next call, unless the time is over.
   void GoOn(absl::Duration length);
 
@@ -51,7 +51,7 @@ class LoadDriver {
   std::condition_variable answered_;
   int64_t next_number_ ABSL_GUARDED_BY(mutex_) = 0;  // goes on from load to load
   int64_t under_way_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<CallRecord> records_ ABSL_GUARDED_BY(mutex_);
+  std::vector<CallOutcome> records_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace dime

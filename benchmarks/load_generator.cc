@@ -264,7 +264,7 @@ class Bench {
 
   Measured Closed(int callers) {
     return Repeat([&](int /*run*/) {
-      const std::vector<CallRecord> records = driver_.RunClosed(callers, warm_up() + length());
+      const std::vector<CallOutcome> records = driver_.RunClosed(callers, warm_up() + length());
       return SummariseDone(records, warm_up(), length());
     });
   }
@@ -273,7 +273,7 @@ class Bench {
     // as much behind them as the first.
     const absl::Duration whole = warm_up() + length() + absl::Seconds(flags_.deadline_seconds);
     return Repeat([&](int run) {
-      const std::vector<CallRecord> records =
+      const std::vector<CallOutcome> records =
           driver_.RunOpen(PoissonArrivals(rate, whole, flags_.seed + static_cast<uint64_t>(run)));
       return Summarise(records, warm_up(), length());
     });

@@ -6,7 +6,7 @@
 namespace dime {
 namespace {
 
-LoadSummary SummariseThese(const std::vector<const CallRecord*>& records, absl::Duration length) {
+LoadSummary SummariseThese(const std::vector<const CallOutcome*>& records, absl::Duration length) {
   LoadSummary summary;
   summary.seconds = absl::ToDoubleSeconds(length);
   summary.calls = static_cast<int64_t>(records.size());
@@ -14,7 +14,7 @@ LoadSummary SummariseThese(const std::vector<const CallRecord*>& records, absl::
   StageTimes sum;
   absl::Duration latency_sum;
   int64_t staged = 0;
-  for (const CallRecord* record : records) {
+  for (const CallOutcome* record : records) {
     lateness.push_back(record->sent - record->intended);
     if (record->code != absl::StatusCode::kOk) {
       ++summary.errors[record->code];
@@ -53,11 +53,11 @@ LoadSummary SummariseThese(const std::vector<const CallRecord*>& records, absl::
   return summary;
 }
 
-LoadSummary SummariseWhere(const std::vector<CallRecord>& records,
-                           absl::Duration CallRecord::*moment, absl::Duration from,
+LoadSummary SummariseWhere(const std::vector<CallOutcome>& records,
+                           absl::Duration CallOutcome::*moment, absl::Duration from,
                            absl::Duration length) {
-  std::vector<const CallRecord*> within;
-  for (const CallRecord& record : records) {
+  std::vector<const CallOutcome*> within;
+  for (const CallOutcome& record : records) {
     if (record.*moment >= from && record.*moment < from + length) within.push_back(&record);
   }
   return SummariseThese(within, length);
@@ -65,14 +65,14 @@ LoadSummary SummariseWhere(const std::vector<CallRecord>& records,
 
 }  // namespace
 
-LoadSummary Summarise(const std::vector<CallRecord>& records, absl::Duration from,
+LoadSummary Summarise(const std::vector<CallOutcome>& records, absl::Duration from,
                       absl::Duration length) {
-  return SummariseWhere(records, &CallRecord::intended, from, length);
+  return SummariseWhere(records, &CallOutcome::intended, from, length);
 }
 
-LoadSummary SummariseDone(const std::vector<CallRecord>& records, absl::Duration from,
+LoadSummary SummariseDone(const std::vector<CallOutcome>& records, absl::Duration from,
                           absl::Duration length) {
-  return SummariseWhere(records, &CallRecord::done, from, length);
+  return SummariseWhere(records, &CallOutcome::done, from, length);
 }
 
 absl::Duration Quantile(std::vector<absl::Duration> values, double share) {

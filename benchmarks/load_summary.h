@@ -18,7 +18,7 @@ struct StageTimes {
 };
 
 // How one call of a load went.
-struct CallRecord {
+struct CallOutcome {
   absl::StatusCode code = absl::StatusCode::kOk;
   bool degraded = false;    // an answer that says that it is less than was asked for
   absl::Duration intended;  // when it was due, since the load's start
@@ -44,11 +44,11 @@ struct LoadSummary {
 };
 
 // Of the calls due within [from, from + length), all of them finished.
-LoadSummary Summarise(const std::vector<CallRecord>& records, absl::Duration from,
+LoadSummary Summarise(const std::vector<CallOutcome>& records, absl::Duration from,
                       absl::Duration length);
 
 // The same for a closed loop, which has no calls that are due: of those that were done within it.
-LoadSummary SummariseDone(const std::vector<CallRecord>& records, absl::Duration from,
+LoadSummary SummariseDone(const std::vector<CallOutcome>& records, absl::Duration from,
                           absl::Duration length);
 
 // The smallest value that at least `share` of the values do not exceed; zero of none.

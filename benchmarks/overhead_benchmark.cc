@@ -96,10 +96,10 @@ absl::StatusOr<Spread> MeasureCalls(const Flags& flags, const ChildServer& serve
   std::vector<double> micros;
   for (int run = 0; run < flags.runs; ++run) {
     ASSIGN_OR_RETURN(const absl::Duration before, ProcessCpuTime(server.pid()));
-    const std::vector<CallRecord> records =
+    const std::vector<CallOutcome> records =
         driver.RunClosed(flags.callers, absl::Seconds(flags.seconds));
     ASSIGN_OR_RETURN(const absl::Duration after, ProcessCpuTime(server.pid()));
-    for (const CallRecord& record : records) {
+    for (const CallOutcome& record : records) {
       if (record.code != absl::StatusCode::kOk) {
         return absl::InternalError(
             absl::StrCat("a search failed: ", absl::StatusCodeToString(record.code)));

@@ -36,8 +36,8 @@ StageTimes ToStages(const v1::SearchStats& stats) {
 }
 
 template <typename Response>
-CallRecord ToRecord(const grpc::Status& status, const Response& response) {
-  CallRecord record;
+CallOutcome ToRecord(const grpc::Status& status, const Response& response) {
+  CallOutcome record;
   record.code = static_cast<absl::StatusCode>(status.error_code());
   if (!status.ok()) return record;
   record.degraded = response.has_degradation();
@@ -56,7 +56,7 @@ struct Flight {
 
   std::function<void(grpc::Status)> Landing() {
     return [this](const grpc::Status& status) {
-      const CallRecord record = ToRecord(status, response);
+      const CallOutcome record = ToRecord(status, response);
       const LoadDriver::Done then = std::move(done);
       delete this;
       then(record);

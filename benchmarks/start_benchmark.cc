@@ -52,7 +52,7 @@ absl::Status Search(const Flags& flags, const ChildServer& server) {
       absl::Seconds(60));
   const std::vector<absl::Duration> at_once(1);
   for (int i = 0; i < flags.searches; ++i) {
-    const std::vector<CallRecord> records = driver.RunOpen(at_once);
+    const std::vector<CallOutcome> records = driver.RunOpen(at_once);
     if (records[0].code != absl::StatusCode::kOk) {
       return absl::InternalError(
           absl::StrCat("a search failed: ", absl::StatusCodeToString(records[0].code)));

@@ -50,7 +50,7 @@ class FakeService {
       if (stopping_) return;
       std::deque<LoadDriver::Done> batch = std::exchange(waiting_, {});
       lock.unlock();
-      for (const LoadDriver::Done& done : batch) done(CallRecord());
+      for (const LoadDriver::Done& done : batch) done(CallOutcome());
       lock.lock();
     }
   }
@@ -66,11 +66,11 @@ class FakeService {
 TEST(LoadDriverTest, AClosedLoopNeverHasMoreCallsUnderWayThanCallers) {
   FakeService service(1);
   LoadDriver driver(service.call(), absl::Seconds(10));
-  const std::vector<CallRecord> records = driver.RunClosed(3, absl::Milliseconds(50));
+  const std::vector<CallOutcome> records = driver.RunClosed(3, absl::Milliseconds(50));
   EXPECT_GT(records.size(), 3u);  // each caller goes on
   EXPECT_EQ(records.size(), service.numbers.size());
   EXPECT_LE(service.most_waiting, 3u);
-  for (const CallRecord& record : records) {
+  for (const CallOutcome& record : records) {
     EXPECT_LT(record.intended, absl::Milliseconds(50));
     EXPECT_GE(record.done, record.sent);
   }
@@ -82,7 +82,7 @@ TEST(LoadDriverTest, AnOpenLoopSendsWithoutWaitingForAnswers) {
   LoadDriver driver(service.call(), absl::Seconds(10));
   std::vector<absl::Duration> arrivals;
   for (int i = 0; i < 10; ++i) arrivals.push_back(absl::Milliseconds(i));
-  const std::vector<CallRecord> records = driver.RunOpen(arrivals);
+  const std::vector<CallOutcome> records = driver.RunOpen(arrivals);
   ASSERT_EQ(records.size(), 10u);
   EXPECT_EQ(service.most_waiting, 10u);
   for (size_t i = 0; i < records.size(); ++i) {

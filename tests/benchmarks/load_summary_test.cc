@@ -7,7 +7,7 @@ namespace {
 
 constexpr absl::Duration Ms(int64_t n) { return absl::Milliseconds(n); }
 
-CallRecord Answered(int64_t intended, int64_t sent, int64_t done) {
+CallOutcome Answered(int64_t intended, int64_t sent, int64_t done) {
   return {.intended = Ms(intended), .sent = Ms(sent), .done = Ms(done)};
 }
 
@@ -21,8 +21,8 @@ TEST(LoadSummaryTest, LatencyCountsFromWhenACallWasDue) {
 
 TEST(LoadSummaryTest, TheWarmUpIsLeftOutByTheMomentThatCounts) {
   // Due in the warm-up, done after it; due and done after it; due within, done after the end.
-  const std::vector<CallRecord> records = {Answered(90, 90, 150), Answered(120, 120, 140),
-                                           Answered(190, 190, 260)};
+  const std::vector<CallOutcome> records = {Answered(90, 90, 150), Answered(120, 120, 140),
+                                            Answered(190, 190, 260)};
   const LoadSummary by_due = Summarise(records, Ms(100), Ms(100));
   EXPECT_EQ(by_due.calls, 2);
   EXPECT_EQ(by_due.p99, Ms(70));
@@ -33,7 +33,7 @@ TEST(LoadSummaryTest, TheWarmUpIsLeftOutByTheMomentThatCounts) {
 }
 
 TEST(LoadSummaryTest, ErrorsAndDegradedAnswersAreNoGoodput) {
-  std::vector<CallRecord> records(5, Answered(10, 10, 20));
+  std::vector<CallOutcome> records(5, Answered(10, 10, 20));
   records[0].code = absl::StatusCode::kResourceExhausted;
   records[1].code = absl::StatusCode::kResourceExhausted;
   records[2].code = absl::StatusCode::kDeadlineExceeded;
@@ -48,8 +48,8 @@ TEST(LoadSummaryTest, ErrorsAndDegradedAnswersAreNoGoodput) {
 }
 
 TEST(LoadSummaryTest, StagesAreMeansAndTheRestIsWhatTheyLeave) {
-  std::vector<CallRecord> records = {Answered(0, 0, 30), Answered(0, 0, 50)};
-  for (CallRecord& record : records) {
+  std::vector<CallOutcome> records = {Answered(0, 0, 30), Answered(0, 0, 50)};
+  for (CallOutcome& record : records) {
     record.has_stages = true;
     record.stages = {.total = Ms(20),
                      .queue = Ms(1),

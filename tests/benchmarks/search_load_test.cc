@@ -18,8 +18,8 @@ using ::testing::SizeIs;
 class SearchLoadTest : public ::testing::Test {
  protected:
   // One call, as a driver makes it.
-  CallRecord CallOnce(SearchQueries queries, int64_t number,
-                      absl::Duration deadline = absl::Seconds(30)) {
+  CallOutcome CallOnce(SearchQueries queries, int64_t number,
+                       absl::Duration deadline = absl::Seconds(30)) {
     v1::SearchOptions options;
     options.set_top_k(7);
     options.set_view(v1::RESULT_VIEW_FULL);
@@ -27,7 +27,7 @@ class SearchLoadTest : public ::testing::Test {
     LoadDriver driver([&](int64_t, absl::Time due,
                           LoadDriver::Done done) { load.Call(number, due, std::move(done)); },
                       deadline);
-    const std::vector<CallRecord> records = driver.RunOpen({absl::ZeroDuration()});
+    const std::vector<CallOutcome> records = driver.RunOpen({absl::ZeroDuration()});
     EXPECT_THAT(records, SizeIs(1));
     return records.at(0);
   }
@@ -53,7 +53,7 @@ TEST_F(SearchLoadTest, ReadsTheStagesOfAnAnswer) {
   response.mutable_stats()->mutable_encode_time()->set_nanos(6'000'000);
   response.mutable_stats()->mutable_rerank_time()->set_nanos(9'000'000);
   server_.AnswerImages(response);
-  const CallRecord record = CallOnce({.texts = {"a star"}}, 0);
+  const CallOutcome record = CallOnce({.texts = {"a star"}}, 0);
   ASSERT_TRUE(record.has_stages);
   EXPECT_FALSE(record.degraded);
   EXPECT_EQ(record.stages.encode, absl::Milliseconds(6));
@@ -67,7 +67,7 @@ TEST_F(SearchLoadTest, TellsADegradedAnswer) {
   v1::SearchCaptionsResponse response;
   response.mutable_degradation()->add_reasons(v1::DEGRADATION_REASON_DEADLINE);
   server_.AnswerCaptions(response);
-  const CallRecord record = CallOnce({.image_ids = {"image-1"}}, 0);
+  const CallOutcome record = CallOnce({.image_ids = {"image-1"}}, 0);
   EXPECT_EQ(record.code, absl::StatusCode::kOk);
   EXPECT_TRUE(record.degraded);
 }
