@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "client/client_error.h"
 #include "client/connection_security.h"
+#include "client/diagnostic_commands.h"
 #include "client/exit_code.h"
 #include "client/explanation_picture.h"
 #include "client/explanation_printer.h"
@@ -30,6 +31,7 @@
 #include "client/result_printer.h"
 #include "client/retrieval_client.h"
 #include "dime/v1/retrieval.pb.h"
+#include "index/build_info.h"
 #include "index/durable_file.h"
 #include "index/status_macros.h"
 #include "nlohmann/json.hpp"
@@ -396,6 +398,7 @@ ExitCode ReportError(const absl::Status& status, absl::string_view address, bool
     if (error.retry_delay.has_value()) {
       fields["retry_delay_seconds"] = absl::ToDoubleSeconds(*error.retry_delay);
     }
+    if (!error.request_id.empty()) fields["request_id"] = error.request_id;
     if (!error.resource_name.empty()) {
       fields["resource"] = {{"type", error.resource_type}, {"name", error.resource_name}};
     }
@@ -410,7 +413,9 @@ ExitCode ReportError(const absl::Status& status, absl::string_view address, bool
   }
   err << " [" << absl::StatusCodeToString(error.code);
   if (error.has_reason()) err << ", " << Printable(error.reason);
-  err << "]\n";
+  err << "]";
+  if (!error.request_id.empty()) err << " (request " << Printable(error.request_id) << ")";
+  err << "\n";
   for (const ClientError::FieldViolation& violation : error.field_violations) {
     err << "  " << Printable(violation.field) << ": " << Printable(violation.description) << "\n";
   }
@@ -447,7 +452,7 @@ struct Commands {
 
 // `flags` are set by parsing and must outlive `app`.
 Commands AddCommands(CLI::App* app, Flags* flags) {
-  app->set_version_flag("--version", absl::StrCat("dime ", ClientVersion()));
+  app->set_version_flag("--version", VersionText("dime"));
   app->footer(kFooter);
   app->require_subcommand(1);
   app->fallthrough();  // global options may follow the subcommand
@@ -574,7 +579,7 @@ std::string UsageMessage(const CLI::ParseError& error, const CLI::App& app,
   if (!any_command) {
     advice =
         "; the commands are search-images, search-captions, explain, info, upsert-images, "
-        "upsert-captions, delete, get, list, stats, snapshot and restore";
+        "upsert-captions, delete, get, list, stats, snapshot, restore, slow and replay";
   } else if ((commands.images->parsed() || commands.explain->parsed()) &&
              !absl::StartsWith(unexpected[0], "-")) {
     advice = "; a text of several words must stand in quotes";
@@ -589,6 +594,7 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
                "dime");
   const Commands commands = AddCommands(&app, &flags);
   const GalleryCommands gallery_commands(&app);
+  const DiagnosticCommands diagnostic_commands(&app);
   if (arguments.empty()) {
     err << app.help();
     return ExitCode::kUsage;
@@ -621,12 +627,12 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
     if (!missing.empty()) return ReportUsageError(missing, "dime explain", flags.json, err);
   }
 
-  if (gallery_commands.parsed()) {
-    const std::string wrong = gallery_commands.UsageError();
-    if (!wrong.empty()) {
-      return ReportUsageError(wrong, absl::StrCat("dime ", app.get_subcommands()[0]->get_name()),
-                              flags.json, err);
-    }
+  const std::string wrong = gallery_commands.parsed()      ? gallery_commands.UsageError()
+                            : diagnostic_commands.parsed() ? diagnostic_commands.UsageError()
+                                                           : "";
+  if (!wrong.empty()) {
+    return ReportUsageError(wrong, absl::StrCat("dime ", app.get_subcommands()[0]->get_name()),
+                            flags.json, err);
   }
 
   if (flags.no_color) terminal.color = false;
@@ -644,10 +650,11 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
       gallery_commands.parsed()
           ? gallery_commands.Run(**client, {.terminal = terminal, .json = flags.json, .err = err},
                                  failed)
-      : commands.images->parsed()   ? SearchImages(**client, flags, terminal)
-      : commands.captions->parsed() ? SearchCaptions(**client, flags, terminal)
-      : commands.explain->parsed()  ? Explain(**client, flags, terminal)
-                                    : Info(**client, flags, terminal);
+      : diagnostic_commands.parsed() ? diagnostic_commands.Run(**client, terminal, flags.json)
+      : commands.images->parsed()    ? SearchImages(**client, flags, terminal)
+      : commands.captions->parsed()  ? SearchCaptions(**client, flags, terminal)
+      : commands.explain->parsed()   ? Explain(**client, flags, terminal)
+                                     : Info(**client, flags, terminal);
   if (!result.ok()) {
     return ReportError(result.status(), (*client)->address(), flags.json, err);
   }

@@ -3,6 +3,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "client/proto_time.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -10,10 +11,7 @@ namespace dime {
 namespace {
 
 constexpr absl::string_view kDetailsUrl = "type.googleapis.com/google.rpc.Status";
-
-absl::Duration FromProto(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
+constexpr absl::string_view kRequestIdUrl = "dime.v1/request_id";
 
 }  // namespace
 
@@ -21,6 +19,9 @@ ClientError ClientError::FromStatus(const absl::Status& status) {
   ClientError error;
   error.code = status.code();
   error.message = std::string(status.message());
+  if (const absl::optional<absl::Cord> id = status.GetPayload(kRequestIdUrl); id.has_value()) {
+    error.request_id = std::string(*id);
+  }
   const absl::optional<absl::Cord> payload = status.GetPayload(kDetailsUrl);
   google::rpc::Status details;
   if (!payload.has_value() || !details.ParseFromString(std::string(*payload))) return error;
@@ -57,6 +58,10 @@ absl::Status StatusFromGrpc(const grpc::Status& status) {
     result.SetPayload(kDetailsUrl, absl::Cord(status.error_details()));
   }
   return result;
+}
+
+void AttachRequestId(absl::string_view request_id, absl::Status& status) {
+  if (!status.ok() && !request_id.empty()) status.SetPayload(kRequestIdUrl, absl::Cord(request_id));
 }
 
 absl::Status InvalidFieldError(absl::string_view field, absl::string_view description,

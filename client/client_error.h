@@ -41,6 +41,9 @@ struct ClientError {
   std::string resource_type;
   std::string resource_name;
 
+  // By which the server's logs and traces name the call; empty if no server ended it.
+  std::string request_id;
+
   // Whether the code was chosen by a DIME server (or by this library's own checks of a request),
   // and not by gRPC or a proxy on the way: what tells a server that is starting from none at all.
   bool has_reason() const { return !reason.empty(); }
@@ -51,6 +54,9 @@ struct ClientError {
 // The outcome of a call as absl::Status: same code and message, details as a payload that
 // ClientError::FromStatus() reads. Details that do not parse are left out.
 absl::Status StatusFromGrpc(const grpc::Status& status);
+
+// Notes on an error by what name the server knows the call.
+void AttachRequestId(absl::string_view request_id, absl::Status& status);
 
 // An INVALID_ARGUMENT error of the form that the server gives, for a field that need not be sent to
 // know that it is wrong.

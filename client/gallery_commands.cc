@@ -17,6 +17,7 @@
 #include "client/item_source.h"
 #include "client/item_upserter.h"
 #include "client/message_json.h"
+#include "client/proto_time.h"
 #include "client/snapshot_copy.h"
 #include "client/text_table.h"
 #include "client/upsert_journal.h"
@@ -79,13 +80,6 @@ v1::Modality ToModality(const std::string& kind) {
 const CLI::IsMember& Kinds() {
   static const auto& kinds = *new CLI::IsMember({"image", "images", "caption", "captions"});
   return kinds;
-}
-
-std::string TimeText(const google::protobuf::Timestamp& time) {
-  return absl::FormatTime(
-      "%Y-%m-%dT%H:%M:%E3SZ",
-      absl::UnixEpoch() + absl::Seconds(time.seconds()) + absl::Nanoseconds(time.nanos()),
-      absl::UTCTimeZone());
 }
 
 std::string ReasonText(const v1::Outcome& outcome) {

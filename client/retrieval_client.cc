@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "client/client_error.h"
 #include "client/connection_security.h"
+#include "index/build_info.h"
 #include "index/status_macros.h"
 #include "nlohmann/json.hpp"
 
@@ -125,7 +126,7 @@ bool IsUtf8(absl::string_view text) {
 
 }  // namespace
 
-absl::string_view ClientVersion() { return DIME_VERSION; }
+absl::string_view ClientVersion() { return BuildVersion(); }
 
 absl::StatusOr<std::unique_ptr<RetrievalClient>> RetrievalClient::Create(Options options) {
   RETURN_IF_ERROR(CheckOptions(options));
@@ -178,6 +179,11 @@ absl::Status RetrievalClient::Call(
   context.set_wait_for_ready(wait_for_ready);
   if (limit < kLongestDeadline) context.set_deadline(absl::ToChronoTime(absl::Now() + limit));
   absl::Status status = StatusFromGrpc(method(&context));
+  if (!status.ok()) {
+    const auto& trailers = context.GetServerTrailingMetadata();
+    const auto id = trailers.find("x-request-id");
+    if (id != trailers.end()) AttachRequestId({id->second.data(), id->second.size()}, status);
+  }
   if (absl::IsDeadlineExceeded(status) && !ClientError::FromStatus(status).has_reason()) {
     // gRPC's own message is "Deadline Exceeded", whether a server was slow or there was none.
     return absl::DeadlineExceededError(

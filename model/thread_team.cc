@@ -6,19 +6,15 @@
 
 namespace dime {
 
-namespace {
-
-int CoresAllowed() {
+int AvailableCores() {
   cpu_set_t cores;
   CPU_ZERO(&cores);
   if (sched_getaffinity(0, sizeof(cores), &cores) == 0) return std::max(1, CPU_COUNT(&cores));
   return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
 }
 
-}  // namespace
-
 ThreadTeam::ThreadTeam(int threads) {
-  if (threads <= 0) threads = CoresAllowed();
+  if (threads <= 0) threads = AvailableCores();
   for (int i = 1; i < threads; ++i) threads_.emplace_back([this] { Serve(); });
 }
 

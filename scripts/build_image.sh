@@ -31,11 +31,13 @@ case "$target" in cpu | cuda) ;; *) die "--target is cpu or cuda, not $target" ;
 image=dime:$target
 work=build/image
 mkdir -p "$work"
+commit=$(git describe --always --abbrev=12 --dirty --exclude='*' 2>/dev/null || echo unknown)
 
 # --- by Docker ----------------------------------------------------------------------------------
 build_by_docker() {
   [ -z "$ccache" ] || say "--ccache is for buildah; Docker keeps a cache of its own"
-  DOCKER_BUILDKIT=1 docker build -f deploy/docker/Dockerfile --target "${stage:-$target}" -t "$image" .
+  DOCKER_BUILDKIT=1 docker build --build-arg "DIME_COMMIT=$commit" -f deploy/docker/Dockerfile \
+    --target "${stage:-$target}" -t "$image" .
 }
 describe_by_docker() {
   local container root="$work/root"
@@ -100,7 +102,7 @@ build_by_buildah() {
     arguments+=(--volume "$ccache:/run/build-ccache" --build-arg CCACHE_DIR=/run/build-ccache)
   fi
   "${buildah[@]}" build --isolation chroot --format docker --layers --build-arg "BASE=$base" \
-    "${arguments[@]}" -f deploy/docker/Dockerfile --target "${stage:-$target}" -t "$image${stage:+-$stage}" .
+    --build-arg "DIME_COMMIT=$commit" "${arguments[@]}" -f deploy/docker/Dockerfile --target "${stage:-$target}" -t "$image${stage:+-$stage}" .
 }
 
 describe_by_buildah() {

@@ -107,6 +107,12 @@ void AdmissionControl::Tick() {
   last_tick_ = now;
 }
 
+absl::Duration AdmissionControl::pending_time() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  const double rate = Rate();
+  return rate > 0 ? absl::Seconds(static_cast<double>(total_) / rate) : absl::ZeroDuration();
+}
+
 double AdmissionControl::Rate() const {
   if (busy_seconds_ >= kLeastSeconds && done_ > 0) return done_ / busy_seconds_;
   return options_.scorer_rate ? options_.scorer_rate() : 0;

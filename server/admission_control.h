@@ -75,6 +75,8 @@ class AdmissionControl {
 
   // Of all work that was admitted and is not done.
   int64_t evaluations() const ABSL_LOCKS_EXCLUDED(mutex_);
+  // How long that will take by the rate of late; zero while no rate is known.
+  absl::Duration pending_time() const ABSL_LOCKS_EXCLUDED(mutex_);
 
  private:
   using Work = std::array<int64_t, 2>;  // by Priority

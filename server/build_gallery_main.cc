@@ -5,6 +5,7 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
+#include "index/build_info.h"
 #include "index/precomputed_dataset.h"
 #include "index/status_macros.h"
 #include "model/dime_model.h"
@@ -29,7 +30,7 @@ struct Flags {
 };
 
 void DefineFlags(CLI::App& app, Flags& flags) {
-  app.set_version_flag("--version", DIME_VERSION);
+  app.set_version_flag("--version", VersionText("dime_build_gallery"));
   app.footer(kExitCodesHelp);
   app.add_option("--model", flags.model, "Model directory")->required();
   CLI::Option* data = app.add_option(

@@ -122,6 +122,17 @@ absl::Status OverloadError(v1::ErrorReason reason, absl::string_view message,
   return status;
 }
 
+absl::Status QuotaError(absl::string_view subject, absl::string_view message,
+                        absl::Duration retry_delay) {
+  absl::Status status = OverloadError(v1::ERROR_REASON_QUOTA_EXCEEDED, message, retry_delay);
+  google::rpc::QuotaFailure quota;
+  google::rpc::QuotaFailure::Violation& violation = *quota.add_violations();
+  violation.set_subject(std::string(subject));
+  violation.set_description(std::string(message));
+  Attach(quota, status);
+  return status;
+}
+
 absl::Duration RetryDelayOf(const absl::Status& status, absl::Duration otherwise) {
   google::rpc::RetryInfo retry;
   const absl::optional<absl::Cord> given = status.GetPayload(TypeUrl<google::rpc::RetryInfo>());

@@ -42,6 +42,11 @@ absl::Status ReasonedError(absl::StatusCode code, v1::ErrorReason reason,
 absl::Status OverloadError(v1::ErrorReason reason, absl::string_view message,
                            absl::Duration retry_delay);
 
+// RESOURCE_EXHAUSTED with QUOTA_EXCEEDED and a QuotaFailure: `subject` has used up what it may
+// have.
+absl::Status QuotaError(absl::string_view subject, absl::string_view message,
+                        absl::Duration retry_delay);
+
 // What RESOURCE_EXHAUSTED or UNAVAILABLE says of when to try again, if it does.
 absl::Duration RetryDelayOf(const absl::Status& status, absl::Duration otherwise);
 

@@ -108,12 +108,12 @@ bool IsSnapshotName(absl::string_view name) {
 
 template <typename Request>
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::StartStream(
-    RpcMethod method, Modality modality, const grpc::CallbackServerContext& context) {
+    RpcMethod method, Modality modality, grpc::CallbackServerContext* context) {
   // Each item leases what serves when it comes, not the stream, which may last: so that what is
   // acknowledged is found, and no stream keeps alive what was replaced.
   const auto submit = [this, modality](const grpc::ByteBuffer& message, std::string& id,
                                        UpsertStream::Settle settle) -> absl::Status {
-    Metrics& metrics = *parts_.call.metrics;
+    Metrics& metrics = *parts_.call.record.metrics;
     const RevisionSwitch::Lease revision = parts_.revisions->Current();
     const auto take = [&]() -> absl::Status {
       ASSIGN_OR_RETURN(const Request request,
@@ -133,23 +133,27 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::Sta
     if (!taken.ok()) metrics.ItemSettled(modality, taken.code());
     return taken;
   };
-  absl::Status refusal =
-      AuthorizeCall(parts_.call.access, *parts_.call.metrics, context, method).status();
+  auto record =
+      std::make_unique<CallRecord>(parts_.call.record, method, context, grpc::ByteBuffer());
+  absl::Status refusal = record->authorization();
+  if (refusal.ok() && parts_.call.rate != nullptr) {
+    refusal = parts_.call.rate->Take(record->client());
+  }
   if (refusal.ok()) refusal = CheckWritable(*parts_.revisions->Current());
   return UpsertStream::Start(
-      parts_.call.ledger, parts_.call.metrics, method, refusal, submit,
-      {.window = limits_.max_outstanding_items, .retry_delay = parts_.call.retry_delay});
+      parts_.call.ledger, std::move(record), refusal, submit,
+      {.window = limits_.max_outstanding_items, .retry_delay = parts_.call.record.retry_delay});
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::UpsertImages(
     grpc::CallbackServerContext* context) {
-  return StartStream<v1::UpsertImagesRequest>(RpcMethod::kUpsertImages, Modality::kImage, *context);
+  return StartStream<v1::UpsertImagesRequest>(RpcMethod::kUpsertImages, Modality::kImage, context);
 }
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::UpsertCaptions(
     grpc::CallbackServerContext* context) {
   return StartStream<v1::UpsertCaptionsRequest>(RpcMethod::kUpsertCaptions, Modality::kCaption,
-                                                *context);
+                                                context);
 }
 
 template <typename Request, typename Check, typename Work>
@@ -158,7 +162,7 @@ grpc::ServerUnaryReactor* GalleryService::Start(RpcMethod method,
                                                 const grpc::ByteBuffer& request,
                                                 grpc::ByteBuffer* response, Check check,
                                                 Work work) {
-  auto* call = new UnaryCall(parts_.call, method, context, response);
+  auto* call = new UnaryCall(parts_.call, method, context, &request, response);
   if (!call->Open()) return call;
   const RevisionSwitch::Lease revision = parts_.revisions->Current();
   auto parsed = std::make_shared<Request>();
@@ -201,10 +205,10 @@ absl::StatusOr<v1::DeleteItemsResponse> GalleryService::Delete(
     const absl::Status& status = (*deleted)[i];
     *response.add_outcomes() = ToOutcome(
         absl::IsNotFound(status) ? ItemNotFoundError(modality, ids[i]) : FromGallery(status),
-        parts_.call.retry_delay);
+        parts_.call.record.retry_delay);
   }
-  parts_.call.metrics->ItemsDeleted(modality,
-                                    std::count(deleted->begin(), deleted->end(), absl::OkStatus()));
+  parts_.call.record.metrics->ItemsDeleted(
+      modality, std::count(deleted->begin(), deleted->end(), absl::OkStatus()));
   return response;
 }
 
@@ -396,7 +400,7 @@ absl::StatusOr<v1::CreateSnapshotResponse> GalleryService::Snapshot(
                          absl::StrCat("there is a snapshot ", name, " already"));
   }
   if (!created.ok()) return FromGallery(created);
-  parts_.call.metrics->SnapshotCreated(absl::Now());
+  parts_.call.record.metrics->SnapshotCreated(absl::Now());
   v1::CreateSnapshotResponse response;
   response.set_name(name);
   response.set_path(path);

@@ -70,7 +70,7 @@ class GalleryService final
                                   Check check, Work work);
   template <typename Request>
   grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartStream(
-      RpcMethod method, Modality modality, const grpc::CallbackServerContext& context);
+      RpcMethod method, Modality modality, grpc::CallbackServerContext* context);
 
   absl::StatusOr<v1::DeleteItemsResponse> Delete(const ServingRevision& revision,
                                                  const v1::DeleteItemsRequest& request) const;

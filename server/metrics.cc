@@ -95,12 +95,31 @@ void Metrics::AddRequestSeries() {
     }
     inflight_[m] = &inflight.Add({{"method", MethodLabel(m)}});
   }
+  auto& slow = BuildCounter()
+                   .Name("dime_slow_requests_total")
+                   .Help(
+                       "Requests that took as long as the server's threshold, or until their "
+                       "deadline.")
+                   .Register(registry_);
+  for (int m = 0; m < kNumRpcMethods; ++m) slow_[m] = &slow.Add({{"method", MethodLabel(m)}});
+  log_lines_left_out_ = &BuildCounter()
+                             .Name("dime_log_lines_left_out_total")
+                             .Help("Lines about requests that a flood left no room for in the log.")
+                             .Register(registry_)
+                             .Add({});
+  auto& spans = BuildCounter()
+                    .Name("dime_traced_requests_total")
+                    .Help("Requests whose spans were wanted, by what became of these.")
+                    .Register(registry_);
+  spans_written_ = &spans.Add({{"outcome", "written"}});
+  spans_lost_ = &spans.Add({{"outcome", "lost"}});
   auto& rejected = BuildCounter()
                        .Name("dime_queue_rejected_total")
                        .Help("Searches given up before an answer, by reason.")
                        .Register(registry_);
   rejections_ = {.full = &rejected.Add({{"reason", "full"}}),
                  .unreachable = &rejected.Add({{"reason", "unreachable"}}),
+                 .quota = &rejected.Add({{"reason", "quota"}}),
                  .deadline = &rejected.Add({{"reason", "deadline"}}),
                  .cancelled = &rejected.Add({{"reason", "cancelled"}}),
                  .draining = &rejected.Add({{"reason", "draining"}})};
@@ -385,6 +404,7 @@ void Metrics::RequestFinished(RpcMethod method, absl::StatusCode code, absl::Dur
   switch (code) {
     case absl::StatusCode::kResourceExhausted:
       return (reason == v1::ERROR_REASON_DEADLINE_UNREACHABLE ? rejections_.unreachable
+              : reason == v1::ERROR_REASON_QUOTA_EXCEEDED     ? rejections_.quota
                                                               : rejections_.full)
           ->Increment();
     case absl::StatusCode::kDeadlineExceeded:
@@ -429,6 +449,7 @@ void Metrics::BatchLaunched(const BatchingScorer::BatchStats& stats) {
   batch_pairs_->Observe(static_cast<double>(stats.pairs));
   batch_requests_->Observe(stats.requests);
   Observe(*batch_duration_, stats.scoring);
+  launch_nanoseconds_ += absl::ToInt64Nanoseconds(stats.scoring);
 }
 
 void Metrics::QueriesEncoded(int texts) { encode_batch_->Observe(texts); }
@@ -468,6 +489,12 @@ void Metrics::ModelCompared(const ReferencePairs::Deviation& deviation) {
   parity_mean_->Set(deviation.mean);
   parity_max_->Set(deviation.largest);
 }
+
+void Metrics::SlowRequest(RpcMethod method) { slow_[static_cast<int>(method)]->Increment(); }
+
+void Metrics::LogLineLeftOut() { log_lines_left_out_->Increment(); }
+
+void Metrics::SpansWritten(bool done) { (done ? spans_written_ : spans_lost_)->Increment(); }
 
 void Metrics::LaunchStalled(bool stalled) { launch_stalled_->Set(stalled ? 1 : 0); }
 

@@ -2,6 +2,7 @@
 #define DIME_SERVER_METRICS_H_
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -99,6 +100,14 @@ class Metrics : public prometheus::Collectable {
   // A token file that had changed was read, or could not be.
   void TokensRead(bool done);
   void SnapshotCreated(absl::Time when);
+  // A call that took longer than it should.
+  void SlowRequest(RpcMethod method);
+  // A line about a call that there was no room for in the log.
+  void LogLineLeftOut();
+  // The spans of a call, into their file.
+  void SpansWritten(bool done);
+  // For how long the reranker has had launches under way so far.
+  absl::Duration launch_time() const { return absl::Nanoseconds(launch_nanoseconds_.load()); }
   // How good the answers are.
   QualityMetrics& quality() { return quality_; }
 
@@ -124,7 +133,7 @@ class Metrics : public prometheus::Collectable {
   };
   // What was asked of the queue but not got.
   struct Rejections {
-    prometheus::Counter *full, *unreachable, *deadline, *cancelled, *draining;
+    prometheus::Counter *full, *unreachable, *quota, *deadline, *cancelled, *draining;
   };
 
   void AddRequestSeries();
@@ -189,6 +198,11 @@ class Metrics : public prometheus::Collectable {
   prometheus::Counter* auth_denied_ = nullptr;
   prometheus::Counter* tokens_read_ = nullptr;
   prometheus::Counter* tokens_damaged_ = nullptr;
+  std::array<prometheus::Counter*, kNumRpcMethods> slow_{};  // by RpcMethod
+  prometheus::Counter* log_lines_left_out_ = nullptr;
+  prometheus::Counter* spans_written_ = nullptr;
+  prometheus::Counter* spans_lost_ = nullptr;
+  std::atomic<int64_t> launch_nanoseconds_{0};
 };
 
 }  // namespace dime

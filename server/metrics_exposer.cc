@@ -17,7 +17,8 @@ std::string WithPort(const std::string& address, int port) {
 }
 
 absl::StatusOr<std::unique_ptr<MetricsExposer>> MetricsExposer::Start(
-    const std::string& address, std::shared_ptr<prometheus::Collectable> metrics) {
+    const std::string& address, std::shared_ptr<prometheus::Collectable> metrics,
+    Authorize authorize) {
   const size_t colon = address.rfind(':');
   int port = -1;
   if (colon == std::string::npos || !absl::SimpleAtoi(address.substr(colon + 1), &port) ||
@@ -35,10 +36,21 @@ absl::StatusOr<std::unique_ptr<MetricsExposer>> MetricsExposer::Start(
     const int on = 1;
     setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
   });
-  server->Get("/metrics", [metrics](const httplib::Request&, httplib::Response& response) {
-    response.set_content(prometheus::TextSerializer().Serialize(metrics->Collect()),
-                         "text/plain; version=0.0.4; charset=utf-8");
-  });
+  server->Get("/metrics",
+              [metrics, authorize](const httplib::Request& request, httplib::Response& response) {
+                if (authorize) {
+                  std::vector<absl::string_view> given;
+                  const auto [begin, end] = request.headers.equal_range("Authorization");
+                  for (auto it = begin; it != end; ++it) given.emplace_back(it->second);
+                  if (!authorize(given).ok()) {
+                    response.status = 401;
+                    response.set_header("WWW-Authenticate", "Bearer");
+                    return;
+                  }
+                }
+                response.set_content(prometheus::TextSerializer().Serialize(metrics->Collect()),
+                                     "text/plain; version=0.0.4; charset=utf-8");
+              });
   const int bound = port == 0                          ? server->bind_to_any_port(host)
                     : server->bind_to_port(host, port) ? port
                                                        : -1;

@@ -1,12 +1,16 @@
 #ifndef DIME_SERVER_METRICS_EXPOSER_H_
 #define DIME_SERVER_METRICS_EXPOSER_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "prometheus/collectable.h"
 
 namespace httplib {
@@ -21,10 +25,15 @@ namespace dime {
 // the usual size. Thread-safe; destruction ends the requests under way.
 class MetricsExposer {
  public:
+  // Whether a request with these values of the header Authorization may be answered; thread-safe.
+  using Authorize = std::function<absl::Status(const std::vector<absl::string_view>&)>;
+
   // Listens on `address` ("host:port"; port 0 picks one). UNAVAILABLE if it cannot, with the
-  // reason; INVALID_ARGUMENT for an address of another form.
+  // reason; INVALID_ARGUMENT for an address of another form. With `authorize`, 401 is the answer
+  // to whom that refuses.
   static absl::StatusOr<std::unique_ptr<MetricsExposer>> Start(
-      const std::string& address, std::shared_ptr<prometheus::Collectable> metrics);
+      const std::string& address, std::shared_ptr<prometheus::Collectable> metrics,
+      Authorize authorize = nullptr);
   ~MetricsExposer();
 
   // "host:port", with the port that is really listened on.

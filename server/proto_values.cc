@@ -60,6 +60,10 @@ google::protobuf::Duration ToProtoDuration(absl::Duration duration) {
   return proto;
 }
 
+absl::Duration FromProtoDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
 google::protobuf::Timestamp ToProtoTimestamp(absl::Time time) {
   google::protobuf::Timestamp proto;
   const absl::Duration since_epoch = time - absl::UnixEpoch();

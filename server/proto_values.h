@@ -12,6 +12,7 @@ namespace dime {
 // The library's own messages from native types, and back. Pure functions.
 
 google::protobuf::Duration ToProtoDuration(absl::Duration duration);
+absl::Duration FromProtoDuration(const google::protobuf::Duration& duration);
 google::protobuf::Timestamp ToProtoTimestamp(absl::Time time);
 
 // A payload, which must be an object, and its message. The message is not checked here: see

@@ -8,6 +8,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "index/build_info.h"
 #include "index/progress_bar.h"
 #include "index/status_macros.h"
 #include "index/store_gallery.h"
@@ -33,7 +34,7 @@ struct Flags {
 };
 
 void DefineFlags(CLI::App& app, Flags& flags) {
-  app.set_version_flag("--version", DIME_VERSION);
+  app.set_version_flag("--version", VersionText("dime_rebuild"));
   app.footer(kExitCodesHelp);
   app.add_option("--gallery", flags.gallery,
                  "Living gallery to read; it must not be served meanwhile (a snapshot may be read "

@@ -64,21 +64,6 @@ v1::ScoreDetails WriteDetails(const Hit& hit) {
   return details;
 }
 
-v1::SearchStats WriteStats(const SearchResult& result, const CallTimings& timings) {
-  v1::SearchStats stats;
-  stats.set_reranked_count(static_cast<int32_t>(result.reranked_count));
-  stats.set_recalled_count(static_cast<int32_t>(result.recalled_count));
-  stats.set_fusion_weight(result.fusion_weight);
-  stats.set_text_truncated(result.text_truncated);
-  *stats.mutable_total_time() = ToProtoDuration(timings.total);
-  *stats.mutable_queue_time() = ToProtoDuration(timings.queue);
-  *stats.mutable_encode_time() = ToProtoDuration(result.timings.encode);
-  *stats.mutable_recall_time() = ToProtoDuration(result.timings.recall);
-  *stats.mutable_rerank_time() = ToProtoDuration(result.timings.rerank);
-  *stats.mutable_select_time() = ToProtoDuration(result.timings.select);
-  return stats;
-}
-
 v1::DegradationReason ToProto(Degradation degradation) {
   switch (degradation) {
     case Degradation::kDeadline:
@@ -140,6 +125,21 @@ std::vector<int64_t> RowsOf(const SearchResult& result) {
 }
 
 }  // namespace
+
+v1::SearchStats WriteStats(const SearchResult& result, const CallTimings& timings) {
+  v1::SearchStats stats;
+  stats.set_reranked_count(static_cast<int32_t>(result.reranked_count));
+  stats.set_recalled_count(static_cast<int32_t>(result.recalled_count));
+  stats.set_fusion_weight(result.fusion_weight);
+  stats.set_text_truncated(result.text_truncated);
+  *stats.mutable_total_time() = ToProtoDuration(timings.total);
+  *stats.mutable_queue_time() = ToProtoDuration(timings.queue);
+  *stats.mutable_encode_time() = ToProtoDuration(result.timings.encode);
+  *stats.mutable_recall_time() = ToProtoDuration(result.timings.recall);
+  *stats.mutable_rerank_time() = ToProtoDuration(result.timings.rerank);
+  *stats.mutable_select_time() = ToProtoDuration(result.timings.select);
+  return stats;
+}
 
 absl::StatusOr<v1::SearchImagesResponse> ResponseWriter::WriteImages(const GalleryView& view,
                                                                      const SearchResult& result,

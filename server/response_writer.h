@@ -25,6 +25,9 @@ struct HitFields {
   bool payload = false;  // payload and times
 };
 
+// What a search took, for its response and for those who look after the server.
+v1::SearchStats WriteStats(const SearchResult& result, const CallTimings& timings);
+
 // Turns results into messages of the API, with each hit's record out of the view that was searched.
 // Immutable, hence thread-safe.
 class ResponseWriter {

@@ -27,7 +27,9 @@ class Batch {
 
   void Run(int index, const Leased<SearchPointer>& search) {
     auto found = execute_(search.revision->executor(), *search.value, call_->context());
-    if (found.ok()) *response_.mutable_results(index)->mutable_response() = *std::move(found);
+    if (found.ok()) {
+      *response_.mutable_results(index)->mutable_response() = std::move(found->response);
+    }
     Settle(index, found.status());
   }
   void Settle(int index, const absl::Status& status) {
@@ -70,7 +72,10 @@ grpc::ServerUnaryReactor* RetrievalService::StartSearch(UnaryCall* call,
   const absl::StatusOr<SearchPointer> search = prepare();
   if (call->Admit(search.status())) {
     const auto answer = [call, search = Leased<SearchPointer>{revision, *search}, execute] {
-      call->Answer(execute(search.revision->executor(), *search.value, call->context()));
+      const auto answer = execute(search.revision->executor(), *search.value, call->context());
+      if (!answer.ok()) return call->End(answer.status());
+      call->Searched(answer->stats, answer->response.has_degradation());
+      call->AnswerWith(answer->response);
     };
     call->Schedule(answer, (*search)->priority());
   }
@@ -94,9 +99,10 @@ grpc::ServerUnaryReactor* RetrievalService::StartBatch(UnaryCall* call,
   if (!call->Admit(parsed.status())) return call;
 
   const int count = parsed->requests_size();
+  call->CountFor(count - 1);
   const RevisionSwitch::Lease revision = parts_.revisions->Current();
   const auto batch = std::make_shared<Batch<BatchResponse, Execute>>(
-      call, std::move(execute), parts_.call.retry_delay, count);
+      call, std::move(execute), parts_.call.record.retry_delay, count);
   const std::shared_ptr<const GalleryView> view = revision->gallery().Pin();
   const absl::Status full = absl::ResourceExhaustedError("the server's queue of calls is full");
   absl::Status refusal;  // the last for want of room
@@ -135,7 +141,7 @@ grpc::ServerUnaryReactor* RetrievalService::SearchImages(grpc::CallbackServerCon
                                                          const grpc::ByteBuffer* request,
                                                          grpc::ByteBuffer* response) {
   return StartSearch<v1::SearchImagesRequest>(
-      new UnaryCall(parts_.call, RpcMethod::kSearchImages, context, response), *request,
+      new UnaryCall(parts_.call, RpcMethod::kSearchImages, context, request, response), *request,
       kSearchImages);
 }
 
@@ -143,7 +149,7 @@ grpc::ServerUnaryReactor* RetrievalService::SearchCaptions(grpc::CallbackServerC
                                                            const grpc::ByteBuffer* request,
                                                            grpc::ByteBuffer* response) {
   return StartSearch<v1::SearchCaptionsRequest>(
-      new UnaryCall(parts_.call, RpcMethod::kSearchCaptions, context, response), *request,
+      new UnaryCall(parts_.call, RpcMethod::kSearchCaptions, context, request, response), *request,
       kSearchCaptions);
 }
 
@@ -151,22 +157,22 @@ grpc::ServerUnaryReactor* RetrievalService::BatchSearchImages(grpc::CallbackServ
                                                               const grpc::ByteBuffer* request,
                                                               grpc::ByteBuffer* response) {
   return StartBatch<v1::BatchSearchImagesRequest, v1::BatchSearchImagesResponse>(
-      new UnaryCall(parts_.call, RpcMethod::kBatchSearchImages, context, response), *request,
-      kSearchImages);
+      new UnaryCall(parts_.call, RpcMethod::kBatchSearchImages, context, request, response),
+      *request, kSearchImages);
 }
 
 grpc::ServerUnaryReactor* RetrievalService::BatchSearchCaptions(
     grpc::CallbackServerContext* context, const grpc::ByteBuffer* request,
     grpc::ByteBuffer* response) {
   return StartBatch<v1::BatchSearchCaptionsRequest, v1::BatchSearchCaptionsResponse>(
-      new UnaryCall(parts_.call, RpcMethod::kBatchSearchCaptions, context, response), *request,
-      kSearchCaptions);
+      new UnaryCall(parts_.call, RpcMethod::kBatchSearchCaptions, context, request, response),
+      *request, kSearchCaptions);
 }
 
 grpc::ServerUnaryReactor* RetrievalService::ExplainPair(grpc::CallbackServerContext* context,
                                                         const grpc::ByteBuffer* request,
                                                         grpc::ByteBuffer* response) {
-  auto* call = new UnaryCall(parts_.call, RpcMethod::kExplainPair, context, response);
+  auto* call = new UnaryCall(parts_.call, RpcMethod::kExplainPair, context, request, response);
   if (!call->Open()) return call;
   const RevisionSwitch::Lease revision = parts_.revisions->Current();
   const std::shared_ptr<const GalleryView> view = revision->gallery().Pin();
@@ -195,7 +201,7 @@ grpc::ServerUnaryReactor* RetrievalService::ExplainPair(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* RetrievalService::GetInfo(grpc::CallbackServerContext* context,
                                                     const grpc::ByteBuffer* request,
                                                     grpc::ByteBuffer* response) {
-  auto* call = new UnaryCall(parts_.call, RpcMethod::kGetInfo, context, response);
+  auto* call = new UnaryCall(parts_.call, RpcMethod::kGetInfo, context, request, response);
   if (!call->Open()) return call;
   const auto parsed = ParseRequest<v1::GetInfoRequest>(*request, parts_.max_request_bytes);
   if (!call->Admit(parsed.status())) return call;

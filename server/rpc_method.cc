@@ -30,8 +30,16 @@ absl::string_view RpcMethodName(RpcMethod method) {
       return "GetStats";
     case RpcMethod::kCreateSnapshot:
       return "CreateSnapshot";
+    case RpcMethod::kListSlowRequests:
+      return "ListSlowRequests";
   }
   return "";
+}
+
+absl::string_view RpcServiceName(RpcMethod method) {
+  if (method >= RpcMethod::kListSlowRequests) return "dime.v1.DiagnosticsService";
+  if (method >= RpcMethod::kUpsertImages) return "dime.v1.GalleryService";
+  return "dime.v1.RetrievalService";
 }
 
 }  // namespace dime

@@ -23,10 +23,13 @@ enum class RpcMethod {
   kListItems,
   kGetStats,
   kCreateSnapshot,
+  // DiagnosticsService's.
+  kListSlowRequests,
 };
-inline constexpr int kNumRpcMethods = 13;
-absl::string_view RpcMethodName(RpcMethod method);  // "SearchImages", ...
-inline constexpr int kNumSearchMethods = 2;         // the first two
+inline constexpr int kNumRpcMethods = 14;
+absl::string_view RpcMethodName(RpcMethod method);   // "SearchImages", ...
+absl::string_view RpcServiceName(RpcMethod method);  // "dime.v1.RetrievalService", ...
+inline constexpr int kNumSearchMethods = 2;          // the first two
 
 // The method that finds items of this kind.
 inline constexpr RpcMethod MethodFor(Modality target) {

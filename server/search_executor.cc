@@ -111,7 +111,7 @@ absl::StatusOr<std::shared_ptr<const SearchExecutor::Search>> SearchExecutor::Pr
   return search;
 }
 
-absl::StatusOr<v1::SearchImagesResponse> SearchExecutor::SearchImages(
+absl::StatusOr<SearchAnswer<v1::SearchImagesResponse>> SearchExecutor::SearchImages(
     const Search& search, const CallContext& context) const {
   return Execute<v1::SearchImagesResponse>(
       RpcMethod::kSearchImages, search, context,
@@ -121,7 +121,7 @@ absl::StatusOr<v1::SearchImagesResponse> SearchExecutor::SearchImages(
       });
 }
 
-absl::StatusOr<v1::SearchCaptionsResponse> SearchExecutor::SearchCaptions(
+absl::StatusOr<SearchAnswer<v1::SearchCaptionsResponse>> SearchExecutor::SearchCaptions(
     const Search& search, const CallContext& context) const {
   return Execute<v1::SearchCaptionsResponse>(
       RpcMethod::kSearchCaptions, search, context,
@@ -132,9 +132,10 @@ absl::StatusOr<v1::SearchCaptionsResponse> SearchExecutor::SearchCaptions(
 }
 
 template <typename Response, typename Write>
-absl::StatusOr<Response> SearchExecutor::Execute(RpcMethod method, const Search& search,
-                                                 const CallContext& context,
-                                                 const Write& write) const {
+absl::StatusOr<SearchAnswer<Response>> SearchExecutor::Execute(RpcMethod method,
+                                                               const Search& search,
+                                                               const CallContext& context,
+                                                               const Write& write) const {
   const absl::Duration queue_time = search.stopwatch.Elapsed();
   const bool first_page = search.window == nullptr;
   SearchResult result;
@@ -177,15 +178,16 @@ absl::StatusOr<Response> SearchExecutor::Execute(RpcMethod method, const Search&
     }
     parts_.metrics->PageAsked(Metrics::PageOutcome::kServed);
   }
+  const CallTimings timings = {.queue = queue_time, .total = search.stopwatch.Elapsed()};
   absl::StatusOr<Response> response =
-      write(*search.view, result, {.queue = queue_time, .total = search.stopwatch.Elapsed()},
-            first_page ? search.request.want : search.page.want);
+      write(*search.view, result, timings, first_page ? search.request.want : search.page.want);
   if (!response.ok()) {
     return absl::InternalError(
         absl::StrCat("reading the items' records failed: ", response.status().message()));
   }
   response->set_next_page_token(std::move(next_page_token));
-  return response;
+  return SearchAnswer<Response>{.response = *std::move(response),
+                                .stats = WriteStats(result, timings)};
 }
 
 }  // namespace dime

@@ -23,6 +23,13 @@
 
 namespace dime {
 
+// What came of a search that was answered.
+template <typename Response>
+struct SearchAnswer {
+  Response response;
+  v1::SearchStats stats;  // whether or not the response has them
+};
+
 // One search from its message to its answer's, in two steps: what is quick and can be refused
 // happens at the door, the server's load included, the rest on a worker. Further pages of an
 // earlier search are cut from its window, of the version of the gallery that it was over, whatever
@@ -72,10 +79,10 @@ class SearchExecutor {
                                                         const Caller& caller) const;
 
   // On a worker; of a Prepare() of the same kind. Errors also those of SearchPipeline.
-  absl::StatusOr<v1::SearchImagesResponse> SearchImages(const Search& search,
-                                                        const CallContext& context) const;
-  absl::StatusOr<v1::SearchCaptionsResponse> SearchCaptions(const Search& search,
-                                                            const CallContext& context) const;
+  absl::StatusOr<SearchAnswer<v1::SearchImagesResponse>> SearchImages(
+      const Search& search, const CallContext& context) const;
+  absl::StatusOr<SearchAnswer<v1::SearchCaptionsResponse>> SearchCaptions(
+      const Search& search, const CallContext& context) const;
 
  private:
   template <typename Request>
@@ -84,8 +91,9 @@ class SearchExecutor {
                                                            const Caller& caller) const;
   // `write(view, result, timings, want)`: the response.
   template <typename Response, typename Write>
-  absl::StatusOr<Response> Execute(RpcMethod method, const Search& search,
-                                   const CallContext& context, const Write& write) const;
+  absl::StatusOr<SearchAnswer<Response>> Execute(RpcMethod method, const Search& search,
+                                                 const CallContext& context,
+                                                 const Write& write) const;
 
   const Parts parts_;
 };

@@ -1,5 +1,7 @@
 #include "server/server.h"
 
+#include <time.h>
+
 #include <algorithm>
 #include <limits>
 #include <utility>
@@ -15,6 +17,7 @@
 #include "grpcpp/server_builder.h"
 #include "index/status_macros.h"
 #include "index/thread_priority.h"
+#include "model/thread_team.h"
 
 namespace dime {
 namespace {
@@ -34,6 +37,20 @@ absl::Status CheckAtLeast(absl::string_view option, int64_t value, int64_t lowes
   if (value >= lowest) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(option, " must be at least ", lowest, ", got ", value));
+}
+
+bool ControlsAccess(const Server::Options& options) {
+  return !options.access_tokens.empty() || options.jwt.has_value();
+}
+
+AccessControl::Options AccessOptions(const Server::Options& options) {
+  return {.path = options.access_tokens, .jwt = options.jwt};
+}
+
+// As gRPC takes durations: INT_MAX is for ever.
+int ToMilliseconds(absl::Duration duration) {
+  return static_cast<int>(
+      std::min<int64_t>(absl::ToInt64Milliseconds(duration), std::numeric_limits<int>::max()));
 }
 
 ServingRevision::Options RevisionOptions(const Server::Options& options) {
@@ -92,6 +109,22 @@ absl::Status Server::CheckOptions(const Options& options) {
     return absl::InvalidArgumentError(absl::StrCat("longest_launch must be longer than zero, got ",
                                                    absl::FormatDuration(options.longest_launch)));
   }
+  for (const auto& [option, age] :
+       {std::pair("max_connection_age", options.max_connection_age),
+        std::pair("max_connection_age_grace", options.max_connection_age_grace)}) {
+    if (age > absl::ZeroDuration()) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(option, " must be longer than zero, got ", absl::FormatDuration(age)));
+  }
+  if (!(options.max_calls_per_second >= 0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_calls_per_second must not be negative, got ", options.max_calls_per_second));
+  }
+  RETURN_IF_ERROR(CheckAtLeast("slow_calls.capacity", options.slow_calls.capacity, 0));
+  if (!(options.calls.trace_rate >= 0 && options.calls.trace_rate <= 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("trace rate must be 0 to 1, got ", options.calls.trace_rate));
+  }
   RETURN_IF_ERROR(CheckAtLeast("max_batch_images", options.ingest.max_batch_images, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_batch_captions", options.ingest.max_batch_captions, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_page_windows", options.windows.max_windows, 1));
@@ -116,8 +149,12 @@ absl::Status Server::CheckOptions(const Options& options) {
 
 absl::Status Server::CheckAccess(const Options& options) {
   RETURN_IF_ERROR(CheckTlsFiles(options.tls));
-  if (options.access_tokens.empty()) return absl::OkStatus();
-  RETURN_IF_ERROR(AccessControl::Create({.path = options.access_tokens}).status());
+  if (options.metrics_need_token && !ControlsAccess(options)) {
+    return absl::InvalidArgumentError(
+        "--metrics-need-token needs tokens: --access-tokens or --jwt-keys");
+  }
+  if (!ControlsAccess(options)) return absl::OkStatus();
+  RETURN_IF_ERROR(AccessControl::Create(AccessOptions(options)).status());
   if (options.tls.certificate.empty() && !IsLoopback(options.address) &&
       !options.allow_plaintext_tokens) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -134,10 +171,10 @@ std::vector<std::string> Server::AccessWarnings(const Options& options) {
     warnings.push_back(
         absl::StrCat("calls to ", options.address, " are in plain text (see --tls-certificate)"));
   }
-  if (!IsLoopback(options.address) && options.access_tokens.empty() &&
-      options.tls.client_ca.empty()) {
-    warnings.push_back(absl::StrCat("whoever reaches ", options.address,
-                                    " may make every call (see --access-tokens, --tls-client-ca)"));
+  if (!IsLoopback(options.address) && !ControlsAccess(options) && options.tls.client_ca.empty()) {
+    warnings.push_back(
+        absl::StrCat("whoever reaches ", options.address,
+                     " may make every call (see --access-tokens, --jwt-keys, --tls-client-ca)"));
   }
   return warnings;
 }
@@ -174,6 +211,7 @@ Server::Server(const Options& options, std::shared_ptr<Metrics> metrics,
       live_calls_(std::move(live_calls)),
       shadow_(std::move(shadow)),
       revisions_(std::make_unique<RevisionSwitch>(std::move(first))),
+      slow_calls_(options_.slow_calls),
       workers_(options_.workers) {
   metrics_->ObserveState([this] {
     Metrics::State state;
@@ -219,8 +257,16 @@ absl::StatusOr<std::unique_ptr<Server::Shadow>> Server::MakeShadow(const Options
 Server::~Server() { Shutdown(absl::ZeroDuration()); }
 
 absl::Status Server::Start() {
+  RETURN_IF_ERROR(OpenAccess());
   if (!options_.metrics_address.empty()) {
-    ASSIGN_OR_RETURN(metrics_exposer_, MetricsExposer::Start(options_.metrics_address, metrics_));
+    MetricsExposer::Authorize authorize;
+    if (options_.metrics_need_token) {
+      authorize = [this](const std::vector<absl::string_view>& authorization) {
+        return access_->Authorize(authorization, Role::kMetrics).status();
+      };
+    }
+    ASSIGN_OR_RETURN(metrics_exposer_, MetricsExposer::Start(options_.metrics_address, metrics_,
+                                                             std::move(authorize)));
   }
   RETURN_IF_ERROR(revision()->WarmUp());
   revision()->MarkReady();
@@ -255,27 +301,46 @@ absl::Status Server::TryReload(ServingRevision::Source next) {
   return absl::OkStatus();
 }
 
+absl::Status Server::OpenAccess() {
+  if (options_.max_calls_per_second > 0) {
+    rate_ = std::make_unique<RateLimiter>(
+        RateLimiter::Options{.calls_per_second = options_.max_calls_per_second});
+  }
+  if (!ControlsAccess(options_)) return absl::OkStatus();
+  AccessControl::Options access = AccessOptions(options_);
+  access.on_reload = [this](const absl::Status& read) {
+    metrics_->TokensRead(read.ok());
+    if (read.ok() || options_.log == nullptr) return;
+    options_.log->Warning(absl::StrCat(read.message(), "; what was read before stays"));
+  };
+  ASSIGN_OR_RETURN(access_, AccessControl::Create(std::move(access)));
+  return absl::OkStatus();
+}
+
 absl::Status Server::Listen() {
   ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ServerCredentials> credentials,
                    MakeServerCredentials(options_.tls));
-  if (!options_.access_tokens.empty()) {
-    ASSIGN_OR_RETURN(access_, AccessControl::Create({
-                                  .path = options_.access_tokens,
-                                  .on_reload =
-                                      [this](const absl::Status& read) {
-                                        metrics_->TokensRead(read.ok());
-                                        if (read.ok() || !options_.warn) return;
-                                        options_.warn(absl::StrCat(
-                                            read.message(), "; the tokens read before stay"));
-                                      },
-                              }));
+  if (!options_.trace_file.empty()) {
+    ASSIGN_OR_RETURN(spans_, SpanFile::Open(options_.trace_file, options_.version));
+  }
+  observer_ = std::make_unique<CallObserver>(CallObserver::Parts{.metrics = metrics_.get(),
+                                                                 .log = options_.log,
+                                                                 .spans = spans_.get(),
+                                                                 .slow = &slow_calls_},
+                                             options_.calls);
+  if (options_.load_reports) {
+    load_reporter_ = std::make_unique<LoadReporter>(
+        LoadReporter::Options{.cores = AvailableCores(), .usage = [this] { return Usage(); }});
   }
   const UnaryCall::Parts call = {.ledger = &ledger_,
                                  .workers = &workers_,
-                                 .metrics = metrics_.get(),
                                  .live_calls = live_calls_.get(),
-                                 .access = access_.get(),
-                                 .retry_delay = options_.retry_delay};
+                                 .record = {.metrics = metrics_.get(),
+                                            .observer = observer_.get(),
+                                            .load = load_reporter_.get(),
+                                            .access = access_.get(),
+                                            .retry_delay = options_.retry_delay},
+                                 .rate = rate_.get()};
   retrieval_service_ = std::make_unique<RetrievalService>(
       RetrievalService::Parts{.call = call,
                               .revisions = revisions_.get(),
@@ -286,6 +351,8 @@ absl::Status Server::Listen() {
                             .revisions = revisions_.get(),
                             .snapshot_directory = options_.snapshot_directory},
       options_.limits);
+  diagnostics_service_ = std::make_unique<DiagnosticsService>(DiagnosticsService::Parts{
+      .call = call, .slow = &slow_calls_, .max_request_bytes = options_.limits.max_request_bytes});
 
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
@@ -296,6 +363,10 @@ absl::Status Server::Listen() {
   // With port sharing a second server would start unnoticed and take half of the calls.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, options_.max_concurrent_streams);
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_MS,
+                             ToMilliseconds(options_.max_connection_age));
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONNECTION_AGE_GRACE_MS,
+                             ToMilliseconds(options_.max_connection_age_grace));
   // Larger than the limit, so that the service refuses a message in its own words.
   builder.SetMaxReceiveMessageSize(static_cast<int>(
       std::min<int64_t>(4 * options_.limits.max_request_bytes, std::numeric_limits<int>::max())));
@@ -303,6 +374,7 @@ absl::Status Server::Listen() {
   builder.AddListeningPort(options_.address, credentials, &port);
   builder.RegisterService(retrieval_service_.get());
   builder.RegisterService(gallery_service_.get());
+  builder.RegisterService(diagnostics_service_.get());
   server_ = builder.BuildAndStart();
   if (server_ == nullptr || port == 0) {
     return absl::UnavailableError(
@@ -325,10 +397,19 @@ absl::Status Server::Listen() {
   return absl::OkStatus();
 }
 
+LoadReporter::Usage Server::Usage() const {
+  timespec cpu{};
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &cpu);
+  return {.cpu = absl::DurationFromTimespec(cpu),
+          .launches = metrics_->launch_time(),
+          .queue = revisions_->Current()->pending_time()};
+}
+
 void Server::SetHealth(bool serving, bool alive) {
   grpc::HealthCheckServiceInterface& health = *server_->GetHealthCheckService();
   for (const char* service :
-       {"", v1::RetrievalService::service_full_name(), v1::GalleryService::service_full_name()}) {
+       {"", v1::RetrievalService::service_full_name(), v1::GalleryService::service_full_name(),
+        v1::DiagnosticsService::service_full_name()}) {
     health.SetServingStatus(service, serving);
   }
   health.SetServingStatus(kLivenessService, alive);

@@ -1,8 +1,8 @@
 #ifndef DIME_SERVER_SERVER_H_
 #define DIME_SERVER_SERVER_H_
 
-#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,14 +12,21 @@
 #include "grpcpp/server.h"
 #include "server/access_control.h"
 #include "server/call_ledger.h"
+#include "server/call_observer.h"
+#include "server/diagnostics_service.h"
 #include "server/gallery_service.h"
 #include "server/live_calls.h"
+#include "server/load_reporter.h"
+#include "server/log.h"
 #include "server/metrics.h"
 #include "server/metrics_exposer.h"
+#include "server/rate_limiter.h"
 #include "server/retrieval_service.h"
 #include "server/revision_switch.h"
 #include "server/search_limits.h"
 #include "server/serving_revision.h"
+#include "server/slow_calls.h"
+#include "server/span_file.h"
 #include "server/tls_credentials.h"
 #include "server/watchdog.h"
 #include "server/worker_pool.h"
@@ -64,13 +71,25 @@ class Server {
     RecallAuditor::Options audit;  // no audits with a rate of 0; its callbacks are the server's own
     ShadowComparer::Options shadow;  // its callbacks are the server's own
     TlsFiles tls;
-    // File of AccessControl; empty: whoever reaches the port may do everything. With it there is no
-    // reflection, whose calls nobody would ask for a token.
+    // File and keys of AccessControl; without either, whoever reaches the port may do everything.
+    // With them there is no reflection, whose calls nobody would ask for a token.
     std::string access_tokens;
+    std::optional<JwtVerifier::Options> jwt;
+    bool metrics_need_token = false;  // of the role metrics at least
     // Tokens without TLS elsewhere than on the loopback, where something in front does TLS.
     bool allow_plaintext_tokens = false;
-    // Told what an operator should know while the server serves; may be empty.
-    std::function<void(const std::string&)> warn;
+    // For how long a connection lasts, give or take a tenth, before its client is asked to make
+    // another, so that calls spread over servers that came later; then for how long calls under
+    // way on it may go on. Infinite: for ever.
+    absl::Duration max_connection_age = absl::InfiniteDuration();
+    absl::Duration max_connection_age_grace = absl::InfiniteDuration();
+    // Where calls, and what an operator should know, are written; null: nowhere.
+    Log* log = nullptr;
+    CallObserver::Options calls;
+    std::string trace_file;  // of the spans of calls; empty: there are none
+    SlowCalls::Options slow_calls;
+    double max_calls_per_second = 0;  // of each client; 0: as many as it likes
+    bool load_reports = true;         // whether answers tell of the server's load
   };
 
   // INVALID_ARGUMENT, naming the option, for values out of range or that make no sense together.
@@ -129,7 +148,9 @@ class Server {
          std::unique_ptr<LiveCalls> live_calls, std::unique_ptr<Shadow> shadow,
          std::unique_ptr<ServingRevision> first);
 
+  absl::Status OpenAccess();
   absl::Status Listen();
+  LoadReporter::Usage Usage() const;
   absl::Status TryReload(ServingRevision::Source next);
   // Of the services, and of liveness (see kLivenessService).
   void SetHealth(bool serving, bool alive);
@@ -141,11 +162,17 @@ class Server {
   const std::unique_ptr<LiveCalls> live_calls_;
   const std::unique_ptr<Shadow> shadow_;   // null if there is none
   std::unique_ptr<AccessControl> access_;  // null: whoever comes may call
+  std::unique_ptr<RateLimiter> rate_;      // null: clients may make as many calls as they like
   CallLedger ledger_;
   const std::unique_ptr<RevisionSwitch> revisions_;
   int64_t last_revision_ = 1;  // number of the last one made
+  SlowCalls slow_calls_;
+  std::unique_ptr<SpanFile> spans_;  // null: there are none
+  std::unique_ptr<CallObserver> observer_;
+  std::unique_ptr<LoadReporter> load_reporter_;  // null: callers are told of no load
   std::unique_ptr<RetrievalService> retrieval_service_;
   std::unique_ptr<GalleryService> gallery_service_;
+  std::unique_ptr<DiagnosticsService> diagnostics_service_;
   WorkerPool workers_;
   std::unique_ptr<MetricsExposer> metrics_exposer_;
   std::unique_ptr<grpc::Server> server_;

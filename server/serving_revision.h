@@ -106,6 +106,10 @@ class ServingRevision {
   // How long the launch of the scorer that is under way has taken so far.
   absl::Duration launch_age() const { return scorer_.launch_age(); }
 
+  // How long what was admitted and is not done will take by the rate of late; zero while that is
+  // not known.
+  absl::Duration pending_time() const { return admission_.pending_time(); }
+
   // Fills in what waits here; the rest of `state` is left as it is.
   void Observe(Metrics::State& state) const;
 

@@ -14,6 +14,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "index/build_info.h"
 #include "index/open_gallery.h"
 #include "index/search_settings.h"
 #include "index/status_macros.h"
@@ -47,7 +48,7 @@ struct Flags {
 };
 
 void DefineFlags(CLI::App& app, Flags& flags) {
-  app.set_version_flag("--version", DIME_VERSION);
+  app.set_version_flag("--version", VersionText("dime_tune"));
   app.footer(absl::StrCat(kExitCodesHelp, " 10 no setting meets the target."));
   app.add_option("--model", flags.model, "Model directory")->required();
   app.add_option("--gallery", flags.gallery, "Gallery directory, made by dime_build_gallery")

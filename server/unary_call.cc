@@ -1,10 +1,6 @@
 #include "server/unary_call.h"
 
-#include <string>
-#include <vector>
-
 #include "absl/strings/str_cat.h"
-#include "server/error_details.h"
 
 namespace dime {
 namespace {
@@ -13,16 +9,6 @@ absl::Time DeadlineOf(const grpc::CallbackServerContext& context) {
   const auto deadline = context.deadline();
   if (deadline == std::chrono::system_clock::time_point::max()) return absl::InfiniteFuture();
   return absl::FromChrono(deadline);
-}
-
-// "ipv4:127.0.0.1:40000" without the port, for a client may have several connections.
-std::string ClientOf(const std::string& peer) { return peer.substr(0, peer.rfind(':')); }
-
-// A known caller goes by name, whatever the address.
-std::string ClientOf(const absl::StatusOr<AccessControl::Principal>& principal,
-                     const std::string& peer) {
-  return principal.ok() && !principal->name.empty() ? absl::StrCat("name:", principal->name)
-                                                    : ClientOf(peer);
 }
 
 // Where a request does not say.
@@ -34,39 +20,28 @@ Priority PriorityOf(RpcMethod method) {
 
 }  // namespace
 
-absl::StatusOr<AccessControl::Principal> AuthorizeCall(AccessControl* access, Metrics& metrics,
-                                                       const grpc::CallbackServerContext& context,
-                                                       RpcMethod method) {
-  if (access == nullptr) return AccessControl::Principal();
-  std::vector<absl::string_view> given;
-  const auto [begin, end] = context.client_metadata().equal_range("authorization");
-  for (auto it = begin; it != end; ++it) given.emplace_back(it->second.data(), it->second.size());
-  absl::StatusOr<AccessControl::Principal> principal = access->Authorize(given, method);
-  if (!principal.ok()) metrics.CallUnauthorized(principal.status().code());
-  return principal;
-}
-
 UnaryCall::UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerContext* context,
-                     grpc::ByteBuffer* response)
+                     const grpc::ByteBuffer* request, grpc::ByteBuffer* response)
     : parts_(parts),
-      method_(method),
-      server_context_(*context),
       response_(*response),
-      principal_(AuthorizeCall(parts.access, *parts.metrics, *context, method)),
-      caller_({.client = ClientOf(principal_, context->peer()),
+      record_(parts.record, method, context, *request),
+      caller_({.client = record_.client(),
                .deadline = DeadlineOf(*context),
                .priority = PriorityOf(method)}),
       context_(caller_.deadline, caller_.priority),
       entry_(parts.ledger->Begin()) {
-  parts_.metrics->RequestStarted(method_);
   parts_.live_calls->Started();
 }
 
 bool UnaryCall::Open() {
-  if (entry_.admitted && principal_.ok()) return true;
-  End(principal_.ok() ? absl::UnavailableError("the server is shutting down")
-                      : principal_.status());
-  return false;
+  absl::Status refusal = record_.authorization();
+  if (!entry_.admitted) refusal = absl::UnavailableError("the server is shutting down");
+  if (refusal.ok() && parts_.rate != nullptr) refusal = parts_.rate->Take(caller_.client);
+  return Admit(refusal);
+}
+
+void UnaryCall::CountFor(int more) {
+  if (parts_.rate != nullptr) parts_.rate->Charge(caller_.client, more);
 }
 
 bool UnaryCall::Admit(const absl::Status& request) {
@@ -76,6 +51,7 @@ bool UnaryCall::Admit(const absl::Status& request) {
 }
 
 void UnaryCall::Schedule(std::function<void()> work, Priority priority) {
+  record_.Scheduled();
   if (!parts_.workers->TrySubmit(std::move(work), caller_.client, priority)) {
     End(absl::ResourceExhaustedError("the server's queue of calls is full"));
   }
@@ -84,16 +60,7 @@ void UnaryCall::Schedule(std::function<void()> work, Priority priority) {
 void UnaryCall::End(const absl::Status& status) {
   const bool late = absl::IsCancelled(status) && at_deadline_;
   const grpc::Status answer =
-      ToGrpcStatus(late ? absl::DeadlineExceededError("the call's deadline has passed") : status,
-                   parts_.retry_delay);
-  if (answer.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED ||
-      answer.error_code() == grpc::StatusCode::UNAVAILABLE) {
-    server_context_.AddTrailingMetadata(
-        "grpc-retry-pushback-ms",
-        absl::StrCat(absl::ToInt64Milliseconds(RetryDelayOf(status, parts_.retry_delay))));
-  }
-  parts_.metrics->RequestFinished(method_, static_cast<absl::StatusCode>(answer.error_code()),
-                                  stopwatch_.Elapsed(), ReasonOf(status));
+      record_.End(late ? absl::DeadlineExceededError("the call's deadline has passed") : status);
   parts_.live_calls->Ended();
   Finish(answer);
 }

@@ -12,21 +12,14 @@
 #include "grpcpp/grpcpp.h"
 #include "grpcpp/support/byte_buffer.h"
 #include "model/call_context.h"
-#include "server/access_control.h"
 #include "server/call_ledger.h"
+#include "server/call_record.h"
 #include "server/caller.h"
 #include "server/live_calls.h"
-#include "server/metrics.h"
-#include "server/pipeline/stopwatch.h"
+#include "server/rate_limiter.h"
 #include "server/worker_pool.h"
 
 namespace dime {
-
-// Who makes the call, if access is controlled and the caller may call the method; counts refusals.
-// OK with an empty name without control.
-absl::StatusOr<AccessControl::Principal> AuthorizeCall(AccessControl* access, Metrics& metrics,
-                                                       const grpc::CallbackServerContext& context,
-                                                       RpcMethod method);
 
 // One call with one answer, from admission until gRPC has done with it, whatever the method: what a
 // service does of its own comes as a function. A full queue is told at once with the time after
@@ -39,29 +32,38 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   struct Parts {
     CallLedger* ledger;
     WorkerPool* workers;
-    Metrics* metrics;
     LiveCalls* live_calls;
-    AccessControl* access = nullptr;                       // null: whoever comes may call
-    absl::Duration retry_delay = absl::Milliseconds(250);  // told with RESOURCE_EXHAUSTED etc.
+    CallRecord::Parts record;
+    RateLimiter* rate = nullptr;  // null: clients may make as many calls as they like
   };
 
   UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerContext* context,
-            grpc::ByteBuffer* response);
+            const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
 
-  // Ends the call, and is false, if the server is closing or the caller may not call the method: to
-  // be asked before the request is looked at, so that strangers learn nothing of it.
+  // Ends the call, and is false, if the server is closing, or if the caller may not call the method
+  // or has called too often: to be asked before the request is looked at, so that strangers learn
+  // nothing of it.
   bool Open();
+  // The call counts for so many more, as a batch does.
+  void CountFor(int more);
   // Ends the call, and is false, if the request is wrong.
   bool Admit(const absl::Status& request);
   // Has a worker do `work`, which must end the call; ends it at once if there is no room. Nothing
   // of the call may be touched afterwards.
   void Schedule(std::function<void()> work, Priority priority = Priority::kInteractive);
 
+  // How a search went that will be answered.
+  void Searched(const v1::SearchStats& stats, bool degraded) { record_.Searched(stats, degraded); }
+
   // The call's last act: gRPC may delete this object before it returns.
   void End(const absl::Status& status);
   template <typename Response>
   void Answer(const absl::StatusOr<Response>& response) {
-    End(response.ok() ? Serialize(*response) : response.status());
+    response.ok() ? AnswerWith(*response) : End(response.status());
+  }
+  template <typename Response>
+  void AnswerWith(const Response& response) {
+    End(Serialize(response));
   }
 
   const CallContext& context() const { return context_; }
@@ -80,15 +82,12 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   static absl::Status FromSerialization(const grpc::Status& status);
 
   const Parts parts_;
-  const RpcMethod method_;
-  grpc::CallbackServerContext& server_context_;
   grpc::ByteBuffer& response_;
-  const absl::StatusOr<AccessControl::Principal> principal_;
+  CallRecord record_;
   const Caller caller_;
   CallContext context_;
   const CallLedger::Entry entry_;
   std::atomic<bool> at_deadline_{false};  // it was cancelled because its deadline came
-  const Stopwatch stopwatch_;
 };
 
 }  // namespace dime

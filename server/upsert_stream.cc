@@ -7,25 +7,20 @@
 
 namespace dime {
 
-UpsertStream* UpsertStream::Start(CallLedger* ledger, Metrics* metrics, RpcMethod method,
+UpsertStream* UpsertStream::Start(CallLedger* ledger, std::unique_ptr<CallRecord> record,
                                   const absl::Status& refusal, Submit submit,
                                   const Options& options) {
   const std::shared_ptr<UpsertStream> stream(
-      new UpsertStream(ledger, metrics, method, std::move(submit), options));
+      new UpsertStream(ledger, std::move(record), std::move(submit), options));
   stream->Begin(refusal);
   return stream.get();
 }
 
-UpsertStream::UpsertStream(CallLedger* ledger, Metrics* metrics, RpcMethod method, Submit submit,
+UpsertStream::UpsertStream(CallLedger* ledger, std::unique_ptr<CallRecord> record, Submit submit,
                            const Options& options)
-    : ledger_(ledger),
-      metrics_(metrics),
-      method_(method),
-      submit_(std::move(submit)),
-      options_(options) {}
+    : ledger_(ledger), record_(std::move(record)), submit_(std::move(submit)), options_(options) {}
 
 void UpsertStream::Begin(const absl::Status& refusal) {
-  metrics_->RequestStarted(method_);
   // The ledger may call back at once, and must not find the lock held.
   const std::weak_ptr<UpsertStream> weak = weak_from_this();
   const CallLedger::Entry entry = ledger_->Begin([weak] {
@@ -171,10 +166,8 @@ void UpsertStream::GoOn() {
 
 void UpsertStream::End(const absl::Status& status) {
   ended_ = true;
-  const grpc::Status answer = ToGrpcStatus(status, options_.retry_delay);
-  metrics_->RequestFinished(method_, static_cast<absl::StatusCode>(answer.error_code()),
-                            stopwatch_.Elapsed());
-  Finish(answer);
+  record_->SetItems(next_sequence_);
+  Finish(record_->End(status));
 }
 
 }  // namespace dime

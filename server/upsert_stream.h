@@ -16,8 +16,7 @@
 #include "grpcpp/support/byte_buffer.h"
 #include "grpcpp/support/server_callback.h"
 #include "server/call_ledger.h"
-#include "server/metrics.h"
-#include "server/pipeline/stopwatch.h"
+#include "server/call_record.h"
 
 namespace dime {
 
@@ -44,12 +43,12 @@ class UpsertStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   };
 
   // Starts a stream, which owns itself. With an error in `refusal` it ends with that at once.
-  static UpsertStream* Start(CallLedger* ledger, Metrics* metrics, RpcMethod method,
+  static UpsertStream* Start(CallLedger* ledger, std::unique_ptr<CallRecord> record,
                              const absl::Status& refusal, Submit submit, const Options& options);
   ~UpsertStream() override = default;
 
  private:
-  UpsertStream(CallLedger* ledger, Metrics* metrics, RpcMethod method, Submit submit,
+  UpsertStream(CallLedger* ledger, std::unique_ptr<CallRecord> record, Submit submit,
                const Options& options);
 
   void OnReadDone(bool ok) override;
@@ -69,11 +68,9 @@ class UpsertStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   void End(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   CallLedger* const ledger_;
-  Metrics* const metrics_;
-  const RpcMethod method_;
+  const std::unique_ptr<CallRecord> record_;
   const Submit submit_;
   const Options options_;
-  const Stopwatch stopwatch_;
   // Held over gRPC's operations too, which never call back from within.
   std::mutex mutex_;
   std::shared_ptr<UpsertStream> self_ ABSL_GUARDED_BY(mutex_);  // until gRPC has done with it

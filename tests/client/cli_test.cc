@@ -553,7 +553,7 @@ TEST(CliWithoutServerTest, HelpTellsTheExitCodes) {
 TEST(CliWithoutServerTest, Version) {
   const Outcome outcome = RunWith({}, {"--version"});
   EXPECT_EQ(outcome.exit_code, 0);
-  EXPECT_THAT(outcome.out, testing::MatchesRegex("dime [0-9.]+\n"));
+  EXPECT_THAT(outcome.out, testing::MatchesRegex("dime [0-9.]+\ncommit .+\nbuild .+\n.+\n"));
 }
 
 }  // namespace

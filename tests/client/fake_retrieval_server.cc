@@ -24,6 +24,7 @@ FakeRetrievalServer::FakeRetrievalServer() {
   grpc::ServerBuilder builder;
   builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port_);
   builder.RegisterService(this);
+  builder.RegisterService(&diagnostics_);
   server_ = builder.BuildAndStart();
   EXPECT_NE(server_, nullptr);
   SetServing(true);
@@ -43,6 +44,21 @@ std::string FakeRetrievalServer::address() const { return absl::StrCat("127.0.0.
 
 void FakeRetrievalServer::SetServing(bool serving) {
   server_->GetHealthCheckService()->SetServingStatus(kServiceName, serving);
+}
+
+void FakeRetrievalServer::AnswerSlowRequests(v1::ListSlowRequestsResponse response) {
+  std::unique_lock lock(mutex_);
+  slow_response_ = std::move(response);
+}
+
+void FakeRetrievalServer::NameCalls(std::string request_id) {
+  std::unique_lock lock(mutex_);
+  request_id_ = std::move(request_id);
+}
+
+v1::ListSlowRequestsRequest FakeRetrievalServer::last_slow_requests_request() const {
+  std::unique_lock lock(mutex_);
+  return slow_request_;
 }
 
 void FakeRetrievalServer::AnswerImages(v1::SearchImagesResponse response) {
@@ -108,6 +124,7 @@ grpc::Status FakeRetrievalServer::Begin(grpc::ServerContext* context) {
   if (agent != context->client_metadata().end()) {
     user_agent_.assign(agent->second.data(), agent->second.size());
   }
+  if (!request_id_.empty()) context->AddTrailingMetadata("x-request-id", request_id_);
   if (hang_) stop_.wait(lock, [this] { return stopping_; });
   if (failures_.empty()) return grpc::Status::OK;
   const Failure failure = std::move(failures_.front());
@@ -116,6 +133,23 @@ grpc::Status FakeRetrievalServer::Begin(grpc::ServerContext* context) {
     context->AddTrailingMetadata("grpc-retry-pushback-ms", *failure.push_back);
   }
   return failure.status;
+}
+
+grpc::Status FakeRetrievalServer::Diagnostics::ListSlowRequests(
+    grpc::ServerContext* context, const v1::ListSlowRequestsRequest* request,
+    v1::ListSlowRequestsResponse* response) {
+  const grpc::Status status = server_.Begin(context);
+  std::unique_lock lock(server_.mutex_);
+  server_.slow_request_ = *request;
+  if (!status.ok()) return status;
+  *response = server_.slow_response_;
+  response->clear_slow_requests();
+  for (const v1::SlowRequest& slow : server_.slow_response_.slow_requests()) {
+    if (!request->request_id().empty() && request->request_id() != slow.request_id()) continue;
+    *response->add_slow_requests() = slow;
+    if (response->slow_requests_size() == request->max_results()) break;
+  }
+  return status;
 }
 
 grpc::Status FakeRetrievalServer::SearchImages(grpc::ServerContext* context,
@@ -149,9 +183,9 @@ grpc::Status FakeRetrievalServer::BatchSearchImages(grpc::ServerContext* context
   return grpc::Status::OK;
 }
 
-grpc::Status FakeRetrievalServer::BatchSearchCaptions(
-    grpc::ServerContext* context, const v1::BatchSearchCaptionsRequest* request,
-    v1::BatchSearchCaptionsResponse* response) {
+grpc::Status FakeRetrievalServer::BatchSearchCaptions(grpc::ServerContext* context,
+                                                      const v1::BatchSearchCaptionsRequest* request,
+                                                      v1::BatchSearchCaptionsResponse* response) {
   for (const v1::SearchCaptionsRequest& query : request->requests()) {
     const grpc::Status status =
         SearchCaptions(context, &query, response->add_results()->mutable_response());

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "dime/v1/diagnostics.grpc.pb.h"
 #include "dime/v1/retrieval.grpc.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "grpcpp/grpcpp.h"
@@ -32,6 +33,10 @@ class FakeRetrievalServer final : public v1::RetrievalService::Service {
   void AnswerCaptions(v1::SearchCaptionsResponse response);
   void AnswerExplanation(v1::ExplainPairResponse response);
   void AnswerInfo(v1::GetInfoResponse response);
+  // The diagnostics service's, of which request_id and max_results are heeded.
+  void AnswerSlowRequests(v1::ListSlowRequestsResponse response);
+  // Calls are told that they go by this name.
+  void NameCalls(std::string request_id);
   // The next `times` calls of any kind fail so; `push_back` is the trailer grpc-retry-pushback-ms.
   void FailNext(const grpc::Status& status, int times = 1,
                 std::optional<std::string> push_back = std::nullopt);
@@ -43,12 +48,23 @@ class FakeRetrievalServer final : public v1::RetrievalService::Service {
   v1::SearchImagesRequest last_images_request() const;
   v1::SearchCaptionsRequest last_captions_request() const;
   v1::ExplainPairRequest last_explain_request() const;
+  v1::ListSlowRequestsRequest last_slow_requests_request() const;
   std::string last_user_agent() const;
 
  private:
   struct Failure {
     grpc::Status status;
     std::optional<std::string> push_back;
+  };
+  class Diagnostics final : public v1::DiagnosticsService::Service {
+   public:
+    explicit Diagnostics(FakeRetrievalServer* server) : server_(*server) {}
+    grpc::Status ListSlowRequests(grpc::ServerContext* context,
+                                  const v1::ListSlowRequestsRequest* request,
+                                  v1::ListSlowRequestsResponse* response) override;
+
+   private:
+    FakeRetrievalServer& server_;
   };
 
   grpc::Status SearchImages(grpc::ServerContext* context, const v1::SearchImagesRequest* request,
@@ -81,6 +97,9 @@ class FakeRetrievalServer final : public v1::RetrievalService::Service {
   v1::SearchImagesRequest images_request_;
   v1::SearchCaptionsRequest captions_request_;
   v1::ExplainPairRequest explain_request_;
+  v1::ListSlowRequestsResponse slow_response_;
+  v1::ListSlowRequestsRequest slow_request_;
+  std::string request_id_;
   std::string user_agent_;
   std::deque<Failure> failures_;
   bool hang_ = false;
@@ -88,6 +107,7 @@ class FakeRetrievalServer final : public v1::RetrievalService::Service {
   int calls_ = 0;
 
   int port_ = 0;
+  Diagnostics diagnostics_{this};
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -66,7 +66,8 @@ class LiveMetricsTest(unittest.TestCase):
         server, log = cls.start(
             "server", BIN / "dime_server", "--model", TINY / "model", "--gallery", cls.work / "gallery",
             "--device", "cpu", "--address", "127.0.0.1:0", "--metrics-address", "127.0.0.1:0",
-            "--audit-rate", "1")
+            "--audit-rate", "1", "--shadow-model", TINY / "model", "--shadow-gallery", cls.work / "gallery",
+            "--shadow-rate", "1")
         cls.address, cls.metrics = await_line(log, r"gRPC on ([^,;]+), metrics on http://(.+?)/metrics",
                                               server)
 

@@ -41,9 +41,7 @@ struct FakeMutableGallery::Item {
   absl::Time create_time() const {
     return image.id.empty() ? caption.create_time : image.create_time;
   }
-  FilterSubject subject() const {
-    return image.id.empty() ? SubjectOf(caption) : SubjectOf(image);
-  }
+  FilterSubject subject() const { return image.id.empty() ? SubjectOf(caption) : SubjectOf(image); }
 };
 
 class FakeMutableGallery::View : public GalleryView {

@@ -43,17 +43,16 @@ TEST_F(QualityMetricsTest, CountsWhatTheShadowFound) {
                            .time = absl::Milliseconds(20)});
   quality_.ShadowCompared({.target = Modality::kImage, .overlap = 0, .same_top1 = false});
   quality_.ShadowDropped(Modality::kCaption, ShadowComparer::Drop::kNotComparable);
-  EXPECT_THAT(
-      Text(),
-      AllOf(HasSubstr("dime_shadow_model_info{fingerprint=\"abc\",name=\"next\"} 1\n"),
-            HasSubstr("dime_shadow_samples_total{method=\"SearchImages\"} 2\n"),
-            HasSubstr("dime_shadow_top1_same_total{method=\"SearchImages\"} 1\n"),
-            HasSubstr("dime_shadow_overlap_ratio_sum{method=\"SearchImages\"} 0.75\n"),
-            HasSubstr("dime_shadow_overlap_ratio_count{method=\"SearchImages\"} 2\n"),
-            // Where fewer than two hits are common there is no order to agree on.
-            HasSubstr("dime_shadow_rank_agreement_count{method=\"SearchImages\"} 1\n"),
-            HasSubstr("dime_shadow_dropped_total{method=\"SearchCaptions\",reason=\"not_"
-                      "comparable\"} 1\n")));
+  EXPECT_THAT(Text(),
+              AllOf(HasSubstr("dime_shadow_model_info{fingerprint=\"abc\",name=\"next\"} 1\n"),
+                    HasSubstr("dime_shadow_samples_total{method=\"SearchImages\"} 2\n"),
+                    HasSubstr("dime_shadow_top1_same_total{method=\"SearchImages\"} 1\n"),
+                    HasSubstr("dime_shadow_overlap_ratio_sum{method=\"SearchImages\"} 0.75\n"),
+                    HasSubstr("dime_shadow_overlap_ratio_count{method=\"SearchImages\"} 2\n"),
+                    // Where fewer than two hits are common there is no order to agree on.
+                    HasSubstr("dime_shadow_rank_agreement_count{method=\"SearchImages\"} 1\n"),
+                    HasSubstr("dime_shadow_dropped_total{method=\"SearchCaptions\",reason=\"not_"
+                              "comparable\"} 1\n")));
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/test_certificates.h"
+#include "tests/fakes/test_tokens.h"
 #include "tests/server/server_fixture.h"
 
 namespace dime {
@@ -179,6 +180,72 @@ TEST_F(ServerAccessTest, CallsNeedATokenOfTheRightRole) {
   }
 }
 
+TEST_F(ServerAccessTest, TokensOfAnIdentityProviderAreTakenBesideTheFiles) {
+  UseTokens();
+  const TestTokenKey key("ES256", "k");
+  JwtVerifier::Options jwt;
+  jwt.keys_path = File("keys.jwks", KeySet({&key}));
+  jwt.issuer = "https://issuer.example";
+  jwt.audience = "dime";
+  options_.jwt = jwt;
+  Start();
+  const auto token = [&key](const std::string& roles) {
+    return key.Sign({{"iss", "https://issuer.example"},
+                     {"aud", "dime"},
+                     {"sub", "robot"},
+                     {"exp", absl::ToUnixSeconds(absl::Now()) + 300},
+                     {"roles", roles}});
+  };
+  EXPECT_TRUE(Client({}, token("read"))->GetInfo().ok());
+  EXPECT_TRUE(Client({}, "reading")->GetInfo().ok());
+  EXPECT_EQ(Client({}, token("nothing"))->GetInfo().status().code(),
+            absl::StatusCode::kPermissionDenied);
+  std::string forged = token("admin");
+  forged[forged.size() / 2] ^= 1;
+  const absl::Status refused = Client({}, forged)->GetInfo().status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(refused.message(), Client({}, "guessed")->GetInfo().status().message());
+}
+
+TEST_F(ServerAccessTest, MetricsCanAskForATokenToo) {
+  options_.access_tokens =
+      File("tokens", absl::StrCat("metrics ", HashOf("scraping"), " prometheus\n"));
+  options_.metrics_need_token = true;
+  Start();
+  const auto scrape = [this](const std::string& header) {
+    return Exchange(server_->metrics_address(),
+                    absl::StrCat("GET /metrics HTTP/1.0\r\n", header, "\r\n"),
+                    [](const std::string&) { return false; });
+  };
+  EXPECT_THAT(scrape(""), HasSubstr(" 401 "));
+  EXPECT_THAT(scrape("Authorization: Bearer guessed\r\n"), HasSubstr(" 401 "));
+  EXPECT_THAT(scrape("Authorization: Bearer scraping\r\n"), HasSubstr("dime_build_info"));
+  EXPECT_EQ(Client({}, "scraping")->GetInfo().status().code(), absl::StatusCode::kPermissionDenied);
+  options_.access_tokens = "";
+  EXPECT_THAT(std::string(Server::CheckAccess(options_).message()),
+              HasSubstr("--metrics-need-token needs tokens"));
+}
+
+TEST_F(ServerAccessTest, AClientsCallsASecondAreBounded) {
+  UseTokens();
+  options_.max_calls_per_second = 3;
+  Start();
+  const auto reader = Client({}, "reading");
+  absl::Status refused;
+  for (int i = 0; i < 4; ++i) refused = reader->GetInfo().status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kResourceExhausted);
+  const ClientError error = ClientError::FromStatus(refused);
+  EXPECT_EQ(error.reason, "QUOTA_EXCEEDED");
+  EXPECT_GT(error.retry_delay.value_or(absl::ZeroDuration()), absl::ZeroDuration());
+  EXPECT_TRUE(Client({}, "writing")->GetInfo().ok()) << "another client";
+  v1::BatchSearchImagesRequest batch;
+  for (int i = 0; i < 3; ++i) *batch.add_requests() = TextRequest("red");
+  const auto writer = Client({}, "writing");
+  EXPECT_TRUE(writer->BatchSearchImages(batch).ok());
+  EXPECT_EQ(writer->GetInfo().status().code(), absl::StatusCode::kResourceExhausted)
+      << "a batch's queries count one by one";
+}
+
 TEST_F(ServerAccessTest, TokensComeBeforeTheRequest) {
   UseTokens();
   Start();
@@ -189,7 +256,8 @@ TEST_F(ServerAccessTest, TokensComeBeforeTheRequest) {
         "RetrievalService/BatchSearchImages", "RetrievalService/BatchSearchCaptions",
         "RetrievalService/ExplainPair", "RetrievalService/GetInfo", "GalleryService/UpsertImages",
         "GalleryService/UpsertCaptions", "GalleryService/DeleteItems", "GalleryService/GetItem",
-        "GalleryService/ListItems", "GalleryService/GetStats", "GalleryService/CreateSnapshot"}) {
+        "GalleryService/ListItems", "GalleryService/GetStats", "GalleryService/CreateSnapshot",
+        "DiagnosticsService/ListSlowRequests"}) {
     EXPECT_EQ(RawCall(absl::StrCat("/dime.v1.", method), garbage).error_code(),
               grpc::StatusCode::UNAUTHENTICATED)
         << method;

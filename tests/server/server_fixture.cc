@@ -114,7 +114,8 @@ v1::SearchImagesRequest ServerFixture::TextRequest(const std::string& text) {
   return request;
 }
 
-std::string HttpGet(const std::string& address, const std::string& path) {
+std::string Exchange(const std::string& address, const std::string& sent,
+                     const std::function<bool(const std::string&)>& enough) {
   const std::vector<std::string> parts = absl::StrSplit(address, ':');
   sockaddr_in server{};
   server.sin_family = AF_INET;
@@ -122,14 +123,23 @@ std::string HttpGet(const std::string& address, const std::string& path) {
   inet_pton(AF_INET, parts.at(0).c_str(), &server.sin_addr);
   const int connection = socket(AF_INET, SOCK_STREAM, 0);
   std::string answer;
-  if (connect(connection, reinterpret_cast<const sockaddr*>(&server), sizeof server) == 0) {
-    const std::string request = absl::StrCat("GET ", path, " HTTP/1.0\r\nHost: test\r\n\r\n");
-    if (write(connection, request.data(), request.size()) == static_cast<ssize_t>(request.size())) {
-      char buffer[4096];
-      for (ssize_t n; (n = read(connection, buffer, sizeof buffer)) > 0;) answer.append(buffer, n);
+  if (connect(connection, reinterpret_cast<const sockaddr*>(&server), sizeof server) == 0 &&
+      write(connection, sent.data(), sent.size()) == static_cast<ssize_t>(sent.size())) {
+    char buffer[4096];
+    while (!enough(answer)) {
+      const ssize_t n = read(connection, buffer, sizeof buffer);
+      if (n <= 0) break;
+      answer.append(buffer, n);
     }
   }
   close(connection);
+  return answer;
+}
+
+std::string HttpGet(const std::string& address, const std::string& path) {
+  const std::string answer =
+      Exchange(address, absl::StrCat("GET ", path, " HTTP/1.0\r\nHost: test\r\n\r\n"),
+               [](const std::string&) { return false; });
   const size_t body = answer.find("\r\n\r\n");
   return body == std::string::npos ? "" : answer.substr(body + 4);
 }

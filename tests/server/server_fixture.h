@@ -2,6 +2,7 @@
 #define DIME_TESTS_SERVER_SERVER_FIXTURE_H_
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -55,6 +56,11 @@ class ServerFixture : public ::testing::Test {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::RetrievalService::Stub> stub_;
 };
+
+// What a peer answers to such bytes, until it closes the connection or `enough(answer so far)`;
+// empty if nobody answers. `address`: "127.0.0.1:port".
+std::string Exchange(const std::string& address, const std::string& sent,
+                     const std::function<bool(const std::string&)>& enough);
 
 // The body of an HTTP answer; empty if nobody answers. `address`: "127.0.0.1:port".
 std::string HttpGet(const std::string& address, const std::string& path);

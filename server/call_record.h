@@ -1,0 +1,74 @@
+#ifndef DIME_SERVER_CALL_RECORD_H_
+#define DIME_SERVER_CALL_RECORD_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "grpcpp/grpcpp.h"
+#include "grpcpp/support/byte_buffer.h"
+#include "server/access_control.h"
+#include "server/call_observer.h"
+#include "server/call_report.h"
+#include "server/load_reporter.h"
+#include "server/metrics.h"
+#include "server/pipeline/stopwatch.h"
+
+namespace dime {
+
+// The metadata by which callers name a call, and are told its name in the answer's trailers: what
+// logs, spans and errors are found by. 1 to 128 letters, digits and "-_.:/+=@"; without such a name
+// the call is given one.
+inline constexpr char kRequestIdKey[] = "x-request-id";
+
+// What the server knows of one call from its arrival to its answer, of whatever kind it is: who
+// makes it, by what name, in what trace, and how it went. The end is where all that is told to
+// those whom it concerns: the caller by trailers, and metrics, log, traces and load reports.
+// One thread at a time. Its parts and the context must outlive it.
+class CallRecord {
+ public:
+  struct Parts {
+    Metrics* metrics;
+    CallObserver* observer;
+    LoadReporter* load = nullptr;                          // null: callers are told of no load
+    AccessControl* access = nullptr;                       // null: whoever comes may call
+    absl::Duration retry_delay = absl::Milliseconds(250);  // told with RESOURCE_EXHAUSTED etc.
+  };
+
+  // A call has arrived. `request`: its message; empty for a stream.
+  CallRecord(const Parts& parts, RpcMethod method, grpc::CallbackServerContext* context,
+             const grpc::ByteBuffer& request);
+  CallRecord(const CallRecord&) = delete;
+  CallRecord& operator=(const CallRecord&) = delete;
+
+  // Whether the caller may make the call: UNAUTHENTICATED or PERMISSION_DENIED.
+  const absl::Status& authorization() const { return authorization_; }
+  // Tells callers apart, see Caller.
+  const std::string& client() const { return report_.client; }
+
+  // It waits for a worker from now on.
+  void Scheduled() { report_.scheduled = stopwatch_.Elapsed(); }
+  // How a search went that will be answered; `degraded`: by less than was asked.
+  void Searched(const v1::SearchStats& stats, bool degraded) {
+    report_.stats = stats;
+    report_.degraded = degraded;
+  }
+  // Of a stream: the items that came.
+  void SetItems(int64_t items) { report_.items = items; }
+
+  // The call ends so: what is to be handed to gRPC right after. Once.
+  grpc::Status End(const absl::Status& status);
+
+ private:
+  const Parts parts_;
+  grpc::CallbackServerContext& context_;
+  absl::Status authorization_;
+  CallReport report_;
+  const Stopwatch stopwatch_;
+};
+
+}  // namespace dime
+
+#endif  // DIME_SERVER_CALL_RECORD_H_
