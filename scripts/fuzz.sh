@@ -32,7 +32,7 @@ build_preset fuzz dime_fuzz
 fuzz=build/fuzz/bin/dime_fuzz
 mkdir -p build/fuzz-findings
 targets=("$@")
-[ "${#targets[@]}" -gt 0 ] || targets=(codec file filter item manifest payload search text token)
+[ "${#targets[@]}" -gt 0 ] || targets=(access codec file filter item manifest payload search text token)
 failed=()
 for target in "${targets[@]}"; do
   corpus=build/fuzz-corpus/$target

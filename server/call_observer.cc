@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "server/error_details.h"
 #include "server/proto_values.h"
 
 namespace dime {
@@ -50,7 +51,7 @@ void CallObserver::WriteLine(const CallReport& call, bool slow) {
                         {"trace_id", call.span.trace_id}};
   if (!call.span.parent_span_id.empty()) fields.emplace_back("span_id", call.span.span_id);
   if (call.code != absl::StatusCode::kOk) {
-    fields.emplace_back("reason", v1::ErrorReason_Name(call.reason));
+    fields.emplace_back("reason", ReasonName(call.reason));
     fields.emplace_back("error", call.message);
   }
   if (slow) fields.emplace_back("slow", true);

@@ -34,7 +34,7 @@ void Attach(const google::protobuf::Message& detail, absl::Status& status) {
 
 void AttachReason(v1::ErrorReason reason, absl::Status& status) {
   google::rpc::ErrorInfo info;
-  info.set_reason(std::string(absl::StripPrefix(v1::ErrorReason_Name(reason), kReasonPrefix)));
+  info.set_reason(ReasonName(reason));
   info.set_domain(kDomain);
   Attach(info, status);
 }
@@ -72,6 +72,10 @@ absl::Status Published(const absl::Status& status) {
 }
 
 }  // namespace
+
+std::string ReasonName(v1::ErrorReason reason) {
+  return std::string(absl::StripPrefix(v1::ErrorReason_Name(reason), kReasonPrefix));
+}
 
 absl::Status InvalidRequestError(absl::Span<const FieldViolation> violations) {
   google::rpc::BadRequest bad_request;

@@ -54,6 +54,9 @@ absl::Duration RetryDelayOf(const absl::Status& status, absl::Duration otherwise
 // give.
 v1::ErrorReason ReasonOf(const absl::Status& status);
 
+// As callers read it in an ErrorInfo: "TEXT_EMPTY".
+std::string ReasonName(v1::ErrorReason reason);
+
 // The status for the wire. The result's code is one of those that retrieval.proto names: errors
 // that no code of this server meant for callers become INTERNAL. Every error gets an ErrorInfo;
 // RESOURCE_EXHAUSTED and UNAVAILABLE also a RetryInfo, with `retry_delay` if the status has none.

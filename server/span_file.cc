@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "nlohmann/json.hpp"
+#include "server/error_details.h"
 #include "server/proto_values.h"
 
 namespace dime {
@@ -67,7 +68,7 @@ Json CallSpan(const CallReport& call) {
   attributes.push_back(Attribute("dime.request_id", call.request_id));
   attributes.push_back(Attribute("dime.client", call.client));
   if (call.reason != v1::ERROR_REASON_UNSPECIFIED) {
-    attributes.push_back(Attribute("dime.error_reason", v1::ErrorReason_Name(call.reason)));
+    attributes.push_back(Attribute("dime.error_reason", ReasonName(call.reason)));
   }
   if (call.stats.has_value()) {
     attributes.push_back(Attribute("dime.recalled", int64_t{call.stats->recalled_count()}));

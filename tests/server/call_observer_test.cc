@@ -71,7 +71,7 @@ TEST_F(CallObserverTest, ErrorsGetALineThatSaysWhoseAndWhy) {
   EXPECT_EQ(line["severity"], "INFO") << "the caller's own fault";
   EXPECT_EQ(line["method"], "SearchImages");
   EXPECT_EQ(line["code"], "INVALID_ARGUMENT");
-  EXPECT_EQ(line["reason"], "ERROR_REASON_TEXT_EMPTY");
+  EXPECT_EQ(line["reason"], "TEXT_EMPTY");
   EXPECT_EQ(line["error"], "text is empty");
   EXPECT_EQ(line["client"], "name:robot");
   EXPECT_EQ(line["request_id"], "request-7");

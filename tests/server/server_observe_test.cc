@@ -134,7 +134,7 @@ TEST_F(ServerObserveTest, AnErrorIsFoundInTheLogByItsName) {
   EXPECT_EQ(lines[0]["request_id"], "lost-1");
   EXPECT_EQ(lines[0]["method"], "SearchImages");
   EXPECT_EQ(lines[0]["code"], "INVALID_ARGUMENT");
-  EXPECT_EQ(lines[0]["reason"], "ERROR_REASON_TEXT_EMPTY");
+  EXPECT_EQ(lines[0]["reason"], "TEXT_EMPTY");
   EXPECT_THAT(lines[0]["client"].get<std::string>(), HasSubstr("127.0.0.1"));
 }
 

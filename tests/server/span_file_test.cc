@@ -102,8 +102,7 @@ TEST(SpanFileTest, OnlyTheServersOwnFaultsAreErrors) {
   EXPECT_EQ(Spans(call).size(), 1u);
   EXPECT_FALSE(Spans(call)[0].contains("status"));
   EXPECT_FALSE(Spans(call)[0].contains("parentSpanId"));
-  EXPECT_EQ(AttributeOf(Spans(call)[0], "dime.error_reason")["stringValue"],
-            "ERROR_REASON_TEXT_EMPTY");
+  EXPECT_EQ(AttributeOf(Spans(call)[0], "dime.error_reason")["stringValue"], "TEXT_EMPTY");
   call.code = absl::StatusCode::kInternal;
   call.message = "it broke";
   EXPECT_EQ(Spans(call)[0]["status"]["code"], 2);
