@@ -138,10 +138,13 @@ struct JwtVerifier::Key {
 };
 
 absl::StatusOr<std::unique_ptr<JwtVerifier>> JwtVerifier::Create(Options options) {
-  if (options.issuer.empty() || options.audience.empty() || options.role_claim.empty()) {
+  if (options.keys_path.empty() || options.issuer.empty() || options.audience.empty()) {
     return absl::InvalidArgumentError(
-        "--jwt-keys needs --jwt-issuer and --jwt-audience too, so that tokens made for others are "
-        "refused, and a claim for the role");
+        "--jwt-keys, --jwt-issuer and --jwt-audience go together, so that tokens made for others "
+        "are refused");
+  }
+  if (options.role_claim.empty()) {
+    return absl::InvalidArgumentError("--jwt-role-claim must not be empty");
   }
   // Looked at before it is read, so that no change in between is missed.
   std::unique_ptr<JwtVerifier> verifier(new JwtVerifier(std::move(options)));

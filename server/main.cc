@@ -133,7 +133,7 @@ absl::Status Serve(const Session& session) {
   Server::Options options = flags.ServerOptions();
   options.log = &log;
   // Sooner than loading takes.
-  RETURN_IF_ERROR(Server::CheckAccess(options));
+  RETURN_IF_ERROR(Server::CheckFiles(options));
   for (const std::string& warning : Server::AccessWarnings(options)) log.Warning(warning);
   ASSIGN_OR_RETURN(ServingRevision::Source source, Load(session));
   ASSIGN_OR_RETURN(std::unique_ptr<ServingRevision::Source> shadow, LoadShadow(session));
@@ -189,7 +189,7 @@ int CheckConfig(const ServerFlags& flags, const std::string& effective) {
   options.limits.default_caption_rerank_depth = flags.defaults.caption_rerank_depth.value_or(0);
   const absl::Status status = Server::CheckOptions(options);
   if (!status.ok()) errors.emplace_back(status.message());
-  const absl::Status access = Server::CheckAccess(options);
+  const absl::Status access = Server::CheckFiles(options);
   if (!access.ok()) errors.emplace_back(access.message());
   const absl::Status joined =
       JoinConfigErrors(flags.config.empty() ? "of the command line" : flags.config, errors);

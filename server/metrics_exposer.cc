@@ -42,9 +42,10 @@ absl::StatusOr<std::unique_ptr<MetricsExposer>> MetricsExposer::Start(
                   std::vector<absl::string_view> given;
                   const auto [begin, end] = request.headers.equal_range("Authorization");
                   for (auto it = begin; it != end; ++it) given.emplace_back(it->second);
-                  if (!authorize(given).ok()) {
-                    response.status = 401;
-                    response.set_header("WWW-Authenticate", "Bearer");
+                  const absl::Status allowed = authorize(given);
+                  if (!allowed.ok()) {
+                    response.status = absl::IsPermissionDenied(allowed) ? 403 : 401;
+                    if (response.status == 401) response.set_header("WWW-Authenticate", "Bearer");
                     return;
                   }
                 }

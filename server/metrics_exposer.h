@@ -29,8 +29,8 @@ class MetricsExposer {
   using Authorize = std::function<absl::Status(const std::vector<absl::string_view>&)>;
 
   // Listens on `address` ("host:port"; port 0 picks one). UNAVAILABLE if it cannot, with the
-  // reason; INVALID_ARGUMENT for an address of another form. With `authorize`, 401 is the answer
-  // to whom that refuses.
+  // reason; INVALID_ARGUMENT for an address of another form. Whom `authorize`, if it
+  // is there, refuses gets 403 for PERMISSION_DENIED, else 401.
   static absl::StatusOr<std::unique_ptr<MetricsExposer>> Start(
       const std::string& address, std::shared_ptr<prometheus::Collectable> metrics,
       Authorize authorize = nullptr);

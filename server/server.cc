@@ -147,8 +147,9 @@ absl::Status Server::CheckOptions(const Options& options) {
   return absl::OkStatus();
 }
 
-absl::Status Server::CheckAccess(const Options& options) {
+absl::Status Server::CheckFiles(const Options& options) {
   RETURN_IF_ERROR(CheckTlsFiles(options.tls));
+  if (!options.trace_file.empty()) RETURN_IF_ERROR(SpanFile::Check(options.trace_file));
   if (options.metrics_need_token && !ControlsAccess(options)) {
     return absl::InvalidArgumentError(
         "--metrics-need-token needs tokens: --access-tokens or --jwt-keys");
@@ -184,7 +185,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(
     std::unique_ptr<ServingRevision::Source> shadow_source) {
   options.limits = source.limits;
   RETURN_IF_ERROR(CheckOptions(options));
-  RETURN_IF_ERROR(CheckAccess(options));
+  RETURN_IF_ERROR(CheckFiles(options));
   auto metrics =
       std::make_shared<Metrics>(options.version, source.model->info(), *source.gallery->Pin());
   auto live_calls = std::make_unique<LiveCalls>();
@@ -262,7 +263,9 @@ absl::Status Server::Start() {
     MetricsExposer::Authorize authorize;
     if (options_.metrics_need_token) {
       authorize = [this](const std::vector<absl::string_view>& authorization) {
-        return access_->Authorize(authorization, Role::kMetrics).status();
+        const absl::Status status = access_->Authorize(authorization, Role::kMetrics).status();
+        if (!status.ok()) metrics_->CallUnauthorized(status.code());
+        return status;
       };
     }
     ASSIGN_OR_RETURN(metrics_exposer_, MetricsExposer::Start(options_.metrics_address, metrics_,

@@ -94,8 +94,9 @@ class Server {
 
   // INVALID_ARGUMENT, naming the option, for values out of range or that make no sense together.
   static absl::Status CheckOptions(const Options& options);
-  // Whether the files of TLS and of tokens can be used: INVALID_ARGUMENT, naming option or file.
-  static absl::Status CheckAccess(const Options& options);
+  // Whether the files of TLS, of tokens and keys, and of traces can be used: INVALID_ARGUMENT,
+  // naming option or file.
+  static absl::Status CheckFiles(const Options& options);
   // What an operator should know about who can reach a server of these options.
   static std::vector<std::string> AccessWarnings(const Options& options);
   // The same errors for wrong options and files;

@@ -227,7 +227,8 @@ Server::Options ServerFlags::ServerOptions() const {
                                               : LoggedCalls::kErrors;
   options.slow_calls.threshold = absl::Seconds(slow_call_seconds);
   options.load_reports = !no_load_reports;
-  if (!jwt.keys_path.empty()) options.jwt = jwt;
+  // Any of these alone is an error, which JwtVerifier tells.
+  if (!jwt.keys_path.empty() || !jwt.issuer.empty() || !jwt.audience.empty()) options.jwt = jwt;
   return options;
 }
 

@@ -41,7 +41,7 @@ struct ServerFlags {
   std::string log_calls = "errors";
   double slow_call_seconds = absl::ToDoubleSeconds(SlowCalls::Options().threshold);
   bool no_load_reports = false;
-  JwtVerifier::Options jwt;  // of use with keys_path
+  JwtVerifier::Options jwt;
   // What needs no conversion.
   Server::Options server;
 

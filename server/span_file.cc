@@ -5,6 +5,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -123,6 +124,18 @@ std::string SpanFile::FormatLine(const CallReport& call, absl::string_view serve
   Json line;
   line["resourceSpans"] = Json::array({std::move(of_resource)});
   return line.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+absl::Status SpanFile::Check(const std::string& path) {
+  const std::string folder = std::filesystem::path(path).parent_path().string();
+  const bool there = access(path.c_str(), F_OK) == 0;
+  const std::string& needed = there ? path : folder.empty() ? "." : folder;
+  if (access(needed.c_str(), W_OK) == 0 && (!there || !std::filesystem::is_directory(path))) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "cannot write traces to ", path, ": ",
+      there && std::filesystem::is_directory(path) ? "it is a directory" : std::strerror(errno)));
 }
 
 absl::StatusOr<std::unique_ptr<SpanFile>> SpanFile::Open(const std::string& path,

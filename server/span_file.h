@@ -21,7 +21,9 @@ namespace dime {
 // it. Thread-safe.
 class SpanFile {
  public:
-  // INVALID_ARGUMENT, naming the file, if it cannot be written to.
+  // Whether Open() would do: INVALID_ARGUMENT, naming the file, if it cannot be written to or made.
+  static absl::Status Check(const std::string& path);
+  // The errors of Check().
   static absl::StatusOr<std::unique_ptr<SpanFile>> Open(const std::string& path,
                                                         absl::string_view server_version);
   ~SpanFile();

@@ -219,6 +219,9 @@ TEST_F(JwtVerifierTest, AWrongKeySetIsToldByKey) {
   JwtVerifier::Options without_issuer = Options();
   without_issuer.issuer.clear();
   EXPECT_THAT(JwtVerifier::Create(without_issuer).status().message(), HasSubstr("--jwt-issuer"));
+  JwtVerifier::Options without_keys = Options();
+  without_keys.keys_path.clear();
+  EXPECT_THAT(JwtVerifier::Create(without_keys).status().message(), HasSubstr("go together"));
 }
 
 TEST_F(JwtVerifierTest, NamesAreFitForLogs) {

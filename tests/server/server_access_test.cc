@@ -122,11 +122,11 @@ TEST_F(ServerAccessTest, WrongTlsFilesAreNamed) {
   const TestCertificate issued = authority_.Issue(kHost);
   UseCertificate(issued);
   const TlsFiles good = options_.tls;
-  EXPECT_TRUE(Server::CheckAccess(options_).ok());
+  EXPECT_TRUE(Server::CheckFiles(options_).ok());
   const auto message = [this](const TlsFiles& files) {
     Server::Options options = options_;
     options.tls = files;
-    const absl::Status status = Server::CheckAccess(options);
+    const absl::Status status = Server::CheckFiles(options);
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     return std::string(status.message());
   };
@@ -222,7 +222,7 @@ TEST_F(ServerAccessTest, MetricsCanAskForATokenToo) {
   EXPECT_THAT(scrape("Authorization: Bearer scraping\r\n"), HasSubstr("dime_build_info"));
   EXPECT_EQ(Client({}, "scraping")->GetInfo().status().code(), absl::StatusCode::kPermissionDenied);
   options_.access_tokens = "";
-  EXPECT_THAT(std::string(Server::CheckAccess(options_).message()),
+  EXPECT_THAT(std::string(Server::CheckFiles(options_).message()),
               HasSubstr("--metrics-need-token needs tokens"));
 }
 
@@ -275,7 +275,7 @@ TEST_F(ServerAccessTest, TokensDoNotCrossTheNetworkInPlainText) {
   EXPECT_EQ(refused.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_THAT(std::string(refused.message()), HasSubstr("--allow-plaintext-tokens"));
   options_.allow_plaintext_tokens = true;
-  EXPECT_TRUE(Server::CheckAccess(options_).ok());
+  EXPECT_TRUE(Server::CheckFiles(options_).ok());
   EXPECT_EQ(Server::AccessWarnings(options_).size(), 1u);
   options_.access_tokens = "";
   EXPECT_EQ(Server::AccessWarnings(options_).size(), 2u);

@@ -125,6 +125,12 @@ TEST(SpanFileTest, EachCallIsALineAtTheFilesEnd) {
 }
 
 TEST(SpanFileTest, NamesAFileThatCannotBeWritten) {
+  const std::string folder = testing::TempDir();
+  EXPECT_TRUE(SpanFile::Check(folder + "/not-there-yet.jsonl").ok());
+  EXPECT_FALSE(std::filesystem::exists(folder + "/not-there-yet.jsonl"));
+  EXPECT_THAT(SpanFile::Check(folder + "/no/such/spans").message(),
+              HasSubstr("/no/such/spans: No such file"));
+  EXPECT_THAT(SpanFile::Check(folder).message(), HasSubstr("it is a directory"));
   EXPECT_THAT(SpanFile::Open(testing::TempDir() + "/no/such/spans", "1").status().message(),
               HasSubstr("/no/such/spans: No such file"));
 }
