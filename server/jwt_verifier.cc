@@ -61,6 +61,14 @@ std::string Text(const Json& json, const char* field) {
   return found != json.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
+// Whether a text is base64url without padding that some bytes come to. cjose does not ask but
+// asserts: a hostile token would end the process.
+bool IsBase64Url(absl::string_view text) {
+  return !text.empty() && text.size() % 4 != 1 && std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_';
+  });
+}
+
 // An object, or nothing.
 std::optional<Json> ParseObject(absl::string_view text) {
   Json json = Json::parse(text.begin(), text.end(), nullptr, /*allow_exceptions=*/false);
@@ -175,10 +183,10 @@ absl::StatusOr<std::shared_ptr<const JwtVerifier::Keys>> JwtVerifier::Read(
     return wrong(" is no JWK set: an object with the array \"keys\" (RFC 7517)");
   }
   auto keys = std::make_shared<Keys>();
-  int number = 0;
+  int number_of_key = 0;
   for (const Json& json : (*set)["keys"]) {
-    ++number;
-    if (!json.is_object()) return wrong(": key ", number, " is no object");
+    ++number_of_key;
+    if (!json.is_object()) return wrong(": key ", number_of_key, " is no object");
     Key key;
     key.id = Text(json, "kid");
     key.kty = Text(json, "kty");
@@ -187,19 +195,25 @@ absl::StatusOr<std::shared_ptr<const JwtVerifier::Keys>> JwtVerifier::Read(
     const std::string use = Text(json, "use");
     // Whoever can read a symmetric key can make tokens with it.
     if (key.kty == "oct") {
-      return wrong(": key ", number, " is symmetric; only public keys are taken");
+      return wrong(": key ", number_of_key, " is symmetric; only public keys are taken");
     }
     // Of a set meant for others too, keys of other kinds and for encryption are left out.
     if ((key.kty != "RSA" && key.kty != "EC") || (!use.empty() && use != "sig")) continue;
     if (json.contains("d")) {
-      return wrong(": key ", number, " is private; only public keys belong in the set");
+      return wrong(": key ", number_of_key, " is private; only public keys belong in the set");
+    }
+    for (const char* number : {"n", "e", "x", "y"}) {
+      if (json.contains(number) && !IsBase64Url(Text(json, number))) {
+        return wrong(": key ", number_of_key, ": \"", number, "\" is no base64url");
+      }
     }
     const std::string dumped = json.dump();
     cjose_err error = {};
     key.jwk.reset(cjose_jwk_import(dumped.data(), dumped.size(), &error));
-    if (key.jwk == nullptr) return wrong(": key ", number, " is damaged, or of an unknown curve");
+    if (key.jwk == nullptr)
+      return wrong(": key ", number_of_key, " is damaged, or of an unknown curve");
     if (key.kty == "RSA" && cjose_jwk_get_keysize(key.jwk.get(), &error) < kLeastRsaBits) {
-      return wrong(": key ", number, " is shorter than ", kLeastRsaBits, " bits");
+      return wrong(": key ", number_of_key, " is shorter than ", kLeastRsaBits, " bits");
     }
     keys->push_back(std::move(key));
   }
@@ -254,8 +268,10 @@ std::optional<JwtVerifier::Holder> JwtVerifier::Verify(absl::string_view token) 
 
 std::optional<JwtVerifier::Holder> JwtVerifier::Check(const Keys& keys, absl::string_view token,
                                                       absl::Time now, absl::Time& expiry) const {
+  const std::vector<absl::string_view> parts = absl::StrSplit(token, '.');
   std::string header_text;
-  if (!absl::WebSafeBase64Unescape(token.substr(0, token.find('.')), &header_text)) {
+  if (parts.size() != 3 || !std::all_of(parts.begin(), parts.end(), IsBase64Url) ||
+      !absl::WebSafeBase64Unescape(parts[0], &header_text)) {
     return std::nullopt;
   }
   const std::optional<Json> header = ParseObject(header_text);

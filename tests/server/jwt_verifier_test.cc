@@ -143,6 +143,13 @@ TEST_F(JwtVerifierTest, TokensThatLieAboutTheirSignatureAreRefused) {
   for (const char* garbage : {"..", "a.b.c", "e30.e30.e30", "....", "\xff.\xff.\xff"}) {
     EXPECT_FALSE(taken(garbage)) << garbage;
   }
+  // Of lengths that no bytes come to, at which cjose would end the process.
+  for (size_t cut = 1; cut < 6; ++cut) {
+    EXPECT_FALSE(taken(good.substr(0, good.size() - cut))) << cut;
+    EXPECT_FALSE(taken(absl::StrCat(parts[0], ".", parts[1].substr(cut), ".", parts[2]))) << cut;
+    EXPECT_FALSE(
+        taken(absl::StrCat(parts[0], std::string(cut, 'A'), ".", parts[1], ".", parts[2])));
+  }
 }
 
 TEST_F(JwtVerifierTest, WhatWasVerifiedIsRememberedUntilItExpires) {
@@ -188,6 +195,8 @@ TEST_F(JwtVerifierTest, AWrongKeySetIsToldByKey) {
   private_key["d"] = "AAAA";
   json damaged = key.PublicJwk();
   damaged["x"] = "AAAA";
+  json of_no_length = key.PublicJwk();
+  of_no_length["x"] = "AAAAA";
   const auto set = [&key](const json& second) {
     return json{{"keys", {key.PublicJwk(), second}}}.dump();
   };
@@ -199,6 +208,7 @@ TEST_F(JwtVerifierTest, AWrongKeySetIsToldByKey) {
       {R"({"keys": [7]})", "key 1 is no object"},
       {set(private_key), "key 2 is private"},
       {set(damaged), "key 2 is damaged"},
+      {set(of_no_length), "key 2: \"x\" is no base64url"},
       {set({{"kty", "oct"}, {"k", "c2VjcmV0"}}), "key 2 is symmetric"},
       {set(short_key.PublicJwk()), "key 2 is shorter than 2048 bits"},
       {R"({"keys": []})", "holds no RSA or EC key"},
