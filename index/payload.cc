@@ -1,5 +1,6 @@
 #include "index/payload.h"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <utility>
@@ -81,6 +82,12 @@ absl::Status CheckValue(Payload& value, const std::string& path, int depth) {
   return Fault(path, "is of a kind that payloads do not know");
 }
 
+// Every number in it, as in all that CheckPayload() lets through.
+bool IsFinite(const Payload& value) {
+  if (value.is_number_float()) return std::isfinite(value.get<double>());
+  return !value.is_structured() || std::all_of(value.begin(), value.end(), IsFinite);
+}
+
 }  // namespace
 
 absl::StatusOr<Payload> CheckPayload(Payload payload) {
@@ -118,7 +125,7 @@ absl::StatusOr<Payload> ParsePayload(absl::string_view bytes) {
   } catch (const Payload::exception&) {  // for sizes beyond all bounds it throws nonetheless
     return damaged();
   }
-  if (!payload.is_object()) return damaged();
+  if (!payload.is_object() || !IsFinite(payload)) return damaged();
   return payload;
 }
 
