@@ -48,8 +48,8 @@ course i2t --lambda-softmax 14 &
 course t2i &
 wait %1
 wait %2
-# Long imitation of the reranker: 1,400 steps over blocks mined for 1,200 queries (docs/open-points.md has
-# what 450 steps over 160 came to).
+# Long imitation of the reranker: 1,400 steps over blocks mined for 1,200 queries, an hour of its own. A third
+# of the steps over 160 queries is done in a quarter of that, and loses a little (docs/open-points.md).
 [ -f "$out/coarse-world/world.json" ] ||
   "$bin/scenes_generate" --out "$out/coarse-world" --seed 7 --train 14000 --dev 500 --test 0 --png-split none
 "$bin/dime_train_coarse" --model "$out/model" --data "$out/coarse-world" --state-cache "$out/states" \
