@@ -111,8 +111,9 @@ std::string SerializePayload(const Payload& payload) {
 absl::StatusOr<Payload> ParsePayload(absl::string_view bytes) {
   if (bytes.empty()) return Payload();
   const auto damaged = [] { return absl::InvalidArgumentError("a stored payload is damaged"); };
-  // The parser recurses. A short text cannot lead it deep enough to matter.
-  constexpr size_t kShort = 4096;
+  // The parser recurses, two large frames a level, and a level may be a byte. A short text cannot
+  // lead it deep enough to matter.
+  constexpr size_t kShort = 512;
   Payload payload;
   try {
     DepthGuard guard;

@@ -35,6 +35,7 @@ TEST(PayloadTest, HostileBytesAreDamagedAndNoMore) {
        {std::string("\xbb\x39\x32\x30\x31\x37\x31\x38\x30", 9),
         std::string("\xa1\x61\x61\x9b\x7f\xff\xff\xff\xff\xff\xff\xff", 12),
         std::string("\xa1\x61\x61", 3) + std::string(10'000'000, '\x81'), std::string("\xff"),
+        std::string("\xa1\x61\x61", 3) + std::string(4'000, '\x81'),
         std::string("\xa1\x61\x61\x81\xfa\xff\x8c\x96\x00", 9),
         std::string("\xa1\x61\x61\xfa\x7f\x80\x00\x00", 8)}) {
     EXPECT_EQ(ParsePayload(bytes).status().code(), absl::StatusCode::kInvalidArgument);
