@@ -18,6 +18,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/time.h"
 #include "client/client_error.h"
+#include "client/command_output.h"
 #include "client/connection_security.h"
 #include "client/diagnostic_commands.h"
 #include "client/exit_code.h"
@@ -30,6 +31,7 @@
 #include "client/region_features_file.h"
 #include "client/result_printer.h"
 #include "client/retrieval_client.h"
+#include "client/search_flags.h"
 #include "dime/v1/retrieval.pb.h"
 #include "index/build_info.h"
 #include "index/durable_file.h"
@@ -92,27 +94,7 @@ struct Flags {
   std::string token_file;
   bool json = false;
   bool no_color = false;
-  // Of both searches.
-  std::optional<int32_t> top_k;
-  std::optional<int32_t> rerank_depth;
-  bool exact = false;
-  std::string mode;
-  std::string view;
-  std::optional<int32_t> effort;
-  std::optional<float> fusion_weight;
-  bool adaptive_depth = false;
-  std::string filter;
-  std::string group_by;
-  std::optional<int32_t> group_size;
-  std::optional<float> min_coarse_score;
-  std::optional<float> min_rerank_score;
-  std::optional<float> min_final_score;
-  bool with_payload = false;
-  bool coarse_on_error = false;
-  std::optional<int32_t> min_rerank_depth;
-  bool bulk = false;
-  bool paged = false;
-  std::string page_token;
+  SearchFlags search;  // of both searches
   // search-images and explain.
   std::string text;
   // search-captions and explain.
@@ -120,6 +102,7 @@ struct Flags {
   std::string features;
   std::optional<int64_t> row;
   // explain.
+  std::string mode;
   std::optional<std::string> caption_id;
   int links = 5;
   std::string svg;
@@ -148,111 +131,12 @@ std::string CheckDuration(const std::string& text) {
   return absl::StrCat("'", text, "' is no time longer than zero; write 500ms, 10s, 2m or seconds");
 }
 
-void AddSearchFlags(CLI::App* command, Flags* flags) {
-  command->add_option("-k,--top-k", flags->top_k, "Hits to show (default: 10)")->type_name("N");
-  command
-      ->add_option("--rerank-depth", flags->rerank_depth,
-                   "Recalled candidates that DIME scores (default: see dime info)")
-      ->type_name("N");
-  command->add_flag("--exact", flags->exact,
-                    "Score the whole gallery instead of recalled candidates");
-  command
-      ->add_option("--mode", flags->mode,
-                   "Which model orders the hits (default: all that there are)")
-      ->type_name("MODE")
-      ->check(CLI::IsMember({"i2t", "t2i", "ensemble"}));
-  command
-      ->add_option("--view", flags->view,
-                   "full: scores and timings behind the hits; explain: path weights too")
-      ->type_name("VIEW")
-      ->check(CLI::IsMember({"basic", "full", "explain"}));
-  command
-      ->add_option("--effort", flags->effort,
-                   "Effort of an approximate index: nprobe of IVF, efSearch of HNSW")
-      ->type_name("N");
-  command
-      ->add_option("--fusion-weight", flags->fusion_weight,
-                   "Share of the coarse score, 0 to 1 (default: see dime info)")
-      ->type_name("W");
-  command->add_flag("--adaptive-depth", flags->adaptive_depth,
-                    "Rerank in waves until the hits can hardly change any more");
-  command->add_option("--filter", flags->filter, "Only items that match, in AIP-160's language")
-      ->type_name("FILTER");
-  CLI::Option* group_by =
-      command
-          ->add_option("--group-by", flags->group_by,
-                       "Of hits that share this payload field's value, the best alone")
-          ->type_name("FIELD");
-  command->add_option("--group-size", flags->group_size, "Or so many of them")
-      ->type_name("N")
-      ->needs(group_by);
-  command
-      ->add_option("--min-coarse-score", flags->min_coarse_score,
-                   "Rerank no candidates with a lower coarse score")
-      ->type_name("SCORE");
-  command
-      ->add_option("--min-rerank-score", flags->min_rerank_score,
-                   "Show no hits with a lower rerank score")
-      ->type_name("SCORE");
-  command
-      ->add_option("--min-final-score", flags->min_final_score,
-                   "Show no hits with a lower final score")
-      ->type_name("SCORE");
-  command->add_flag("--with-payload", flags->with_payload, "Show the hits' payloads too");
-  command
-      ->add_option("--min-rerank-depth", flags->min_rerank_depth,
-                   "If time is short, score fewer, but so many (default: as -k)")
-      ->type_name("N");
-  command->add_flag("--coarse-on-error", flags->coarse_on_error,
-                    "If scoring fails, show the coarse order");
-  command->add_flag("--bulk", flags->bulk, "Let calls that somebody waits for go first");
-  command->add_flag("--paged", flags->paged, "Keep the rest, so that --page-token can ask for it");
-  command
-      ->add_option("--page-token", flags->page_token,
-                   "The next hits of a search with --paged; all else must be as it was")
-      ->type_name("TOKEN");
-}
-
-v1::ScoreMode ToScoreMode(absl::string_view name) {
-  if (name == "i2t") return v1::SCORE_MODE_I2T;
-  if (name == "t2i") return v1::SCORE_MODE_T2I;
-  if (name == "ensemble") return v1::SCORE_MODE_ENSEMBLE;
-  return v1::SCORE_MODE_UNSPECIFIED;
-}
-
-v1::SearchOptions ToSearchOptions(const Flags& flags) {
-  v1::SearchOptions options;
-  if (flags.top_k.has_value()) options.set_top_k(*flags.top_k);
-  if (flags.rerank_depth.has_value()) options.set_rerank_depth(*flags.rerank_depth);
-  options.set_exact(flags.exact);
-  options.set_score_mode(ToScoreMode(flags.mode));
-  if (flags.view == "basic") options.set_view(v1::RESULT_VIEW_BASIC);
-  if (flags.view == "full") options.set_view(v1::RESULT_VIEW_FULL);
-  if (flags.view == "explain") options.set_view(v1::RESULT_VIEW_EXPLAIN);
-  if (flags.effort.has_value()) options.set_search_effort(*flags.effort);
-  if (flags.fusion_weight.has_value()) options.set_fusion_weight(*flags.fusion_weight);
-  options.set_adaptive_depth(flags.adaptive_depth);
-  options.set_filter(flags.filter);
-  options.set_group_by(flags.group_by);
-  if (flags.group_size.has_value()) options.set_group_size(*flags.group_size);
-  if (flags.min_coarse_score.has_value()) options.set_min_coarse_score(*flags.min_coarse_score);
-  if (flags.min_rerank_score.has_value()) options.set_min_rerank_score(*flags.min_rerank_score);
-  if (flags.min_final_score.has_value()) options.set_min_final_score(*flags.min_final_score);
-  options.set_with_payload(flags.with_payload);
-  if (flags.min_rerank_depth.has_value()) options.set_min_rerank_depth(*flags.min_rerank_depth);
-  if (flags.coarse_on_error) options.set_on_rerank_error(v1::ON_RERANK_ERROR_COARSE_ORDER);
-  if (flags.bulk) options.set_priority(v1::PRIORITY_BULK);
-  options.set_paged(flags.paged || !flags.page_token.empty());
-  options.set_page_token(flags.page_token);
-  return options;
-}
-
 // What a command writes to `out`.
 absl::StatusOr<std::string> SearchImages(const RetrievalClient& client, const Flags& flags,
                                          const Terminal& terminal) {
   v1::SearchImagesRequest request;
   request.set_text(flags.text);
-  *request.mutable_options() = ToSearchOptions(flags);
+  *request.mutable_options() = flags.search.ToOptions();
   ASSIGN_OR_RETURN(const v1::SearchImagesResponse response, client.SearchImages(request));
   return flags.json ? ToJson(response) : FormatImages(response, terminal);
 }
@@ -265,7 +149,7 @@ absl::StatusOr<std::string> SearchCaptions(const RetrievalClient& client, const 
   } else {
     ASSIGN_OR_RETURN(*request.mutable_features(), ReadRegionFeatures(flags.features, flags.row));
   }
-  *request.mutable_options() = ToSearchOptions(flags);
+  *request.mutable_options() = flags.search.ToOptions();
   ASSIGN_OR_RETURN(const v1::SearchCaptionsResponse response, client.SearchCaptions(request));
   return flags.json ? ToJson(response) : FormatCaptions(response, terminal);
 }
@@ -495,7 +379,7 @@ Commands AddCommands(CLI::App* app, Flags* flags) {
   commands.images->add_option("text", flags->text, "What the image should show, in quotes")
       ->type_name("TEXT")
       ->required();
-  AddSearchFlags(commands.images, flags);
+  flags->search.Define(commands.images);
 
   commands.captions = app->add_subcommand("search-captions", "Find captions by an image");
   commands.captions->footer(kCaptionsFooter);
@@ -510,7 +394,7 @@ Commands AddCommands(CLI::App* app, Flags* flags) {
   commands.captions->add_option("--row", flags->row, "Which image of a file of (N, R, D), from 0")
       ->type_name("N")
       ->needs(commands.features);
-  AddSearchFlags(commands.captions, flags);
+  flags->search.Define(commands.captions);
 
   commands.explain =
       app->add_subcommand("explain", "Show what made the score of a caption and an image");
@@ -645,12 +529,11 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
   const absl::StatusOr<std::unique_ptr<RetrievalClient>> client = RetrievalClient::Create(options);
   if (!client.ok()) return ReportUsageError(client.status().message(), "dime", flags.json, err);
 
+  const CommandOutput output = {.terminal = terminal, .json = flags.json, .err = err};
   bool failed = false;
   const absl::StatusOr<std::string> result =
-      gallery_commands.parsed()
-          ? gallery_commands.Run(**client, {.terminal = terminal, .json = flags.json, .err = err},
-                                 failed)
-      : diagnostic_commands.parsed() ? diagnostic_commands.Run(**client, terminal, flags.json)
+      gallery_commands.parsed()      ? gallery_commands.Run(**client, output, failed)
+      : diagnostic_commands.parsed() ? diagnostic_commands.Run(**client, output, failed)
       : commands.images->parsed()    ? SearchImages(**client, flags, terminal)
       : commands.captions->parsed()  ? SearchCaptions(**client, flags, terminal)
       : commands.explain->parsed()   ? Explain(**client, flags, terminal)

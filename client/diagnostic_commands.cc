@@ -188,18 +188,19 @@ std::string DiagnosticCommands::UsageError() const {
 }
 
 absl::StatusOr<std::string> DiagnosticCommands::Run(const RetrievalClient& client,
-                                                    const Terminal& terminal, bool json) const {
-  return slow_->parsed() ? Slow(client, terminal, json) : Replay(client, terminal, json);
+                                                    const CommandOutput& output,
+                                                    bool& failed) const {
+  return slow_->parsed() ? Slow(client, output) : Replay(client, output, failed);
 }
 
 absl::StatusOr<std::string> DiagnosticCommands::Slow(const RetrievalClient& client,
-                                                     const Terminal& terminal, bool json) const {
+                                                     const CommandOutput& output) const {
   v1::ListSlowRequestsRequest request;
   request.set_max_results(flags_->max_results);
   request.set_with_requests(flags_->requests);
   ASSIGN_OR_RETURN(const v1::ListSlowRequestsResponse listed,
                    DiagnosticsClient(&client).ListSlowRequests(request));
-  if (json) return ToJson(listed);
+  if (output.json) return ToJson(listed);
   if (listed.capacity() == 0) return std::string("the server keeps no slow calls\n");
   const std::string threshold = absl::FormatDuration(FromProto(listed.threshold()));
   if (listed.slow_requests().empty()) {
@@ -220,13 +221,14 @@ absl::StatusOr<std::string> DiagnosticCommands::Slow(const RetrievalClient& clie
     cells.emplace_back(slow.request_id());
     table.AddRow(std::move(cells));
   }
-  return absl::StrCat(table.Render(terminal), "\n", listed.slow_requests_size(),
+  return absl::StrCat(table.Render(output.terminal), "\n", listed.slow_requests_size(),
                       " calls that took ", threshold, " or until their deadline; the newest ",
                       listed.capacity(), " are kept\n");
 }
 
 absl::StatusOr<std::string> DiagnosticCommands::Replay(const RetrievalClient& client,
-                                                       const Terminal& terminal, bool json) const {
+                                                       const CommandOutput& output,
+                                                       bool& failed) const {
   v1::ListSlowRequestsResponse listed;
   if (!flags_->file.empty()) {
     ASSIGN_OR_RETURN(listed, ReadSlowRequests(flags_->file));
@@ -244,7 +246,6 @@ absl::StatusOr<std::string> DiagnosticCommands::Replay(const RetrievalClient& cl
   columns.insert(columns.end(), StageColumns().begin(), StageColumns().end());
   TextTable table(std::move(columns));
   nlohmann::ordered_json replays = nlohmann::ordered_json::array();
-  std::string failures;
   for (const v1::SlowRequest& slow : listed.slow_requests()) {
     const absl::Duration then = FromProto(slow.duration());
     std::vector<TextTable::Cell> before;
@@ -264,18 +265,19 @@ absl::StatusOr<std::string> DiagnosticCommands::Replay(const RetrievalClient& cl
       table.AddRow(std::move(after));
       entry["now"] = StagesJson(now->duration, now->stats);
     } else {
-      absl::StrAppend(&failures, Printable(slow.request_id()), ": ",
-                      Printable(now.status().message()), "\n");
+      failed = true;
+      output.err << "error: " << Printable(slow.request_id()) << ": "
+                 << Printable(now.status().message()) << "\n";
       entry["error"] = now.status().message();
     }
     replays.push_back(std::move(entry));
   }
-  if (json) {
+  if (output.json) {
     return nlohmann::ordered_json{{"replays", std::move(replays)}}.dump(
                2, ' ', false, nlohmann::json::error_handler_t::replace) +
            "\n";
   }
-  return absl::StrCat(table.Render(terminal), failures.empty() ? "" : "\n", failures);
+  return table.Render(output.terminal);
 }
 
 }  // namespace dime

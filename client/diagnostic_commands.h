@@ -6,7 +6,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
-#include "client/display_text.h"
+#include "client/command_output.h"
 #include "client/retrieval_client.h"
 
 namespace dime {
@@ -23,16 +23,17 @@ class DiagnosticCommands {
   bool parsed() const;
   // What is wrong with the command line that CLI11 did not see; empty if nothing.
   std::string UsageError() const;
-  // Does what was asked for and gives what to write.
-  absl::StatusOr<std::string> Run(const RetrievalClient& client, const Terminal& terminal,
-                                  bool json) const;
+  // Does what was asked for and gives what to write. Where single calls failed again, that is said
+  // on output.err, the result is of the others, and `failed` is set.
+  absl::StatusOr<std::string> Run(const RetrievalClient& client, const CommandOutput& output,
+                                  bool& failed) const;
 
  private:
   struct Flags;
-  absl::StatusOr<std::string> Slow(const RetrievalClient& client, const Terminal& terminal,
-                                   bool json) const;
-  absl::StatusOr<std::string> Replay(const RetrievalClient& client, const Terminal& terminal,
-                                     bool json) const;
+  absl::StatusOr<std::string> Slow(const RetrievalClient& client,
+                                   const CommandOutput& output) const;
+  absl::StatusOr<std::string> Replay(const RetrievalClient& client, const CommandOutput& output,
+                                     bool& failed) const;
 
   const std::unique_ptr<Flags> flags_;
   CLI::App* slow_;

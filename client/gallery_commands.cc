@@ -275,7 +275,7 @@ std::string GalleryCommands::UsageError() const {
 }
 
 absl::StatusOr<std::string> GalleryCommands::Run(const RetrievalClient& client,
-                                                 const Output& output, bool& failed) const {
+                                                 const CommandOutput& output, bool& failed) const {
   if (upsert_images_->parsed()) return Upsert<v1::UpsertImagesRequest>(client, output, failed);
   if (upsert_captions_->parsed()) return Upsert<v1::UpsertCaptionsRequest>(client, output, failed);
   if (delete_->parsed()) return Delete(client, output, failed);
@@ -288,7 +288,8 @@ absl::StatusOr<std::string> GalleryCommands::Run(const RetrievalClient& client,
 
 template <typename Request>
 absl::StatusOr<std::string> GalleryCommands::Upsert(const RetrievalClient& client,
-                                                    const Output& output, bool& failed) const {
+                                                    const CommandOutput& output,
+                                                    bool& failed) const {
   const Request* const kind = nullptr;
   const bool from_data = !flags_->data.empty();
   google::protobuf::Struct payload;
@@ -391,7 +392,8 @@ absl::StatusOr<std::string> GalleryCommands::Upsert(const RetrievalClient& clien
 }
 
 absl::StatusOr<std::string> GalleryCommands::Delete(const RetrievalClient& client,
-                                                    const Output& output, bool& failed) const {
+                                                    const CommandOutput& output,
+                                                    bool& failed) const {
   std::vector<std::string> ids = flags_->ids;
   if (!flags_->ids_file.empty()) {
     ASSIGN_OR_RETURN(const std::unique_ptr<MappedFile> file, MappedFile::Open(flags_->ids_file));
@@ -442,7 +444,7 @@ absl::StatusOr<std::string> GalleryCommands::Delete(const RetrievalClient& clien
 }
 
 absl::StatusOr<std::string> GalleryCommands::Get(const RetrievalClient& client,
-                                                 const Output& output) const {
+                                                 const CommandOutput& output) const {
   v1::GetItemRequest request;
   request.set_modality(ToModality(flags_->kind));
   request.set_id(flags_->id);
@@ -451,7 +453,7 @@ absl::StatusOr<std::string> GalleryCommands::Get(const RetrievalClient& client,
 }
 
 absl::StatusOr<std::string> GalleryCommands::List(const RetrievalClient& client,
-                                                  const Output& output) const {
+                                                  const CommandOutput& output) const {
   v1::ListItemsRequest request;
   request.set_modality(ToModality(flags_->kind));
   request.set_filter(flags_->filter);
@@ -486,7 +488,7 @@ absl::StatusOr<std::string> GalleryCommands::List(const RetrievalClient& client,
 }
 
 absl::StatusOr<std::string> GalleryCommands::Stats(const RetrievalClient& client,
-                                                   const Output& output) const {
+                                                   const CommandOutput& output) const {
   ASSIGN_OR_RETURN(const v1::GetStatsResponse stats, GalleryClient(&client).GetStats());
   if (output.json) return ToJson(stats);
   std::string text;
@@ -511,7 +513,7 @@ absl::StatusOr<std::string> GalleryCommands::Stats(const RetrievalClient& client
 }
 
 absl::StatusOr<std::string> GalleryCommands::Snapshot(const RetrievalClient& client,
-                                                      const Output& output) const {
+                                                      const CommandOutput& output) const {
   v1::CreateSnapshotRequest request;
   request.set_name(flags_->name);
   ASSIGN_OR_RETURN(const v1::CreateSnapshotResponse response,
@@ -520,7 +522,7 @@ absl::StatusOr<std::string> GalleryCommands::Snapshot(const RetrievalClient& cli
   return absl::StrCat("wrote ", Printable(response.path()), " on the server's machine\n");
 }
 
-absl::StatusOr<std::string> GalleryCommands::Restore(const Output& output) const {
+absl::StatusOr<std::string> GalleryCommands::Restore(const CommandOutput& output) const {
   std::optional<ProgressBar> bar;
   int64_t done = 0;
   const auto on_bytes = [&](int64_t bytes, int64_t total) {

@@ -2,12 +2,11 @@
 #define DIME_CLIENT_GALLERY_COMMANDS_H_
 
 #include <memory>
-#include <ostream>
 #include <string>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/statusor.h"
-#include "client/display_text.h"
+#include "client/command_output.h"
 #include "client/retrieval_client.h"
 
 namespace dime {
@@ -17,13 +16,6 @@ namespace dime {
 // App's parsing.
 class GalleryCommands {
  public:
-  // How the results of all commands are shown.
-  struct Output {
-    Terminal terminal;
-    bool json = false;
-    std::ostream& err;  // for single items that failed
-  };
-
   explicit GalleryCommands(CLI::App* app);
   ~GalleryCommands();
 
@@ -33,21 +25,24 @@ class GalleryCommands {
   std::string UsageError() const;
   // Does what was asked for and gives what to write. Where single items failed, that is said on
   // output.err, the result is their summary, and `failed` is set.
-  absl::StatusOr<std::string> Run(const RetrievalClient& client, const Output& output,
+  absl::StatusOr<std::string> Run(const RetrievalClient& client, const CommandOutput& output,
                                   bool& failed) const;
 
  private:
   struct Flags;
   template <typename Request>
-  absl::StatusOr<std::string> Upsert(const RetrievalClient& client, const Output& output,
+  absl::StatusOr<std::string> Upsert(const RetrievalClient& client, const CommandOutput& output,
                                      bool& failed) const;
-  absl::StatusOr<std::string> Delete(const RetrievalClient& client, const Output& output,
+  absl::StatusOr<std::string> Delete(const RetrievalClient& client, const CommandOutput& output,
                                      bool& failed) const;
-  absl::StatusOr<std::string> Get(const RetrievalClient& client, const Output& output) const;
-  absl::StatusOr<std::string> List(const RetrievalClient& client, const Output& output) const;
-  absl::StatusOr<std::string> Stats(const RetrievalClient& client, const Output& output) const;
-  absl::StatusOr<std::string> Snapshot(const RetrievalClient& client, const Output& output) const;
-  absl::StatusOr<std::string> Restore(const Output& output) const;
+  absl::StatusOr<std::string> Get(const RetrievalClient& client, const CommandOutput& output) const;
+  absl::StatusOr<std::string> List(const RetrievalClient& client,
+                                   const CommandOutput& output) const;
+  absl::StatusOr<std::string> Stats(const RetrievalClient& client,
+                                    const CommandOutput& output) const;
+  absl::StatusOr<std::string> Snapshot(const RetrievalClient& client,
+                                       const CommandOutput& output) const;
+  absl::StatusOr<std::string> Restore(const CommandOutput& output) const;
 
   const std::unique_ptr<Flags> flags_;
   CLI::App* upsert_images_;

@@ -21,7 +21,8 @@
 
 namespace dime {
 
-// The least that a method asks for: searches and what only reads, writes, snapshots.
+// The least that a method asks for: searches and what only reads; writes; snapshots and
+// what the server remembers of others' calls.
 Role RoleFor(RpcMethod method);
 
 // Who may call what, by bearer tokens: those whose hashes a file holds, and, where there is a

@@ -59,11 +59,12 @@ CallRecord::CallRecord(const Parts& parts, RpcMethod method, grpc::CallbackServe
     principal = parts_.access->Authorize(Metadata(*context, "authorization"), method);
     if (!principal.ok()) parts_.metrics->CallUnauthorized(principal.status().code());
   }
-  authorization_ = principal.status();
   report_.method = method;
   report_.request_id = RequestId(*context);
   report_.span = StartSpan(SingleValue(*context, "traceparent"), parts_.observer->trace_rate());
   report_.client = ClientOf(principal, context->peer());
+  permission_ = principal.status();
+  if (permission_.ok() && parts_.rate != nullptr) permission_ = parts_.rate->Take(report_.client);
   report_.start = absl::Now();
   report_.request = request;  // by reference count
   parts_.metrics->RequestStarted(method);

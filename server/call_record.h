@@ -15,6 +15,7 @@
 #include "server/load_reporter.h"
 #include "server/metrics.h"
 #include "server/pipeline/stopwatch.h"
+#include "server/rate_limiter.h"
 
 namespace dime {
 
@@ -34,6 +35,7 @@ class CallRecord {
     CallObserver* observer;
     LoadReporter* load = nullptr;                          // null: callers are told of no load
     AccessControl* access = nullptr;                       // null: whoever comes may call
+    RateLimiter* rate = nullptr;                           // null: as often as they like
     absl::Duration retry_delay = absl::Milliseconds(250);  // told with RESOURCE_EXHAUSTED etc.
   };
 
@@ -43,8 +45,13 @@ class CallRecord {
   CallRecord(const CallRecord&) = delete;
   CallRecord& operator=(const CallRecord&) = delete;
 
-  // Whether the caller may make the call: UNAUTHENTICATED or PERMISSION_DENIED.
-  const absl::Status& authorization() const { return authorization_; }
+  // Whether the caller may make the call: UNAUTHENTICATED, PERMISSION_DENIED, or RESOURCE_EXHAUSTED
+  // for a client that calls too often.
+  const absl::Status& permission() const { return permission_; }
+  // The call counts for so many more of the client's, as a batch does.
+  void CountFor(int more) {
+    if (parts_.rate != nullptr) parts_.rate->Charge(report_.client, more);
+  }
   // Tells callers apart, see Caller.
   const std::string& client() const { return report_.client; }
 
@@ -58,13 +65,14 @@ class CallRecord {
   // Of a stream: the items that came.
   void SetItems(int64_t items) { report_.items = items; }
 
-  // The call ends so: what is to be handed to gRPC right after. Once.
+  // The call ends so: what is to be handed to gRPC right after, so that whoever has an answer finds
+  // what is logged, traced and kept of it. Once.
   grpc::Status End(const absl::Status& status);
 
  private:
   const Parts parts_;
   grpc::CallbackServerContext& context_;
-  absl::Status authorization_;
+  absl::Status permission_;
   CallReport report_;
   const Stopwatch stopwatch_;
 };

@@ -135,10 +135,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::Sta
   };
   auto record =
       std::make_unique<CallRecord>(parts_.call.record, method, context, grpc::ByteBuffer());
-  absl::Status refusal = record->authorization();
-  if (refusal.ok() && parts_.call.rate != nullptr) {
-    refusal = parts_.call.rate->Take(record->client());
-  }
+  absl::Status refusal = record->permission();
   if (refusal.ok()) refusal = CheckWritable(*parts_.revisions->Current());
   return UpsertStream::Start(
       parts_.call.ledger, std::move(record), refusal, submit,

@@ -186,8 +186,8 @@ absl::StatusOr<SearchAnswer<Response>> SearchExecutor::Execute(RpcMethod method,
         absl::StrCat("reading the items' records failed: ", response.status().message()));
   }
   response->set_next_page_token(std::move(next_page_token));
-  return SearchAnswer<Response>{.response = *std::move(response),
-                                .stats = WriteStats(result, timings)};
+  v1::SearchStats stats = response->has_stats() ? response->stats() : WriteStats(result, timings);
+  return SearchAnswer<Response>{.response = *std::move(response), .stats = std::move(stats)};
 }
 
 }  // namespace dime

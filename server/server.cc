@@ -342,8 +342,8 @@ absl::Status Server::Listen() {
                                             .observer = observer_.get(),
                                             .load = load_reporter_.get(),
                                             .access = access_.get(),
-                                            .retry_delay = options_.retry_delay},
-                                 .rate = rate_.get()};
+                                            .rate = rate_.get(),
+                                            .retry_delay = options_.retry_delay}};
   retrieval_service_ = std::make_unique<RetrievalService>(
       RetrievalService::Parts{.call = call,
                               .revisions = revisions_.get(),

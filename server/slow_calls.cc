@@ -24,9 +24,13 @@ void SlowCalls::Keep(CallReport call) {
   call.request.Swap(&own);
   auto kept = std::make_shared<const CallReport>(std::move(call));
   std::lock_guard<std::mutex> lock(mutex_);
+  bytes_ += static_cast<int64_t>(kept->request.Length());
   calls_.push_front(std::move(kept));
   // What goes is freed with the lock held, which is held by slow calls alone.
-  while (static_cast<int>(calls_.size()) > options_.capacity) calls_.pop_back();
+  while (static_cast<int>(calls_.size()) > options_.capacity || bytes_ > options_.max_bytes) {
+    bytes_ -= static_cast<int64_t>(calls_.back()->request.Length());
+    calls_.pop_back();
+  }
 }
 
 std::vector<std::shared_ptr<const CallReport>> SlowCalls::List() const {

@@ -21,6 +21,7 @@ class SlowCalls {
     absl::Duration threshold = absl::Seconds(1);  // a call that takes as long is slow
     int capacity = 64;                            // calls; 0: none are kept
     int64_t max_request_bytes = 1 << 20;          // a larger request is not kept with its call
+    int64_t max_bytes = 32 << 20;                 // of all requests; older calls make room
   };
   explicit SlowCalls(const Options& options) : options_(options) {}
 
@@ -36,6 +37,7 @@ class SlowCalls {
   const Options options_;
   mutable std::mutex mutex_;
   std::deque<std::shared_ptr<const CallReport>> calls_ ABSL_GUARDED_BY(mutex_);  // newest first
+  int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // of their requests
 };
 
 }  // namespace dime

@@ -34,14 +34,8 @@ UnaryCall::UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerC
 }
 
 bool UnaryCall::Open() {
-  absl::Status refusal = record_.authorization();
-  if (!entry_.admitted) refusal = absl::UnavailableError("the server is shutting down");
-  if (refusal.ok() && parts_.rate != nullptr) refusal = parts_.rate->Take(caller_.client);
-  return Admit(refusal);
-}
-
-void UnaryCall::CountFor(int more) {
-  if (parts_.rate != nullptr) parts_.rate->Charge(caller_.client, more);
+  return Admit(entry_.admitted ? record_.permission()
+                               : absl::UnavailableError("the server is shutting down"));
 }
 
 bool UnaryCall::Admit(const absl::Status& request) {

@@ -16,7 +16,6 @@
 #include "server/call_record.h"
 #include "server/caller.h"
 #include "server/live_calls.h"
-#include "server/rate_limiter.h"
 #include "server/worker_pool.h"
 
 namespace dime {
@@ -34,7 +33,6 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
     WorkerPool* workers;
     LiveCalls* live_calls;
     CallRecord::Parts record;
-    RateLimiter* rate = nullptr;  // null: clients may make as many calls as they like
   };
 
   UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerContext* context,
@@ -45,7 +43,7 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // nothing of it.
   bool Open();
   // The call counts for so many more, as a batch does.
-  void CountFor(int more);
+  void CountFor(int more) { record_.CountFor(more); }
   // Ends the call, and is false, if the request is wrong.
   bool Admit(const absl::Status& request);
   // Has a worker do `work`, which must end the call; ends it at once if there is no room. Nothing

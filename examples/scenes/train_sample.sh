@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes the sample model of this folder again: draws the worlds, trains both directions at once, one
-# core each, then the coarse heads, and tunes how the two stages go together. About two hours and a half
-# on 2 cores; stopped and called again it goes on where it was.
+# core each, then the coarse heads, and tunes how the two stages go together. On 2
+# cores about an hour and a half for the directions and 48 minutes for the heads; stopped and called again it goes on where it was.
 #
 #   examples/scenes/train_sample.sh [OUT_DIR]      default: build/sample-training
 #
@@ -48,8 +48,8 @@ course i2t --lambda-softmax 14 &
 course t2i &
 wait %1
 wait %2
-# Long imitation of the reranker: 1,400 steps over blocks mined for 1,200 queries, an hour of its own. A third
-# of the steps over 160 queries is done in a quarter of that, and loses a little (docs/open-points.md).
+# Long imitation of the reranker: 1,400 steps over blocks mined for 1,200 queries, 48 minutes on 2 busy
+# cores. docs/open-points.md has what fewer came to.
 [ -f "$out/coarse-world/world.json" ] ||
   "$bin/scenes_generate" --out "$out/coarse-world" --seed 7 --train 14000 --dev 500 --test 0 --png-split none
 "$bin/dime_train_coarse" --model "$out/model" --data "$out/coarse-world" --state-cache "$out/states" \

@@ -49,5 +49,17 @@ TEST(SlowCallsTest, ALargeRequestIsLeftOutButItsSizeIsKnown) {
   EXPECT_EQ(listed[1]->request_bytes, 10);
 }
 
+TEST(SlowCallsTest, RequestsTakeNoMoreThanTheyMay) {
+  SlowCalls slow({.max_request_bytes = 10, .max_bytes = 25});
+  for (int i = 0; i < 4; ++i) slow.Keep(Call(absl::StrCat(i), absl::Seconds(2), 10));
+  const auto listed = slow.List();
+  ASSERT_EQ(listed.size(), 2u);
+  EXPECT_EQ(listed[0]->request_id, "3");
+  EXPECT_EQ(listed[1]->request_id, "2");
+  // What is not kept with its call takes no room.
+  for (int i = 4; i < 9; ++i) slow.Keep(Call(absl::StrCat(i), absl::Seconds(2), 11));
+  EXPECT_EQ(slow.List().size(), 7u);
+}
+
 }  // namespace
 }  // namespace dime
