@@ -12,9 +12,9 @@ namespace dime {
 // The project's version: "0.1.0".
 absl::string_view BuildVersion();
 
-// What a program says to --version: its name and version, the commit that it was built from ("-dirty"
-// where that had changes), compiler and kind of build, and the libraries it was built with; a line
-// each.
+// What a program says to --version: its name and version, the commit that it was built from
+// ("-dirty" where that had changes), compiler and kind of build, and the libraries it was built
+// with; a line each.
 std::string VersionText(absl::string_view program);
 
 }  // namespace dime

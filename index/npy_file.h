@@ -29,8 +29,8 @@ class NpyFile {
   int64_t rows() const { return rows_; }
   int64_t row_size() const { return row_size_; }
 
-  // Copies rows [first, first + count) as float32 into `out`, whose size must be count * row_size().
-  // OUT_OF_RANGE if there are no such rows.
+  // Copies rows [first, first + count) as float32 into `out`, whose size must be count *
+  // row_size(). OUT_OF_RANGE if there are no such rows.
   absl::Status ReadRows(int64_t first, int64_t count, absl::Span<float> out) const;
 
  private:

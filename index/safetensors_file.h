@@ -70,8 +70,8 @@ class SafetensorsFile {
 // Writes a safetensors file in one pass while its tensors' bytes arrive in pieces: all names, types
 // and shapes are declared first, then each tensor's bytes are appended in the declared order. The
 // payload starts 64-byte aligned, and every tensor must come out aligned for its type: larger types
-// are to be declared first. The file appears under its name on Finish() (written beside it as NAME.part, synced,
-// renamed). Not thread-safe.
+// are to be declared first. The file appears under its name on Finish() (written beside it as
+// NAME.part, synced, renamed). Not thread-safe.
 class SafetensorsWriter {
  public:
   struct Declaration {

@@ -17,8 +17,8 @@ class BatchSampler {
   struct Options {
     int64_t num_images = 0;
     int captions_per_image = 5;
-    int batch_size = 32;       // B, a multiple of group_size
-    int group_size = 1;        // images k*g .. k*g+g-1 are drawn together
+    int batch_size = 32;         // B, a multiple of group_size
+    int group_size = 1;          // images k*g .. k*g+g-1 are drawn together
     int64_t extra_captions = 0;  // negatives only, drawn over all captions
     int64_t extra_images = 0;    // negatives only, drawn over all images
     uint64_t seed = 0;

@@ -20,7 +20,8 @@ absl::StatusOr<std::string> FingerprintFiles(const std::string& directory,
   for (const std::string& file : files) {
     ASSIGN_OR_RETURN(const auto mapped, MappedFile::Open(absl::StrCat(directory, "/", file)));
     // Lengths keep names and contents apart.
-    const std::string head = absl::StrCat(file.size(), " ", file, " ", mapped->bytes().size(), "\n");
+    const std::string head =
+        absl::StrCat(file.size(), " ", file, " ", mapped->bytes().size(), "\n");
     ok = ok && EVP_DigestUpdate(context.get(), head.data(), head.size()) == 1 &&
          EVP_DigestUpdate(context.get(), mapped->bytes().data(), mapped->bytes().size()) == 1;
   }

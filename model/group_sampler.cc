@@ -24,8 +24,8 @@ GroupSampler::GroupSampler(const Options& options,
         const int64_t caption = image * options_.captions_per_image + k;
         bool tells = positives.empty();
         for (int64_t mate = first; mate < first + options_.group_size && !tells; ++mate) {
-          tells = mate != image && !std::binary_search(positives[caption].begin(),
-                                                       positives[caption].end(), mate);
+          tells = mate != image &&
+                  !std::binary_search(positives[caption].begin(), positives[caption].end(), mate);
         }
         if (tells) member.captions.push_back(caption);
       }

@@ -26,14 +26,14 @@ struct DirectionInfo {
 
 // Facts about a loaded model that do not change.
 struct ModelInfo {
-  std::string name;         // the model directory's last component
-  std::string fingerprint;  // SHA-256, hex, of configuration and weights
-  std::string device;       // "cpu", "cuda:0"
-  std::string scorer;       // what scores pairs: "modules", or the kernels' instructions
-  int max_words = 0;        // L, token positions of a caption, [CLS] and [SEP] included
-  int num_regions = 0;      // R
-  int feature_dim = 0;      // D
-  int coarse_dim = 0;       // C, width of the coarse embedding
+  std::string name;           // the model directory's last component
+  std::string fingerprint;    // SHA-256, hex, of configuration and weights
+  std::string device;         // "cpu", "cuda:0"
+  std::string scorer;         // what scores pairs: "modules", or the kernels' instructions
+  int max_words = 0;          // L, token positions of a caption, [CLS] and [SEP] included
+  int num_regions = 0;        // R
+  int feature_dim = 0;        // D
+  int coarse_dim = 0;         // C, width of the coarse embedding
   bool coarse_heads = false;  // it comes from trained heads, else from the global vectors
   std::array<DirectionInfo, kNumDirections> directions;  // by Direction
   RankingSettings ranking;

@@ -97,8 +97,7 @@ absl::StatusOr<RankingSettings> RankingSettings::Load(const std::string& directo
       }
       absl::StatusOr<Entry> entry = ReadEntry(*found);
       if (!entry.ok()) {
-        return broken(
-            absl::StrCat(target_name, ".", mode_name, ".", entry.status().message()));
+        return broken(absl::StrCat(target_name, ".", mode_name, ".", entry.status().message()));
       }
       settings.of(target, mode) = *entry;
     }
@@ -124,8 +123,7 @@ absl::Status RankingSettings::Save(const std::string& directory) const {
       }
     }
   }
-  return WriteFileDurably(absl::StrCat(directory, "/", kRankingSettingsName),
-                          json.dump(2) + "\n");
+  return WriteFileDurably(absl::StrCat(directory, "/", kRankingSettingsName), json.dump(2) + "\n");
 }
 
 }  // namespace dime

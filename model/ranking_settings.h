@@ -49,11 +49,12 @@ struct RankingSettings {
   }
   // 0 where not tuned.
   float FusionWeight(Modality target, ScoreMode mode) const;
-  // Whether the mode's reranking was found to lose to the coarse order: the sum of recalls over both
-  // kinds searched is lower. False where it was not measured.
+  // Whether the mode's reranking was found to lose to the coarse order: the sum of recalls over
+  // both kinds searched is lower. False where it was not measured.
   bool RerankLoses(ScoreMode mode) const;
 
-  // Of a model directory; all absent if it has no such file. INVALID_ARGUMENT naming file and field.
+  // Of a model directory; all absent if it has no such file. INVALID_ARGUMENT naming file and
+  // field.
   static absl::StatusOr<RankingSettings> Load(const std::string& directory);
   // Replaces the file at once.
   absl::Status Save(const std::string& directory) const;

@@ -149,10 +149,10 @@ absl::StatusOr<ReferencePairs::Deviation> ReferencePairs::Compare(const DimeMode
     const std::vector<float>& expected = scores[static_cast<int>(direction)];
     const std::vector<float>& found = own.scores[static_cast<int>(direction)];
     if (expected.size() != found.size()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          kReferencePairsName, " has ", expected.size(), " scores of direction ",
-          DirectionName(direction), " where the model gives ", found.size(),
-          ": it is another model's; make it anew by dime_reference --write"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(kReferencePairsName, " has ", expected.size(), " scores of direction ",
+                       DirectionName(direction), " where the model gives ", found.size(),
+                       ": it is another model's; make it anew by dime_reference --write"));
     }
     for (size_t k = 0; k < expected.size(); ++k) {
       const double difference = std::abs(double{expected[k]} - double{found[k]});

@@ -128,15 +128,15 @@ absl::StatusOr<std::unique_ptr<WordPieceTokenizer>> WordPieceTokenizer::Load(
     if (!line.empty() && line.back() == '\r') line.pop_back();
     const int32_t id = static_cast<int32_t>(pieces.size());
     if (!ids.emplace(line, id).second) {
-      return absl::InvalidArgumentError(absl::StrCat(vocab_path, ": line ", id + 1, " repeats \"",
-                                                     line, "\""));
+      return absl::InvalidArgumentError(
+          absl::StrCat(vocab_path, ": line ", id + 1, " repeats \"", line, "\""));
     }
     pieces.push_back(line);
   }
   for (const char* special : {"[UNK]", "[CLS]", "[SEP]"}) {
     if (!ids.contains(special)) {
-      return absl::InvalidArgumentError(absl::StrCat(vocab_path, " has no ", special,
-                                                     "; it is not a BERT vocabulary"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(vocab_path, " has no ", special, "; it is not a BERT vocabulary"));
     }
   }
   return std::unique_ptr<WordPieceTokenizer>(

@@ -19,8 +19,8 @@ namespace dime {
 class WordPieceTokenizer {
  public:
   struct Options {
-    bool lower_case = true;       // also strips accents, as BERT's uncased models do
-    bool split_chinese = false;   // a word for each CJK ideograph; the published models do not
+    bool lower_case = true;      // also strips accents, as BERT's uncased models do
+    bool split_chinese = false;  // a word for each CJK ideograph; the published models do not
   };
   // A caption as the network takes it.
   struct Encoding {
@@ -29,8 +29,8 @@ class WordPieceTokenizer {
     bool truncated = false;    // pieces were cut to fit
   };
 
-  // `vocab_path`: a piece a line, its id the line's number from 0. NOT_FOUND, or INVALID_ARGUMENT if
-  // [UNK], [CLS] or [SEP] is missing or a piece is there twice.
+  // `vocab_path`: a piece a line, its id the line's number from 0. NOT_FOUND, or INVALID_ARGUMENT
+  // if [UNK], [CLS] or [SEP] is missing or a piece is there twice.
   static absl::StatusOr<std::unique_ptr<WordPieceTokenizer>> Load(const std::string& vocab_path,
                                                                   const Options& options);
 

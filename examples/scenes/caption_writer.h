@@ -11,8 +11,9 @@
 namespace dime::scenes {
 
 // Writes a scene's five captions, ordinarily one of each kind, all true of it and all naming two
-// objects or more. A caption is first chosen as a statement (which objects, which of their attributes, what
-// relation or number), then put into words by a small grammar with some free variation:
+// objects or more. A caption is first chosen as a statement (which objects, which of their
+// attributes, what relation or number), then put into words by a small grammar with some free
+// variation:
 //   attributes  two objects, described at length
 //   binding     two objects that would be others if their attributes were exchanged
 //   relation    two objects (or a group and an object), and where one is from the other

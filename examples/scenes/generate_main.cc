@@ -128,8 +128,9 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"train", "dev", "test", "all", "none"}));
   app.add_option("--contact-sheet", options.contact_sheet,
                  "A PNG file for twins of each kind with their captions");
-  app.add_flag("--relations", options.relations,
-               "A lesson in relations: mirrored twins alone, one caption a scene, of kind relation");
+  app.add_flag(
+      "--relations", options.relations,
+      "A lesson in relations: mirrored twins alone, one caption a scene, of kind relation");
   app.add_option("--max-objects", options.max_objects, "Of a scene")
       ->capture_default_str()
       ->check(CLI::Range(dime::scenes::kMinObjects, dime::scenes::kMaxObjects));

@@ -20,8 +20,8 @@ struct TwinScenes {
   TwinKind kind = TwinKind::kAttributes;
 };
 
-// Draws scenes of two to `max_objects` objects. Six in ten scenes of three or more hold a group that shares
-// its shape or its colour. Objects never overlap, and no two of a scene look alike.
+// Draws scenes of two to `max_objects` objects. Six in ten scenes of three or more hold a group
+// that shares its shape or its colour. Objects never overlap, and no two of a scene look alike.
 // Immutable, hence thread-safe.
 class SceneSampler {
  public:

@@ -72,7 +72,8 @@ absl::StatusOr<std::vector<WorldEntry>> World::MakeSplit(Split split, int scenes
       }
       WorldEntry first = MakeEntry(split, row, twins.kind, twins.first, twins.second, writing);
       WorldEntry second = MakeEntry(split, row + 1, twins.kind, twins.second, twins.first, writing);
-      if (options_.one_caption && (!KeepOneCaption(row, first) || !KeepOneCaption(row + 1, second))) {
+      if (options_.one_caption &&
+          (!KeepOneCaption(row, first) || !KeepOneCaption(row + 1, second))) {
         continue;
       }
       signatures_.insert(twins.first.Signature());

@@ -27,7 +27,7 @@ struct WorldEntry {
   std::string twin_id;  // "scene-test-00013"
   TwinKind twin_kind = TwinKind::kAttributes;
   Scene scene;
-  std::vector<Caption> captions;  // kCaptionKinds, ordinarily by kind; or one
+  std::vector<Caption> captions;   // kCaptionKinds, ordinarily by kind; or one
   std::vector<bool> true_of_twin;  // of each caption
 };
 

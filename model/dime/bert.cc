@@ -18,8 +18,8 @@ struct ResidualOutputImpl : nn::Module {
         layer_norm(register_module("LayerNorm", MakeLayerNorm(config))),
         dropout(config.hidden_dropout) {}
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& residual) {
-    return layer_norm->forward(
-        residual + torch::dropout(dense->forward(x), dropout, is_training()));
+    return layer_norm->forward(residual +
+                               torch::dropout(dense->forward(x), dropout, is_training()));
   }
   nn::Linear dense;
   nn::LayerNorm layer_norm;
@@ -65,8 +65,7 @@ TORCH_MODULE(Attention);
 
 struct IntermediateImpl : nn::Module {
   explicit IntermediateImpl(const BertConfig& config)
-      : dense(register_module("dense",
-                              nn::Linear(config.hidden_size, config.intermediate_size))) {}
+      : dense(register_module("dense", nn::Linear(config.hidden_size, config.intermediate_size))) {}
   torch::Tensor forward(const torch::Tensor& x) { return torch::gelu(dense->forward(x)); }
   nn::Linear dense;
 };
@@ -104,8 +103,7 @@ class BertEmbeddingsImpl : public nn::Module {
     const torch::Tensor position =
         torch::arange(ids.size(1), torch::TensorOptions().device(ids.device()).dtype(torch::kLong));
     // All tokens are of type 0.
-    const torch::Tensor x =
-        words->forward(ids) + types->weight[0] + positions->forward(position);
+    const torch::Tensor x = words->forward(ids) + types->weight[0] + positions->forward(position);
     return torch::dropout(layer_norm->forward(x), dropout, is_training());
   }
   nn::Embedding words, positions, types;

@@ -59,9 +59,8 @@ absl::Status BertStateCache::Keep(const Options& options, const std::atomic<bool
     return absl::OkStatus();
   }
   if (std::filesystem::file_size(path, error) != static_cast<uint64_t>(values) * 2) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, " has not the size of a state cache of ", num_captions(),
-                     " captions; remove it"));
+    return absl::InvalidArgumentError(absl::StrCat(path, " has not the size of a state cache of ",
+                                                   num_captions(), " captions; remove it"));
   }
   states_ = torch::from_file(path, /*shared=*/false, values, torch::kHalf).view(shape);
   return absl::OkStatus();

@@ -20,9 +20,9 @@ namespace dime {
 absl::StatusOr<std::string> BertFingerprint(const std::string& directory);
 
 // The frozen BERT's states of a split's captions, for training. They are computed once and kept as
-// float16, in memory or in a file that further runs over the same captions take them from; or, where
-// that is not wanted or there is no room, computed anew each time.
-// Not thread-safe. The backbone must outlive it.
+// float16, in memory or in a file that further runs over the same captions take them from; or,
+// where that is not wanted or there is no room, computed anew each time. Not thread-safe. The
+// backbone must outlive it.
 class BertStateCache {
  public:
   struct Options {

@@ -11,12 +11,12 @@ namespace dime {
 
 // Sizes and options that the cells of one direction share (config.json's names in brackets).
 struct InteractionOptions {
-  int embed_size = 256;                              // E [embed_size]
-  int num_heads = 16;                                // [num_head_IMRC]; divides E
-  int feed_forward_size = 512;                       // [hid_IMRC]
-  int router_size = 512;                             // [hid_router]
-  std::string raw_feature_norm = "clipped_l2norm";   // [raw_feature_norm_CMRC]
-  double lambda_softmax = 4.0;                       // [lambda_softmax_CMRC]
+  int embed_size = 256;                             // E [embed_size]
+  int num_heads = 16;                               // [num_head_IMRC]; divides E
+  int feed_forward_size = 512;                      // [hid_IMRC]
+  int router_size = 512;                            // [hid_router]
+  std::string raw_feature_norm = "clipped_l2norm";  // [raw_feature_norm_CMRC]
+  double lambda_softmax = 4.0;                      // [lambda_softmax_CMRC]
 };
 
 // What the other modality contributes to a cell. Leading dimensions broadcast against those of the
@@ -34,8 +34,8 @@ struct CrossModalInput {
 class CellImpl : public torch::nn::Module {
  public:
   CellImpl(const InteractionOptions& options, int num_paths)
-      : router_(register_module(
-            "router", Router(options.embed_size, options.router_size, num_paths))) {}
+      : router_(register_module("router",
+                                Router(options.embed_size, options.router_size, num_paths))) {}
 
   virtual torch::Tensor forward(const torch::Tensor& local, const CrossModalInput& other) = 0;
   // (..., num_paths): how far the paths from this cell on are open.

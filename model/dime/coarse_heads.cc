@@ -45,16 +45,15 @@ absl::StatusOr<CoarseHeadsConfig> ReadConfig(const SafetensorsFile& file) {
   for (const SizeField& field : kSizeFields) {
     int& value = config.*field.value;
     if (!absl::SimpleAtoi(find(field.name), &value) || value < 1 || value > kLargestSize) {
-      problems.push_back(
-          absl::StrCat(field.name, " must be an integer from 1 to ", kLargestSize));
+      problems.push_back(absl::StrCat(field.name, " must be an integer from 1 to ", kLargestSize));
     }
   }
   config.bert = find("bert");
   if (config.bert.empty()) problems.push_back("bert is missing");
   if (problems.empty()) return config;
-  return absl::InvalidArgumentError(
-      absl::StrCat(file.path(), ": metadata: ", absl::StrJoin(problems, "; "),
-                   "; make the file with dime_train_coarse"));
+  return absl::InvalidArgumentError(absl::StrCat(file.path(),
+                                                 ": metadata: ", absl::StrJoin(problems, "; "),
+                                                 "; make the file with dime_train_coarse"));
 }
 
 }  // namespace
@@ -74,10 +73,9 @@ torch::Tensor CoarseHeadsImpl::Images(const torch::Tensor& features) {
   return image->forward(features);
 }
 
-torch::Tensor CoarseHeadsImpl::Captions(const torch::Tensor& states,
-                                        const torch::Tensor& lengths) {
-  return caption->forward(states, torch::arange(states.size(1), lengths.options()).unsqueeze(0) <
-                                      lengths.unsqueeze(1));
+torch::Tensor CoarseHeadsImpl::Captions(const torch::Tensor& states, const torch::Tensor& lengths) {
+  return caption->forward(
+      states, torch::arange(states.size(1), lengths.options()).unsqueeze(0) < lengths.unsqueeze(1));
 }
 
 absl::StatusOr<CoarseHeads> LoadCoarseHeads(const std::string& path) {
@@ -106,10 +104,9 @@ absl::StatusOr<CoarseHeads> LoadCoarseHeads(const std::string& path) {
 }
 
 absl::Status SaveCoarseHeads(CoarseHeadsImpl& heads, const std::string& path) {
-  std::map<std::string, std::string> metadata = {
-      {"format", kFormat},
-      {"format_version", absl::StrCat(kFormatVersion)},
-      {"bert", heads.config().bert}};
+  std::map<std::string, std::string> metadata = {{"format", kFormat},
+                                                 {"format_version", absl::StrCat(kFormatVersion)},
+                                                 {"bert", heads.config().bert}};
   for (const SizeField& field : kSizeFields) {
     metadata[field.name] = absl::StrCat(heads.config().*field.value);
   }

@@ -16,12 +16,13 @@ inline constexpr char kCoarseHeadsName[] = "coarse.safetensors";
 
 // Sizes of a pair of coarse heads; kept in the metadata of their file.
 struct CoarseHeadsConfig {
-  int coarse_dim = 256;    // C
-  int hidden_size = 256;   // W, see PoolingHead
-  int num_queries = 8;     // K
-  int feature_dim = 0;     // D, of the region features
-  int bert_size = 0;       // H, of the BERT states
-  std::string bert = "bert";  // the BERT directory, of the model's, whose states the captions' is of
+  int coarse_dim = 256;   // C
+  int hidden_size = 256;  // W, see PoolingHead
+  int num_queries = 8;    // K
+  int feature_dim = 0;    // D, of the region features
+  int bert_size = 0;      // H, of the BERT states
+  std::string bert =
+      "bert";  // the BERT directory, of the model's, whose states the captions' is of
 };
 
 // The first stage's embedding of images and captions, trained to find neighbours, which DIME's own

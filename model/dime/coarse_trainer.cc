@@ -91,7 +91,9 @@ double ShareBelow(const torch::Tensor& ranks, int64_t depth) {
 
 // Where the items of `wanted` (Q, K) stand in the order of `scores` (Q, N), from 0.
 torch::Tensor RanksOf(const torch::Tensor& scores, const torch::Tensor& wanted) {
-  return scores.argsort(/*dim=*/1, /*descending=*/true).argsort(/*dim=*/1, /*descending=*/false).gather(1, wanted);
+  return scores.argsort(/*dim=*/1, /*descending=*/true)
+      .argsort(/*dim=*/1, /*descending=*/false)
+      .gather(1, wanted);
 }
 
 }  // namespace
@@ -131,9 +133,9 @@ absl::Status CoarseTrainer::Prepare() {
     }
   }
   if (options_.batch_size < 2 || options_.batch_size > train_->num_images()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the batch size must be from 2 to the ", train_->num_images(), " images of ",
-                     options_.train_split));
+    return absl::InvalidArgumentError(absl::StrCat("the batch size must be from 2 to the ",
+                                                   train_->num_images(), " images of ",
+                                                   options_.train_split));
   }
   if (!options_.positives.empty()) {
     ASSIGN_OR_RETURN(positives_, LoadPositives(options_.positives, train_->num_captions()));
@@ -225,17 +227,15 @@ absl::Status CoarseTrainer::ScoreValidation() {
   if (options_.distillation_weight == 0 || options_.validation_queries == 0) {
     return absl::OkStatus();
   }
-  ASSIGN_OR_RETURN(
-      const auto teacher,
-      CoarseTeacher::Create(*network_, heads_->config().bert, *validation_, *validation_states_,
-                            options_.scorer));
+  ASSIGN_OR_RETURN(const auto teacher,
+                   CoarseTeacher::Create(*network_, heads_->config().bert, *validation_,
+                                         *validation_states_, options_.scorer));
   const int64_t images = validation_->num_images(), captions = validation_->num_captions();
   query_captions_ = Spread(captions, options_.validation_queries);
   query_images_ = Spread(images, options_.validation_queries);
-  ProgressBar bar("scoring validation",
-                  (images * static_cast<int64_t>(query_captions_.size()) +
-                   captions * static_cast<int64_t>(query_images_.size())) *
-                      teacher->num_directions());
+  ProgressBar bar("scoring validation", (images * static_cast<int64_t>(query_captions_.size()) +
+                                         captions * static_cast<int64_t>(query_images_.size())) *
+                                            teacher->num_directions());
   const auto advance = [&](int64_t n) { bar.Advance(n); };
   const auto top = [](const torch::Tensor& scores) {
     return std::get<1>(scores.topk(std::min(kTop, scores.size(1)), 1));
@@ -279,10 +279,9 @@ absl::StatusOr<CoarseTrainer::Embedded> CoarseTrainer::Embed(const PrecomputedDa
 }
 
 absl::Status CoarseTrainer::Mine() {
-  ASSIGN_OR_RETURN(
-      const auto teacher,
-      CoarseTeacher::Create(*network_, heads_->config().bert, *train_, *train_states_,
-                            options_.scorer));
+  ASSIGN_OR_RETURN(const auto teacher,
+                   CoarseTeacher::Create(*network_, heads_->config().bert, *train_, *train_states_,
+                                         options_.scorer));
   ASSIGN_OR_RETURN(const Embedded embedded, Embed(*train_, *train_states_));
   c10::InferenceMode inference;
   std::mt19937_64 seeds = MakeStream(options_.seed, kSeedStream, 0);
@@ -297,10 +296,10 @@ absl::Status CoarseTrainer::Mine() {
     const int64_t caption = Below(seeds, train_->num_captions());
     const int64_t image = train_->ImageOfCaption(caption);
     Block block;
-    block.images = DrawByRank(torch::mv(embedded.images, embedded.captions[caption]), image, size,
-                              ranks);
-    block.captions = DrawByRank(torch::mv(embedded.captions, embedded.images[image]), caption,
-                                size, ranks);
+    block.images =
+        DrawByRank(torch::mv(embedded.images, embedded.captions[caption]), image, size, ranks);
+    block.captions =
+        DrawByRank(torch::mv(embedded.captions, embedded.images[image]), caption, size, ranks);
     ASSIGN_OR_RETURN(block.scores, teacher->Score(block.images, block.captions, [](int64_t) {}));
     pairs += block.scores.numel();
     const torch::Tensor exact = block.scores.to(torch::kFloat64);
@@ -319,13 +318,13 @@ absl::Status CoarseTrainer::Mine() {
 
 bool CoarseTrainer::IsTrueOf(int64_t caption, int64_t image) const {
   return image == train_->ImageOfCaption(caption) ||
-         (!positives_.empty() && std::binary_search(positives_[caption].begin(),
-                                                    positives_[caption].end(), image));
+         (!positives_.empty() &&
+          std::binary_search(positives_[caption].begin(), positives_[caption].end(), image));
 }
 
 double CoarseTrainer::LearningRate(int64_t step) const {
-  const double warm = std::min(1.0, static_cast<double>(step + 1) /
-                                        static_cast<double>(options_.warmup_steps + 1));
+  const double warm =
+      std::min(1.0, static_cast<double>(step + 1) / static_cast<double>(options_.warmup_steps + 1));
   const double done = static_cast<double>(step) / static_cast<double>(options_.steps);
   return options_.learning_rate * warm * (1 + std::cos(done * M_PI)) / 2;
 }
@@ -344,8 +343,8 @@ absl::StatusOr<torch::Tensor> CoarseTrainer::BatchLoss(torch::Tensor* found) {
     }
   }
   truth = truth.to(device_);
-  const torch::Tensor cosines = torch::matmul(heads_->Images(features),
-                                              heads_->Captions(states, lengths).t());
+  const torch::Tensor cosines =
+      torch::matmul(heads_->Images(features), heads_->Captions(states, lengths).t());
   *found = (cosines.argmax(0) == torch::arange(size, device_)).to(torch::kFloat32).mean();
   const torch::Tensor scores = cosines * log_scale_.clamp_max(std::log(kLargestScale)).exp();
   return ContrastiveLoss(scores, /*temperature=*/1, truth);
@@ -394,8 +393,8 @@ absl::Status CoarseTrainer::Step() {
   }
   const double value = loss.item<double>();
   if (!std::isfinite(value)) {
-    return absl::InternalError(absl::StrCat("the loss of step ", step_, " is ", value,
-                                            "; try a lower learning rate"));
+    return absl::InternalError(
+        absl::StrCat("the loss of step ", step_, " is ", value, "; try a lower learning rate"));
   }
   loss.backward();
   const double norm = torch::nn::utils::clip_grad_norm_(heads_->parameters(), 1.0);
@@ -422,8 +421,7 @@ absl::Status CoarseTrainer::Validate() {
   now.with_teacher = text_to_image_top_.defined();
   const torch::Tensor own_captions =
       torch::arange(captions).view({images, per_image});  // of each image
-  const torch::Tensor own_image =
-      torch::arange(captions).div(per_image, "floor").unsqueeze(1);
+  const torch::Tensor own_image = torch::arange(captions).div(per_image, "floor").unsqueeze(1);
   const auto fill = [](const torch::Tensor& own_ranks, const torch::Tensor& teacher_ranks,
                        int64_t size, Found& found) {
     for (size_t k = 0; k < kOwnDepths.size(); ++k) {

@@ -28,9 +28,9 @@ namespace dime {
 // `teacher_start` on, distillation of the model's own rerank scores. For it, blocks of images and
 // captions are mined with the heads of that moment, all pairs of a block are scored by the model
 // once, and the heads learn the order within each row and column of a block.
-// The heads that are best on the validation split go to `out`; steps.csv and validation.csv stand in
-// training/coarse/ of the model directory. Equal options and data give equal heads on one machine.
-// Not thread-safe; seeds LibTorch's global random generator.
+// The heads that are best on the validation split go to `out`; steps.csv and validation.csv stand
+// in training/coarse/ of the model directory. Equal options and data give equal heads on one
+// machine. Not thread-safe; seeds LibTorch's global random generator.
 class CoarseTrainer {
  public:
   struct Options {
@@ -41,24 +41,25 @@ class CoarseTrainer {
     std::string out;  // file; empty: coarse.safetensors in the model directory
     std::string device = "auto";
     std::string scorer = "auto";  // what scores for the teacher, see DimeModel::Options
-    std::string state_cache;  // file for BERT's states, see BertStateCache
+    std::string state_cache;      // file for BERT's states, see BertStateCache
     int64_t state_cache_bytes = int64_t{8} << 30;
-    std::string positives;  // JSON: for each caption, the images that it is true of
+    std::string positives;    // JSON: for each caption, the images that it is true of
     CoarseHeadsConfig heads;  // feature_dim, bert_size and bert are the model's
     int64_t steps = 1200;
     int64_t batch_size = 512;  // images, with a caption each
     double learning_rate = 1e-3;
     double weight_decay = 0.01;
     int64_t warmup_steps = 50;
-    double temperature = 0.05;        // of the contrastive loss at the start; then learned
-    double distillation_weight = 1;   // 0: no teacher
-    double teacher_start = 0.5;       // mine after this share of the steps
-    double teacher_temperature = 0.5;   // in standard deviations of the scores of all mined pairs
-    int64_t teacher_queries = 256;    // blocks: a caption and its image, around which is mined
-    int64_t teacher_candidates = 48;  // images of a block, and captions
+    double temperature = 0.05;         // of the contrastive loss at the start; then learned
+    double distillation_weight = 1;    // 0: no teacher
+    double teacher_start = 0.5;        // mine after this share of the steps
+    double teacher_temperature = 0.5;  // in standard deviations of the scores of all mined pairs
+    int64_t teacher_queries = 256;     // blocks: a caption and its image, around which is mined
+    int64_t teacher_candidates = 48;   // images of a block, and captions
     int64_t blocks_per_step = 4;
     int64_t validation_steps = 200;
-    int64_t validation_queries = 100;  // of each kind, whose exhaustive top 10 the heads should find
+    int64_t validation_queries =
+        100;  // of each kind, whose exhaustive top 10 the heads should find
     uint64_t seed = 0;
   };
 
@@ -78,7 +79,8 @@ class CoarseTrainer {
   static absl::StatusOr<std::unique_ptr<CoarseTrainer>> Create(const Options& options,
                                                                const std::atomic<bool>* stop);
 
-  // Trains to the end. CANCELLED after a stop: the best heads so far, if there are any, are in place.
+  // Trains to the end. CANCELLED after a stop: the best heads so far, if there are any, are in
+  // place.
   absl::Status Run();
 
   // Of the heads that were kept.

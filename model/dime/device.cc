@@ -45,8 +45,8 @@ absl::StatusOr<torch::Device> ParseDevice(const std::string& name) {
         absl::StrCat("unknown device \"", name, "\"; use cpu, cuda, cuda:N or auto"));
   }
   int index = 0;
-  if (!number.empty() && (!absl::ConsumePrefix(&number, ":") ||
-                          !absl::SimpleAtoi(number, &index) || index < 0 || index > 255)) {
+  if (!number.empty() && (!absl::ConsumePrefix(&number, ":") || !absl::SimpleAtoi(number, &index) ||
+                          index < 0 || index > 255)) {
     return absl::InvalidArgumentError(
         absl::StrCat("unknown device \"", name, "\"; use cpu, cuda, cuda:N or auto"));
   }
@@ -61,8 +61,8 @@ absl::StatusOr<torch::Device> ParseDevice(const std::string& name) {
   }
   const int count = static_cast<int>(torch::cuda::device_count());
   if (index >= count) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "device ", name, ": this machine has ", count, " CUDA devices that can be used"));
+    return absl::FailedPreconditionError(absl::StrCat("device ", name, ": this machine has ", count,
+                                                      " CUDA devices that can be used"));
   }
   return torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
 }

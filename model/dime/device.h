@@ -17,7 +17,8 @@ absl::StatusOr<torch::Device> ParseDevice(const std::string& name);
 
 // Has the C library keep freed memory for the next tensors. By default it hands every block of some
 // megabytes back to the kernel and faults it in again, zeroed, for the next operator: a third of a
-// training step. For programs whose work is passes over such tensors; call it once, first in main().
+// training step. For programs whose work is passes over such tensors; call it once, first in
+// main().
 void KeepFreedMemory();
 
 }  // namespace dime

@@ -21,7 +21,8 @@ class DirectionModelImpl : public torch::nn::Module {
   Direction direction() const { return direction_; }
   const DirectionConfig& config() const { return config_; }
 
-  // Scores of pairs whose leading dimensions broadcast: (..., R, E), (..., E), (..., L, E), (..., E),
+  // Scores of pairs whose leading dimensions broadcast: (..., R, E), (..., E), (..., L, E), (...,
+  // E),
   // (..., L) bool. The direction decides which side is refined by which. `attention`, where given:
   // see InteractionImpl; (..., R, L) for i-t, (..., L, R) for t-i.
   InteractionImpl::Output Score(const torch::Tensor& regions, const torch::Tensor& image_vector,

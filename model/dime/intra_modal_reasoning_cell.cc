@@ -18,7 +18,8 @@ torch::Tensor SelfAttentionImpl::forward(const torch::Tensor& local) {
     return x.unflatten(-1, {num_heads_, head_size}).transpose(-2, -3);
   };
   const torch::Tensor query = split(0) / std::sqrt(static_cast<double>(head_size));
-  const torch::Tensor weights = torch::softmax(torch::matmul(query, split(1).transpose(-1, -2)), -1);
+  const torch::Tensor weights =
+      torch::softmax(torch::matmul(query, split(1).transpose(-1, -2)), -1);
   return torch::matmul(weights, split(2)).transpose(-2, -3).flatten(-2);
 }
 
@@ -33,8 +34,8 @@ torch::Tensor FeedForwardImpl::forward(const torch::Tensor& local) {
 
 AttentionBlockImpl::AttentionBlockImpl(const InteractionOptions& options) {
   att_layer_ = register_module("att_layer", SelfAttention(options.embed_size, options.num_heads));
-  feed_forward_layer_ = register_module(
-      "feed_forward_layer", FeedForward(options.embed_size, options.feed_forward_size));
+  feed_forward_layer_ = register_module("feed_forward_layer",
+                                        FeedForward(options.embed_size, options.feed_forward_size));
 }
 
 torch::Tensor AttentionBlockImpl::forward(const torch::Tensor& local) {

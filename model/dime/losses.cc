@@ -23,9 +23,8 @@ torch::Tensor RankingLoss(const torch::Tensor& scores, double margin, bool harde
   const torch::Tensor of_images =
       torch::relu(margin + scores.narrow(0, 0, pairs) - own.unsqueeze(1))
           .masked_fill(excluded.narrow(0, 0, pairs), 0);
-  const torch::Tensor of_texts =
-      torch::relu(margin + scores.narrow(1, 0, pairs) - own.unsqueeze(0))
-          .masked_fill(excluded.narrow(1, 0, pairs), 0);
+  const torch::Tensor of_texts = torch::relu(margin + scores.narrow(1, 0, pairs) - own.unsqueeze(0))
+                                     .masked_fill(excluded.narrow(1, 0, pairs), 0);
   if (!hardest_only) return of_images.sum() + of_texts.sum();
   return std::get<0>(of_images.max(1)).sum() + std::get<0>(of_texts.max(0)).sum();
 }

@@ -29,10 +29,11 @@ torch::Tensor GroupContrastiveLoss(const torch::Tensor& scores, double temperatu
 // texts), as logits, from that of `taught`, of the same shape; mean over rows and columns.
 torch::Tensor ListDistillationLoss(const torch::Tensor& scores, const torch::Tensor& taught);
 
-// Late interaction of the encoders alone: how well each of a text's valid words is met by the region
-// nearest to it, mean over words: (images, texts), cosines. `regions` (images, R, E) and `words`
-// (texts, L, E) have unit rows, `word_mask` (texts, L) is true where valid. Not part of DIME's
-// score: a term on it teaches words and regions a common space, which attention then starts from.
+// Late interaction of the encoders alone: how well each of a text's valid words is met by the
+// region nearest to it, mean over words: (images, texts), cosines. `regions` (images, R, E) and
+// `words` (texts, L, E) have unit rows, `word_mask` (texts, L) is true where valid. Not part of
+// DIME's score: a term on it teaches words and regions a common space, which attention then starts
+// from.
 torch::Tensor AlignmentScores(const torch::Tensor& regions, const torch::Tensor& words,
                               const torch::Tensor& word_mask);
 

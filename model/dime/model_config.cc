@@ -181,8 +181,8 @@ absl::StatusOr<ModelConfig> ModelConfig::Load(const std::string& path) {
         fields.Complain(absl::StrCat("directions.", name), "must be an object");
         continue;
       }
-      config.directions[static_cast<int>(direction)] = ReadDirection(
-          FieldReader(value, absl::StrCat("directions.", name, "."), &problems));
+      config.directions[static_cast<int>(direction)] =
+          ReadDirection(FieldReader(value, absl::StrCat("directions.", name, "."), &problems));
     }
     if (!known) {
       fields.Complain(absl::StrCat("directions.", name), "is not a direction (i2t, t2i)");

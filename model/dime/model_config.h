@@ -31,17 +31,17 @@ struct BertConfig {
 
 // One direction's part of a model directory's config.json.
 struct DirectionConfig {
-  std::string weights;               // safetensors file within the model directory
-  std::string bert = "bert";         // BERT directory within the model directory
-  int embed_size = 256;              // E
-  int feature_dim = 2048;            // D [img_dim]
-  int num_heads = 16;                // [num_head_IMRC]
-  int feed_forward_size = 512;       // [hid_IMRC]
-  int router_size = 512;             // [hid_router]
+  std::string weights;                              // safetensors file within the model directory
+  std::string bert = "bert";                        // BERT directory within the model directory
+  int embed_size = 256;                             // E
+  int feature_dim = 2048;                           // D [img_dim]
+  int num_heads = 16;                               // [num_head_IMRC]
+  int feed_forward_size = 512;                      // [hid_IMRC]
+  int router_size = 512;                            // [hid_router]
   std::string raw_feature_norm = "clipped_l2norm";  // [raw_feature_norm_CMRC]
-  double lambda_softmax = 4.0;       // [lambda_softmax_CMRC]
-  bool no_imgnorm = false;           // the image vector is not normalised
-  bool use_abs = false;              // the image vector's magnitudes are taken
+  double lambda_softmax = 4.0;                      // [lambda_softmax_CMRC]
+  bool no_imgnorm = false;                          // the image vector is not normalised
+  bool use_abs = false;                             // the image vector's magnitudes are taken
 };
 
 // A model directory's config.json. Both directions share L, R, D and the tokenizer's options.

@@ -12,9 +12,10 @@ PoolingHeadImpl::PoolingHeadImpl(const Options& options) {
   input_scale_ = register_buffer("input_scale", torch::ones({options.input_size}));
   position_ =
       register_module("position", torch::nn::Linear(options.input_size, options.hidden_size));
-  queries_ = register_module("queries", torch::nn::Linear(options.hidden_size, options.num_queries));
-  norm_ = register_module(
-      "norm", torch::nn::LayerNorm(torch::nn::LayerNormOptions({int64_t{pooled}})));
+  queries_ =
+      register_module("queries", torch::nn::Linear(options.hidden_size, options.num_queries));
+  norm_ =
+      register_module("norm", torch::nn::LayerNorm(torch::nn::LayerNormOptions({int64_t{pooled}})));
   inner_ = register_module("inner", torch::nn::Linear(pooled, 2 * options.output_size));
   outer_ =
       register_module("outer", torch::nn::Linear(2 * options.output_size, options.output_size));
@@ -23,8 +24,8 @@ PoolingHeadImpl::PoolingHeadImpl(const Options& options) {
 torch::Tensor PoolingHeadImpl::forward(const torch::Tensor& local, const torch::Tensor& mask) {
   const torch::Tensor hidden =
       torch::gelu(position_->forward((local - input_mean_) * input_scale_));  // (B, N, W)
-  torch::Tensor logits = queries_->forward(hidden);                            // (B, N, K)
-  torch::Tensor mean, maximum;                                                 // (B, W)
+  torch::Tensor logits = queries_->forward(hidden);                           // (B, N, K)
+  torch::Tensor mean, maximum;                                                // (B, W)
   if (mask.defined()) {
     const torch::Tensor absent = mask.logical_not().unsqueeze(-1);  // (B, N, 1)
     logits = logits.masked_fill(absent, -std::numeric_limits<float>::infinity());

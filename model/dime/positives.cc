@@ -23,8 +23,8 @@ absl::StatusOr<Positives> LoadPositives(const std::string& path, int64_t num_cap
     std::vector<int64_t>& rows = positives.emplace_back();
     for (const nlohmann::json& row : entry) {
       if (!row.is_number_integer()) {
-        return absl::InvalidArgumentError(absl::StrCat(path, ": entry ", positives.size() - 1,
-                                                       " is not an array of image rows"));
+        return absl::InvalidArgumentError(
+            absl::StrCat(path, ": entry ", positives.size() - 1, " is not an array of image rows"));
       }
       rows.push_back(row.get<int64_t>());
     }

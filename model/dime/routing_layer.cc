@@ -58,8 +58,8 @@ RoutingLayerImpl::Output RoutingLayerImpl::MixToCells(const CellInputs& outputs,
 RoutingLayerImpl::Output RoutingLayerImpl::MixToOutput(const CellInputs& inputs,
                                                        const CellInputs& outputs,
                                                        const CellInputs& gates) {
-  const torch::Tensor gate = torch::cat(Broadcast(gates), -1);                // (..., cells)
-  const torch::Tensor shut = (gate < kShut / kNumCells).to(gate.dtype());     // o
+  const torch::Tensor gate = torch::cat(Broadcast(gates), -1);             // (..., cells)
+  const torch::Tensor shut = (gate < kShut / kNumCells).to(gate.dtype());  // o
   const torch::Tensor total = (shut + gate).sum(-1, /*keepdim=*/true);
   torch::Tensor mixed = MixSequences((gate / total).unsqueeze(-2), outputs).squeeze(-3);
   // On the CPU a look at the gates is cheaper than adding zeros; on a device it would stall it.

@@ -11,8 +11,7 @@ constexpr int kNumWindows = 3;
 
 // relu(conv) over windows of `kernel` positions, as one product of the windows side by side.
 // A window of 2 starts at its position, one of 3 is centred on it; zeros stand outside the caption.
-torch::Tensor Convolve(const torch::nn::Conv2dImpl& conv, const torch::Tensor& states,
-                       int kernel) {
+torch::Tensor Convolve(const torch::nn::Conv2dImpl& conv, const torch::Tensor& states, int kernel) {
   const int64_t length = states.size(1);
   const int before = (kernel - 1) / 2;
   const torch::Tensor padded =
@@ -38,8 +37,7 @@ TextHeadsImpl::Output TextHeadsImpl::forward(const torch::Tensor& states) {
   const torch::Tensor projected = fc_->forward(states);  // x
   std::vector<torch::Tensor> channels;
   for (int kernel = 1; kernel <= kNumWindows; ++kernel) {
-    channels.push_back(
-        Convolve(convs1_->at<torch::nn::Conv2dImpl>(kernel - 1), states, kernel));
+    channels.push_back(Convolve(convs1_->at<torch::nn::Conv2dImpl>(kernel - 1), states, kernel));
   }
   const torch::Tensor windows = torch::cat(channels, -1);  // (B, L, 3 E)
   return {.words = NormalizeL2(mapping_->forward(windows) + projected, -1),

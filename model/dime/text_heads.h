@@ -19,9 +19,9 @@ class TextHeadsImpl : public torch::nn::Module {
   Output forward(const torch::Tensor& states);  // X (B, L, H)
 
  private:
-  torch::nn::Linear fc_{nullptr};           // H -> E
-  torch::nn::ModuleList convs1_{nullptr};   // kernels of 1, 2, 3 positions over the whole width H
-  torch::nn::Linear mapping_{nullptr};      // 3 E -> E
+  torch::nn::Linear fc_{nullptr};          // H -> E
+  torch::nn::ModuleList convs1_{nullptr};  // kernels of 1, 2, 3 positions over the whole width H
+  torch::nn::Linear mapping_{nullptr};     // 3 E -> E
 };
 TORCH_MODULE(TextHeads);
 

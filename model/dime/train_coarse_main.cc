@@ -36,8 +36,10 @@ int main(int argc, char** argv) {
   dime::KeepFreedMemory();
   dime::CoarseTrainer::Options options;
   CLI::App app{
-      "Trains the heads of a model's first stage: one embedding for an image or a caption, by which "
-      "recall finds the candidates that the model then reranks. The model's own weights stay as they "
+      "Trains the heads of a model's first stage: one embedding for an image or a caption, by "
+      "which "
+      "recall finds the candidates that the model then reranks. The model's own weights stay as "
+      "they "
       "are; its fingerprint changes, so that galleries have to be built again."};
   app.get_formatter()->column_width(42);
   app.add_option("--model", options.model, "Model folder; the heads go into it")->required();
@@ -57,7 +59,9 @@ int main(int argc, char** argv) {
   heads->add_option("--dim", options.heads.coarse_dim, "Width of the embedding, C")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
-  heads->add_option("--hidden-size", options.heads.hidden_size, "Width of the layer at each position")
+  heads
+      ->add_option("--hidden-size", options.heads.hidden_size,
+                   "Width of the layer at each position")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   heads->add_option("--pooling-queries", options.heads.num_queries, "Attention pooling queries")
@@ -65,13 +69,11 @@ int main(int argc, char** argv) {
       ->capture_default_str();
 
   auto* schedule = app.add_option_group("schedule");
-  schedule->add_option("--steps", options.steps)
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  schedule->add_option("--steps", options.steps)->check(CLI::PositiveNumber)->capture_default_str();
   schedule->add_option("--batch-size", options.batch_size, "Images of a step, with a caption each")
       ->capture_default_str();
-  schedule->add_option("--learning-rate", options.learning_rate,
-                       "Of AdamW; falls to 0 along a cosine")
+  schedule
+      ->add_option("--learning-rate", options.learning_rate, "Of AdamW; falls to 0 along a cosine")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   schedule->add_option("--warmup-steps", options.warmup_steps)
@@ -83,9 +85,10 @@ int main(int argc, char** argv) {
   schedule->add_option("--val-step", options.validation_steps, "Steps between validations")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  schedule->add_option("--val-queries", options.validation_queries,
-                       "Validation queries of each kind that the model answers exhaustively, to see "
-                       "how many of its hits the heads find; 0 = none")
+  schedule
+      ->add_option("--val-queries", options.validation_queries,
+                   "Validation queries of each kind that the model answers exhaustively, to see "
+                   "how many of its hits the heads find; 0 = none")
       ->check(CLI::NonNegativeNumber)
       ->capture_default_str();
   schedule->add_option("--seed", options.seed)->capture_default_str();

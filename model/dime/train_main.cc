@@ -23,17 +23,18 @@ void RequestStop(int signal) {
 int main(int argc, char** argv) {
   dime::KeepFreedMemory();
   dime::Trainer::Options options;
-  CLI::App app{"Trains one direction of DIME over a frozen BERT; run it once for i2t and once for "
-               "t2i with the same --out for a model with both."};
+  CLI::App app{
+      "Trains one direction of DIME over a frozen BERT; run it once for i2t and once for "
+      "t2i with the same --out for a model with both."};
   app.get_formatter()->column_width(42);
   std::string direction;
   app.add_option("--data", options.data,
                  "Folder with SPLIT_ims.npy and SPLIT_caps.txt for both splits")
       ->required();
-  app.add_option("--bert", options.bert,
-                 "BERT folder: config.json, model.safetensors, vocab.txt")
+  app.add_option("--bert", options.bert, "BERT folder: config.json, model.safetensors, vocab.txt")
       ->required();
-  app.add_option("--out", options.out, "Model folder to make, or to add a direction to")->required();
+  app.add_option("--out", options.out, "Model folder to make, or to add a direction to")
+      ->required();
   app.add_option("--direction", direction, "Which model to train")
       ->required()
       ->check(CLI::IsMember({"i2t", "t2i"}));
@@ -55,8 +56,9 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   model->add_option("--feed-forward-size", options.model.feed_forward_size)->capture_default_str();
   model->add_option("--router-size", options.model.router_size)->capture_default_str();
-  model->add_option("--raw-feature-norm", options.model.raw_feature_norm,
-                    "Attention norm of the refinement cell")
+  model
+      ->add_option("--raw-feature-norm", options.model.raw_feature_norm,
+                   "Attention norm of the refinement cell")
       ->check(CLI::IsMember({"clipped_l2norm", "l2norm", "clipped_l1norm", "l1norm", "clipped",
                              "no_norm", "softmax"}))
       ->capture_default_str();
@@ -66,30 +68,35 @@ int main(int argc, char** argv) {
   model->add_option("--max-words", options.max_words, "Token positions of a caption, L")
       ->check(CLI::Range(3, 512))
       ->capture_default_str();
-  model->add_flag("--no-imgnorm", options.model.no_imgnorm, "Leave the image vector's length alone");
+  model->add_flag("--no-imgnorm", options.model.no_imgnorm,
+                  "Leave the image vector's length alone");
   model->add_flag("--use-abs", options.model.use_abs, "Take the image vector's magnitudes");
 
   auto* schedule = app.add_option_group("schedule");
   schedule->add_option("--batch-size", options.batches.batch_size, "B")->capture_default_str();
-  schedule->add_option("--epochs", options.epochs)->check(CLI::PositiveNumber)
+  schedule->add_option("--epochs", options.epochs)
+      ->check(CLI::PositiveNumber)
       ->capture_default_str();
   schedule->add_option("--max-steps", options.max_steps, "Stop after so many steps; 0 = by epochs")
       ->capture_default_str();
   schedule->add_option("--learning-rate", options.learning_rate, "Of Adam")->capture_default_str();
-  schedule->add_option("--lr-update", options.learning_rate_epochs,
-                       "The learning rate drops to a tenth every so many epochs")
+  schedule
+      ->add_option("--lr-update", options.learning_rate_epochs,
+                   "The learning rate drops to a tenth every so many epochs")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  schedule->add_option("--warmup-steps", options.warmup_steps,
-                       "The learning rate grows over these steps")
+  schedule
+      ->add_option("--warmup-steps", options.warmup_steps,
+                   "The learning rate grows over these steps")
       ->capture_default_str();
   schedule->add_option("--grad-clip", options.gradient_clip, "Largest gradient norm; 0 = off")
       ->capture_default_str();
   schedule->add_option("--val-step", options.validation_steps, "Steps between validations")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  schedule->add_option("--val-images", options.validation_images,
-                       "Validate on the first so many images; 0 = all")
+  schedule
+      ->add_option("--val-images", options.validation_images,
+                   "Validate on the first so many images; 0 = all")
       ->capture_default_str();
   schedule->add_option("--seed", options.batches.seed)->capture_default_str();
 
@@ -133,8 +140,9 @@ int main(int argc, char** argv) {
                    "JSON file: for each training caption the rows of the images it is true of, "
                    "which are then no negatives");
   bool no_dropout = false;
-  loss->add_flag("--no-bert-dropout", no_dropout,
-                 "Switch BERT's dropout off; its states are then computed once and kept as float16");
+  loss->add_flag(
+      "--no-bert-dropout", no_dropout,
+      "Switch BERT's dropout off; its states are then computed once and kept as float16");
   CLI11_PARSE(app, argc, argv);
 
   options.direction = direction == "i2t" ? dime::Direction::kI2t : dime::Direction::kT2i;

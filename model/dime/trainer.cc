@@ -120,18 +120,17 @@ absl::Status Trainer::Prepare() {
   backbone_.bert->train(options_.bert_dropout);
 
   if (options_.resume) RETURN_IF_ERROR(LoadState());
-  ASSIGN_OR_RETURN(states_,
-                   BertStateCache::Create(
-                       backbone_, device_, train_->captions(),
-                       {.bert = options_.bert,
-                        .data = options_.data,
-                        .split = options_.train_split,
-                        .max_words = options_.max_words,
-                        .keep = !options_.bert_dropout,
-                        .max_bytes = options_.state_cache_bytes,
-                        .file = options_.state_cache,
-                        .part_tag = std::string(DirectionName(options_.direction))},
-                       stop_));
+  ASSIGN_OR_RETURN(
+      states_, BertStateCache::Create(backbone_, device_, train_->captions(),
+                                      {.bert = options_.bert,
+                                       .data = options_.data,
+                                       .split = options_.train_split,
+                                       .max_words = options_.max_words,
+                                       .keep = !options_.bert_dropout,
+                                       .max_bytes = options_.state_cache_bytes,
+                                       .file = options_.state_cache,
+                                       .part_tag = std::string(DirectionName(options_.direction))},
+                                      stop_));
 
   OpenCsv(directory_ + "/steps.csv",
           "step,within_groups,epoch,learning_rate,loss,rank_loss,path_loss,global_loss,"
@@ -158,10 +157,10 @@ absl::Status Trainer::PrepareOutput() {
   if (fs::exists(out + "/config.json")) {
     ASSIGN_OR_RETURN(const ModelConfig before, ModelConfig::Load(out + "/config.json"));
     if (before.max_words != config_.max_words || before.num_regions != config_.num_regions) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          out, " holds a model of ", before.max_words, " words and ", before.num_regions,
-          " regions, this run would make one of ", config_.max_words, " and ",
-          config_.num_regions, "; choose another --out"));
+      return absl::FailedPreconditionError(
+          absl::StrCat(out, " holds a model of ", before.max_words, " words and ",
+                       before.num_regions, " regions, this run would make one of ",
+                       config_.max_words, " and ", config_.num_regions, "; choose another --out"));
     }
     config_ = before;
   }
@@ -196,7 +195,8 @@ absl::StatusOr<std::unique_ptr<GroupSampler>> Trainer::MakeGroupSampler(int64_t 
   if (group_size < 2 || batch_size < group_size || batch_size % group_size != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         "steps on groups need groups of at least 2 images and batches that are a multiple of "
-        "that; the group size is ", group_size, ", the batch size ", batch_size));
+        "that; the group size is ",
+        group_size, ", the batch size ", batch_size));
   }
   auto sampler = std::make_unique<GroupSampler>(
       GroupSampler::Options{.num_images = train_->num_images(),
@@ -206,10 +206,10 @@ absl::StatusOr<std::unique_ptr<GroupSampler>> Trainer::MakeGroupSampler(int64_t 
                             .seed = seed},
       positives_);
   if (sampler->num_groups() * group_size < batch_size) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "split ", options_.train_split, " has ", sampler->num_groups(),
-        " groups whose captions tell their images apart, fewer than a batch of ", batch_size,
-        " images takes"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("split ", options_.train_split, " has ", sampler->num_groups(),
+                     " groups whose captions tell their images apart, fewer than a batch of ",
+                     batch_size, " images takes"));
   }
   return sampler;
 }
@@ -222,9 +222,9 @@ absl::Status Trainer::PrepareSamplers() {
     if (batches.num_images / batches.group_size * batches.group_size >= size) {
       return absl::OkStatus();
     }
-    return absl::InvalidArgumentError(
-        absl::StrCat("split ", options_.train_split, " has ", batches.num_images,
-                     " images, fewer than a batch of ", size));
+    return absl::InvalidArgumentError(absl::StrCat("split ", options_.train_split, " has ",
+                                                   batches.num_images,
+                                                   " images, fewer than a batch of ", size));
   };
   RETURN_IF_ERROR(check_size(batches.batch_size));
   sampler_ = std::make_unique<BatchSampler>(batches);
@@ -280,8 +280,8 @@ torch::Tensor Trainer::NotNegative(const BatchSampler::Batch& batch) const {
 
 bool Trainer::IsTrueOf(int64_t caption, int64_t image) const {
   return image == train_->ImageOfCaption(caption) ||
-         (!positives_.empty() && std::binary_search(positives_[caption].begin(),
-                                                    positives_[caption].end(), image));
+         (!positives_.empty() &&
+          std::binary_search(positives_[caption].begin(), positives_[caption].end(), image));
 }
 
 absl::StatusOr<TrainingBatch> Trainer::MakeBatch(const BatchSampler::Batch& batch,
@@ -348,11 +348,10 @@ absl::Status Trainer::Step() {
                                           ? alignment_group_sampler_->Sample(step_)
                                           : alignment_sampler_->Sample(step_),
                                       /*group_size=*/0));
-    batch.alignment_group =
-        alignment_group_sampler_ != nullptr ? options_.batches.group_size : 1;
+    batch.alignment_group = alignment_group_sampler_ != nullptr ? options_.batches.group_size : 1;
   } else if (grouped) {
-    ASSIGN_OR_RETURN(batch, MakeBatch(group_sampler_->Sample(step - ordinary - 1),
-                                      options_.batches.group_size));
+    ASSIGN_OR_RETURN(
+        batch, MakeBatch(group_sampler_->Sample(step - ordinary - 1), options_.batches.group_size));
   } else {
     ASSIGN_OR_RETURN(batch, MakeBatch(sampler_->Sample(ordinary), /*group_size=*/0));
   }
@@ -363,8 +362,8 @@ absl::Status Trainer::Step() {
   const StepLoss loss = ComputeStepLoss(*model_, batch, loss_options);
   const double value = loss.total.item<double>();
   if (!std::isfinite(value)) {
-    return absl::InternalError(absl::StrCat("the loss of step ", step_, " is ", value,
-                                            "; try a lower learning rate"));
+    return absl::InternalError(
+        absl::StrCat("the loss of step ", step_, " is ", value, "; try a lower learning rate"));
   }
   loss.total.backward();
   const double limit =
@@ -375,11 +374,10 @@ absl::Status Trainer::Step() {
   const auto number = [](const torch::Tensor& x) {
     return x.defined() ? absl::StrFormat("%.6g", x.item<double>()) : std::string();
   };
-  steps_csv_ << absl::StrFormat("%d,%d,%.4f,%.3g,%.6g,%s,%s,%s,%s,%s,%.4g,%.3f\n", step_ + 1,
-                                grouped, Epoch(step_), rate, value, number(loss.rank),
-                                number(loss.path), number(loss.global),
-                                number(loss.alignment), number(loss.found), norm,
-                                absl::ToDoubleSeconds(absl::Now() - start));
+  steps_csv_ << absl::StrFormat(
+      "%d,%d,%.4f,%.3g,%.6g,%s,%s,%s,%s,%s,%.4g,%.3f\n", step_ + 1, grouped, Epoch(step_), rate,
+      value, number(loss.rank), number(loss.path), number(loss.global), number(loss.alignment),
+      number(loss.found), norm, absl::ToDoubleSeconds(absl::Now() - start));
   const auto smooth = [](double before, double now) {
     return before == 0 ? now : 0.98 * before + 0.02 * now;
   };
@@ -404,9 +402,9 @@ absl::Status Trainer::Validate() {
                                images, [](int64_t) {}));
   const torch::Tensor similarity =
       Similarity(*model_, split, 0, images, 0, captions, [](int64_t) {});
-  last_validation_ = ComputeMetrics(
-      {similarity.data_ptr<float>(), static_cast<size_t>(similarity.numel())}, images, captions,
-      validation_->captions_per_image());
+  last_validation_ =
+      ComputeMetrics({similarity.data_ptr<float>(), static_cast<size_t>(similarity.numel())},
+                     images, captions, validation_->captions_per_image());
   backbone_.bert->train(options_.bert_dropout);
   const RankMetrics& i2t = last_validation_.image_to_text;
   const RankMetrics& t2i = last_validation_.text_to_image;
@@ -424,8 +422,8 @@ absl::Status Trainer::Validate() {
 }
 
 absl::Status Trainer::SaveModel() {
-  RETURN_IF_ERROR(SaveWeights(*model_, absl::StrCat(options_.out, "/",
-                                                    config_.of(options_.direction)->weights)));
+  RETURN_IF_ERROR(SaveWeights(
+      *model_, absl::StrCat(options_.out, "/", config_.of(options_.direction)->weights)));
   // The other direction may have come in the meantime.
   const std::string path = options_.out + "/config.json";
   ModelConfig config = config_;
@@ -440,18 +438,17 @@ std::string Trainer::OptionsKey() const {
   const BatchSampler::Options& b = options_.batches;
   const DirectionConfig& m = options_.model;
   const LossOptions& l = options_.loss;
-  return absl::StrCat(DirectionName(options_.direction), " sizes ", m.embed_size, " ", m.num_heads,
-                      " ", m.feed_forward_size, " ", m.router_size, " ", m.raw_feature_norm, " ",
-                      m.lambda_softmax, " words ", options_.max_words, " batch ", b.batch_size, " ",
-                      b.group_size, " ", b.extra_captions, " ", b.extra_images, " seed ", b.seed,
-                      " images ", train_->num_images(), " rate ", options_.learning_rate, " ",
-                      options_.learning_rate_epochs, " ", options_.warmup_steps, " clip ",
-                      options_.gradient_clip, " loss ", l.margin, " ", l.hardest_negatives, " ",
-                      l.path_weight, " ", l.temperature, " ", l.global_weight, " ",
-                      options_.contrastive_steps, " dropout ", options_.bert_dropout, " groups ",
-                      options_.group_steps, " ", options_.group_batch_size, " alignment ",
-                      options_.alignment_steps, " ", options_.alignment_batch_size, " ",
-                      l.alignment_weight, " ", l.alignment_temperature);
+  return absl::StrCat(
+      DirectionName(options_.direction), " sizes ", m.embed_size, " ", m.num_heads, " ",
+      m.feed_forward_size, " ", m.router_size, " ", m.raw_feature_norm, " ", m.lambda_softmax,
+      " words ", options_.max_words, " batch ", b.batch_size, " ", b.group_size, " ",
+      b.extra_captions, " ", b.extra_images, " seed ", b.seed, " images ", train_->num_images(),
+      " rate ", options_.learning_rate, " ", options_.learning_rate_epochs, " ",
+      options_.warmup_steps, " clip ", options_.gradient_clip, " loss ", l.margin, " ",
+      l.hardest_negatives, " ", l.path_weight, " ", l.temperature, " ", l.global_weight, " ",
+      options_.contrastive_steps, " dropout ", options_.bert_dropout, " groups ",
+      options_.group_steps, " ", options_.group_batch_size, " alignment ", options_.alignment_steps,
+      " ", options_.alignment_batch_size, " ", l.alignment_weight, " ", l.alignment_temperature);
 }
 
 absl::Status Trainer::SaveState() {
@@ -467,8 +464,7 @@ absl::Status Trainer::SaveState() {
   archive.write("options", torch::IValue(OptionsKey()));
   archive.write("cpu_random", at::detail::getDefaultCPUGenerator().get_state());
   if (device_.is_cuda()) {
-    archive.write("cuda_random",
-                  at::globalContext().defaultGenerator(device_).get_state());
+    archive.write("cuda_random", at::globalContext().defaultGenerator(device_).get_state());
   }
   archive.save_to(path + ".part");
   std::error_code error;
@@ -488,9 +484,8 @@ absl::Status Trainer::LoadState() {
     torch::IValue value;
     archive.read("options", value);
     if (value.toStringRef() != OptionsKey()) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(path, " was made with other options: ", value.toStringRef(),
-                       "; now: ", OptionsKey()));
+      return absl::FailedPreconditionError(absl::StrCat(
+          path, " was made with other options: ", value.toStringRef(), "; now: ", OptionsKey()));
     }
     archive.read("model", model);
     model_->load(model);

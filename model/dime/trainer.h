@@ -32,42 +32,42 @@ namespace dime {
 class Trainer {
  public:
   struct Options {
-    std::string out;                 // model directory to make or to add to
-    std::string data;                // precomputed layout
+    std::string out;   // model directory to make or to add to
+    std::string data;  // precomputed layout
     std::string train_split = "train";
     std::string validation_split = "dev";
-    std::string bert;                // HuggingFace directory
-    std::string initial_model;       // model directory whose weights are the start; empty: none
-    bool link_bert = false;          // a symbolic link in `out` in place of a copy
+    std::string bert;           // HuggingFace directory
+    std::string initial_model;  // model directory whose weights are the start; empty: none
+    bool link_bert = false;     // a symbolic link in `out` in place of a copy
     std::string device = "auto";
-    bool resume = false;             // go on from state.pt
+    bool resume = false;  // go on from state.pt
     Direction direction = Direction::kI2t;
-    DirectionConfig model;           // feature_dim is the data's
+    DirectionConfig model;  // feature_dim is the data's
     int max_words = 32;
-    BatchSampler::Options batches;   // num_images, captions_per_image are the data's
+    BatchSampler::Options batches;  // num_images, captions_per_image are the data's
     int64_t epochs = 30;
-    int64_t max_steps = 0;           // stop there; 0 = by epochs alone
+    int64_t max_steps = 0;  // stop there; 0 = by epochs alone
     double learning_rate = 2e-4;
-    double learning_rate_epochs = 15;   // x0.1 every so many epochs
-    int64_t warmup_steps = 0;           // learning rate grows linearly over these
-    double gradient_clip = 2;           // largest norm; 0 = off
+    double learning_rate_epochs = 15;  // x0.1 every so many epochs
+    int64_t warmup_steps = 0;          // learning rate grows linearly over these
+    double gradient_clip = 2;          // largest norm; 0 = off
     LossOptions loss;
-    int64_t contrastive_steps = 0;   // the first ordinary steps use the contrastive loss
-    bool bert_dropout = true;        // BERT's dropout stays active, as published
+    int64_t contrastive_steps = 0;  // the first ordinary steps use the contrastive loss
+    bool bert_dropout = true;       // BERT's dropout stays active, as published
     int64_t state_cache_bytes = int64_t{4} << 30;  // without dropout, BERT's states of all captions
                                                    // are kept (float16) if they fit
-    std::string state_cache;         // file for those states, for other runs too; empty: in memory
+    std::string state_cache;  // file for those states, for other runs too; empty: in memory
     // After each ordinary step so many steps within groups (see GroupSampler; a group is
     // batches.group_size): a caption against the images of its group alone, so that a pass takes
     // many more of them. Batch normalisation keeps its running statistics there, which are of
     // ordinary batches, where most pairs are false.
     int64_t group_steps = 0;
     int64_t group_batch_size = 192;  // images of such a step
-    int64_t alignment_steps = 0;     // the first so many train the encoders alone, see training_step.h
+    int64_t alignment_steps = 0;  // the first so many train the encoders alone, see training_step.h
     int64_t alignment_batch_size = 128;
-    std::string positives;           // JSON: for each caption, the images that it is true of
+    std::string positives;  // JSON: for each caption, the images that it is true of
     int64_t validation_steps = 2000;
-    int64_t validation_images = 0;   // the first so many; 0 = all
+    int64_t validation_images = 0;  // the first so many; 0 = all
   };
 
   // `stop`, looked at after every step, ends training early with the state saved; may be null.
@@ -118,9 +118,9 @@ class Trainer {
   std::unique_ptr<BatchSampler> sampler_;
   std::unique_ptr<BatchSampler> alignment_sampler_;  // null without alignment steps, or with groups
   std::unique_ptr<GroupSampler> alignment_group_sampler_;  // null without alignment or groups
-  std::unique_ptr<GroupSampler> group_sampler_;  // null without steps within groups
-  Positives positives_;                          // of the training captions; may be empty
-  std::unique_ptr<BertStateCache> states_;       // of the training captions
+  std::unique_ptr<GroupSampler> group_sampler_;            // null without steps within groups
+  Positives positives_;                                    // of the training captions; may be empty
+  std::unique_ptr<BertStateCache> states_;                 // of the training captions
   std::ofstream steps_csv_, validation_csv_;
   int64_t step_ = 0, total_steps_ = 0;
   double best_ = -1;          // selection score of the model in `out`

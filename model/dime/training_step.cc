@@ -20,7 +20,8 @@ torch::Tensor InGroups(const torch::Tensor& x, int64_t size, int64_t broadcast_d
 }
 
 torch::Tensor ShareFound(const torch::Tensor& scores) {  // (..., images, texts), square at least
-  const torch::Tensor best = scores.argmax(-2).narrow(-1, 0, std::min(scores.size(-1), scores.size(-2)));
+  const torch::Tensor best =
+      scores.argmax(-2).narrow(-1, 0, std::min(scores.size(-1), scores.size(-2)));
   return best.eq(torch::arange(best.size(-1), best.options())).to(torch::kFloat32).mean();
 }
 
@@ -38,9 +39,8 @@ StepLoss AlignmentLoss(const ImageHeadsImpl::Output& images, const TextHeadsImpl
       return x.view({groups, size, groups, size}).diagonal(0, 0, 2).permute({2, 0, 1});
     };
     const torch::Tensor within = blocks(scores.contiguous());
-    loss.alignment =
-        loss.alignment + GroupContrastiveLoss(within, options.alignment_temperature,
-                                              blocks(batch.not_negative));
+    loss.alignment = loss.alignment + GroupContrastiveLoss(within, options.alignment_temperature,
+                                                           blocks(batch.not_negative));
     torch::NoGradGuard no_grad;
     loss.found = ShareFound(within);
   }

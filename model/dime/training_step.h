@@ -28,19 +28,19 @@ struct LossOptions {
   double path_weight = 0.5;       // of path regularisation; 0 = off
   bool contrastive = false;       // ContrastiveLoss in place of the ranking loss
   double temperature = 0.05;      // of contrastive terms
-  double alignment_weight = 0;       // of a contrastive term on AlignmentScores, in ordinary steps
+  double alignment_weight = 0;    // of a contrastive term on AlignmentScores, in ordinary steps
   double alignment_temperature = 0.02;
-  double global_weight = 0;       // of a contrastive term on the global vectors, which otherwise
-                                  // never learn to find neighbours: the first stage's training
+  double global_weight = 0;  // of a contrastive term on the global vectors, which otherwise
+                             // never learn to find neighbours: the first stage's training
 };
 
 struct StepLoss {
-  torch::Tensor total;   // what is differentiated
-  torch::Tensor rank;    // ranking or contrastive term
-  torch::Tensor path;    // path regularisation, before its weight; undefined if off
-  torch::Tensor global;  // term on the global vectors, before its weight; undefined if off
+  torch::Tensor total;      // what is differentiated
+  torch::Tensor rank;       // ranking or contrastive term
+  torch::Tensor path;       // path regularisation, before its weight; undefined if off
+  torch::Tensor global;     // term on the global vectors, before its weight; undefined if off
   torch::Tensor alignment;  // term on the alignment scores, before its weight; undefined if off
-  torch::Tensor found;   // share of captions that score their own image highest
+  torch::Tensor found;      // share of captions that score their own image highest
 };
 
 // The whole loss of one step, differentiable by the model's parameters (dime-model.md, 6). All

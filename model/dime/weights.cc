@@ -57,9 +57,8 @@ absl::Status LoadWeights(const SafetensorsFile& file, torch::nn::Module& module,
     }
   }
   if (problems.empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat(file.path(), " does not fit the model's configuration: ",
-                   absl::StrJoin(problems, "; ")));
+  return absl::InvalidArgumentError(absl::StrCat(
+      file.path(), " does not fit the model's configuration: ", absl::StrJoin(problems, "; ")));
 }
 
 absl::Status SaveWeights(const torch::nn::Module& module, const std::string& path,
@@ -72,8 +71,7 @@ absl::Status SaveWeights(const torch::nn::Module& module, const std::string& pat
   ASSIGN_OR_RETURN(const auto writer,
                    SafetensorsWriter::Create(path, std::move(declarations), metadata));
   for (const auto& [name, tensor] : tensors) {
-    const torch::Tensor values =
-        tensor.detach().to(torch::kCPU, torch::kFloat32).contiguous();
+    const torch::Tensor values = tensor.detach().to(torch::kCPU, torch::kFloat32).contiguous();
     RETURN_IF_ERROR(writer->AppendFloats(
         name, {values.data_ptr<float>(), static_cast<size_t>(values.numel())}));
   }

@@ -107,8 +107,9 @@ TEST_F(WorldWriterTest, SplitReaderReadsItBack) {
   for (size_t i = 0; i < entries_.size(); ++i) {
     EXPECT_EQ((*entries)[i].id, entries_[i].id);
     EXPECT_EQ((*entries)[i].twin_kind, entries_[i].twin_kind);
-    EXPECT_EQ(std::vector<bool>((*entries)[i].true_of_twin.begin(), (*entries)[i].true_of_twin.end()),
-              entries_[i].true_of_twin);
+    EXPECT_EQ(
+        std::vector<bool>((*entries)[i].true_of_twin.begin(), (*entries)[i].true_of_twin.end()),
+        entries_[i].true_of_twin);
     EXPECT_EQ((*entries)[i].scene.Signature(), entries_[i].scene.Signature());
   }
   const auto truth = ReadTruth(directory, "test", kScenes);

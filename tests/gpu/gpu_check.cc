@@ -89,8 +89,8 @@ absl::StatusOr<Answers> Run(const DimeModel& model, const Workload& work, int64_
   Answers answers;
   auto captions = model.caption_encoder().EncodeCaptions(work.captions);
   if (!captions.ok()) return captions.status();
-  auto images = model.image_encoder().EncodeImages(work.images, model.info().num_regions,
-                                                   work.features);
+  auto images =
+      model.image_encoder().EncodeImages(work.images, model.info().num_regions, work.features);
   if (!images.ok()) return images.status();
   answers.captions = *std::move(captions);
   answers.images = *std::move(images);
@@ -119,8 +119,7 @@ absl::StatusOr<Answers> Run(const DimeModel& model, const Workload& work, int64_
         .bank = bank->get(),
         .rows = deep,
         .mode = direction == Direction::kI2t ? ScoreMode::kI2t : ScoreMode::kT2i};
-    const double seconds =
-        MedianSeconds([&] { (void)model.pair_scorer().Score({&request, 1}); });
+    const double seconds = MedianSeconds([&] { (void)model.pair_scorer().Score({&request, 1}); });
     answers.pairs_per_second[static_cast<int>(direction)] = static_cast<double>(depth) / seconds;
   }
   return answers;

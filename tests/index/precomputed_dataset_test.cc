@@ -144,12 +144,14 @@ TEST_F(PrecomputedDatasetTest, ReadsKindsOfCaptionsWhereEachIsTold) {
   WriteFeatures("test", 2);
   Write("test_caps.txt", Lines(2));
   EXPECT_THAT((*Open())->caption_kinds(), IsEmpty());
-  Write("test_meta.json", R"([{"captions": [{"kind": "count"}]}, {"captions": [{"kind": "mixed"}]}])");
+  Write("test_meta.json",
+        R"([{"captions": [{"kind": "count"}]}, {"captions": [{"kind": "mixed"}]}])");
   EXPECT_THAT((*Open())->caption_kinds(), ElementsAre("count", "mixed"));
   // Of other captions than the split has, or of some only; other data sets keep texts there.
   for (const char* meta :
        {R"([{"captions": [{"kind": "a"}, {"kind": "b"}]}, {"captions": [{"kind": "c"}]}])",
-        R"([{"captions": [{"kind": "a"}]}, {}])", R"([{"captions": ["a cat"]}, {"captions": ["b"]}])",
+        R"([{"captions": [{"kind": "a"}]}, {}])",
+        R"([{"captions": ["a cat"]}, {"captions": ["b"]}])",
         R"([{"captions": [{"kind": "a"}]}, {"captions": [{"kind": 1}]}])"}) {
     Write("test_meta.json", meta);
     ASSERT_OK_AND_ASSIGN(const auto dataset, Open());

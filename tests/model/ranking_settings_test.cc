@@ -20,9 +20,7 @@ class RankingSettingsTest : public ::testing::Test {
     const int ignored = system(("rm -rf " + directory_ + " && mkdir -p " + directory_).c_str());
     static_cast<void>(ignored);
   }
-  void Write(const std::string& text) {
-    std::ofstream(directory_ + "/ranking.json") << text;
-  }
+  void Write(const std::string& text) { std::ofstream(directory_ + "/ranking.json") << text; }
   std::string directory_;
 };
 
@@ -34,7 +32,10 @@ RankingSettings Some() {
   settings.of(Modality::kCaption, ScoreMode::kI2t) = {
       .fusion_weight = 0.5, .coarse_recall = 210, .rerank_recall = 220, .fused_recall = 230};
   settings.of(Modality::kImage, ScoreMode::kEnsemble) = {
-      .fusion_weight = 0, .coarse_recall = 150, .rerank_recall = 170, .fused_recall = 170,
+      .fusion_weight = 0,
+      .coarse_recall = 150,
+      .rerank_recall = 170,
+      .fused_recall = 170,
       .bound = RankingSettings::Entry::Bound{.slope = 0.5, .intercept = 0.75}};
   return settings;
 }
@@ -71,16 +72,15 @@ TEST_F(RankingSettingsTest, NamesTheFieldAtFault) {
               HasSubstr("images.t2i.coarse_recall is missing"));
   for (const char* text : {"", "[]", "{}", R"({"format": 2})", R"({"format": 1, "images": 3})"}) {
     Write(text);
-    EXPECT_EQ(RankingSettings::Load(directory_).status().code(),
-              absl::StatusCode::kInvalidArgument)
+    EXPECT_EQ(RankingSettings::Load(directory_).status().code(), absl::StatusCode::kInvalidArgument)
         << text;
   }
 }
 
 TEST_F(RankingSettingsTest, RerankLosesByTheSumOverBothKinds) {
   RankingSettings settings = Some();
-  EXPECT_TRUE(settings.RerankLoses(ScoreMode::kI2t));         // 180 + 220 < 200 + 210
-  EXPECT_FALSE(settings.RerankLoses(ScoreMode::kEnsemble));   // measured for one kind only
+  EXPECT_TRUE(settings.RerankLoses(ScoreMode::kI2t));        // 180 + 220 < 200 + 210
+  EXPECT_FALSE(settings.RerankLoses(ScoreMode::kEnsemble));  // measured for one kind only
   settings.of(Modality::kImage, ScoreMode::kI2t)->rerank_recall = 190;
   EXPECT_FALSE(settings.RerankLoses(ScoreMode::kI2t));
 }

@@ -20,12 +20,12 @@ TEST(RankMetricsTest, RecallsMedianAndMean) {
 
 TEST(ComputeMetricsTest, BestOfAnImagesCaptionsCounts) {
   // 2 images, 2 captions each; image 1's second caption is best of all for it.
-  const std::vector<float> similarity = {0.1f, 0.4f, 0.9f, 0.2f,   //
+  const std::vector<float> similarity = {0.1f, 0.4f, 0.9f, 0.2f,  //
                                          0.5f, 0.6f, 0.1f, 0.8f};
   const RetrievalMetrics metrics = ComputeMetrics(similarity, 2, 4, 2);
-  EXPECT_DOUBLE_EQ(metrics.image_to_text.r1, 50);     // image 0's best caption is second
+  EXPECT_DOUBLE_EQ(metrics.image_to_text.r1, 50);  // image 0's best caption is second
   EXPECT_DOUBLE_EQ(metrics.image_to_text.r5, 100);
-  EXPECT_DOUBLE_EQ(metrics.text_to_image.r1, 25);     // only caption 3 finds its image first
+  EXPECT_DOUBLE_EQ(metrics.text_to_image.r1, 25);  // only caption 3 finds its image first
   EXPECT_DOUBLE_EQ(metrics.text_to_image.mean_rank, 1.75);
 }
 

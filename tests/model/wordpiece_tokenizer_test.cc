@@ -35,8 +35,9 @@ class WordPieceTokenizerTest : public testing::Test {
     for (int32_t id : *ids) pieces.push_back(tokenizer.Piece(id));
     return pieces;
   }
-  const std::vector<std::string> base_ = {"[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "cat", "##s",
-                                          "sit", "##ting", "cafe", ".", "$", "日本", "日", "本"};
+  const std::vector<std::string> base_ = {"[PAD]", "[UNK]", "[CLS]", "[SEP]",  "a",
+                                          "cat",   "##s",   "sit",   "##ting", "cafe",
+                                          ".",     "$",     "日本",  "日",     "本"};
 };
 
 TEST_F(WordPieceTokenizerTest, LongestPiecesFirst) {

@@ -94,8 +94,7 @@ class HeadsInModelTest : public testing::Test {
     root_ = testing::TempDir() + "/coarse_heads_test_" + std::to_string(getpid());
     fs::remove_all(root_);
     fs::create_directories(root_ + "/bert");
-    std::ofstream(root_ + "/bert/vocab.txt")
-        << "[PAD]\n[UNK]\n[CLS]\n[SEP]\nred\nblue\ndog\ncat\n";
+    std::ofstream(root_ + "/bert/vocab.txt") << "[PAD]\n[UNK]\n[CLS]\n[SEP]\nred\nblue\ndog\ncat\n";
     std::ofstream(root_ + "/bert/config.json")
         << R"({"vocab_size": 8, "hidden_size": 12, "num_hidden_layers": 1,
                "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 16})";
@@ -166,8 +165,7 @@ TEST_F(HeadsInModelTest, MakeTheModelsCoarseEmbeddings) {
   const auto network = Network::Load(root_, torch::kCPU);
   ASSERT_TRUE(network.ok()) << network.status();
   CoarseHeadsImpl& heads = *(*network)->coarse_heads();
-  const auto tokens =
-      TokenBatch::Make(*(*network)->coarse_backbone().tokenizer, captions, kWords);
+  const auto tokens = TokenBatch::Make(*(*network)->coarse_backbone().tokenizer, captions, kWords);
   ASSERT_TRUE(tokens.ok()) << tokens.status();
   const torch::Tensor states =
       Bert((*network)->coarse_backbone().bert)->forward(tokens->ids, tokens->lengths);
@@ -228,10 +226,14 @@ TEST_F(HeadsInModelTest, ADamagedFileIsRefused) {
 }
 
 TEST_F(HeadsInModelTest, MetadataThatDoNotFitTheTensorsAreRefused) {
-  const std::map<std::string, std::string> right = {
-      {"format", "dime-coarse-heads"}, {"format_version", "1"}, {"bert", "bert"},
-      {"coarse_dim", "7"},             {"hidden_size", "10"},   {"num_queries", "3"},
-      {"feature_dim", "6"},            {"bert_size", "12"}};
+  const std::map<std::string, std::string> right = {{"format", "dime-coarse-heads"},
+                                                    {"format_version", "1"},
+                                                    {"bert", "bert"},
+                                                    {"coarse_dim", "7"},
+                                                    {"hidden_size", "10"},
+                                                    {"num_queries", "3"},
+                                                    {"feature_dim", "6"},
+                                                    {"bert_size", "12"}};
   const struct {
     const char* field;
     const char* value;

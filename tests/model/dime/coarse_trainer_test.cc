@@ -55,9 +55,8 @@ class CoarseTrainerTest : public testing::Test {
                                  .feed_forward_size = 10,
                                  .router_size = 7};
       config.directions[static_cast<int>(direction)] = part;
-      ASSERT_TRUE(SaveWeights(*DirectionModel(direction, part, 16),
-                              root_ + "/model/" + part.weights)
-                      .ok());
+      ASSERT_TRUE(
+          SaveWeights(*DirectionModel(direction, part, 16), root_ + "/model/" + part.weights).ok());
     }
     ASSERT_TRUE(config.Save(root_ + "/model/config.json").ok());
     options_.model = root_ + "/model";
@@ -79,7 +78,9 @@ class CoarseTrainerTest : public testing::Test {
   }
   void TearDown() override { fs::remove_all(root_); }
 
-  static std::string Name(int thing) { return std::string("thing") + static_cast<char>('a' + thing); }
+  static std::string Name(int thing) {
+    return std::string("thing") + static_cast<char>('a' + thing);
+  }
 
   void MakeSplit(const std::string& split, int shift) {
     torch::Tensor features = torch::rand({kNumImages, kRegions, kFeatureDim}) * 0.2;

@@ -39,15 +39,15 @@ class GoldenParityTest : public testing::TestWithParam<Direction> {
     ASSERT_TRUE(dataset.ok()) << dataset.status();
     dataset_ = *std::move(dataset);
     features_.resize(dataset_->num_images() * dataset_->num_regions() * dataset_->feature_dim());
-    ASSERT_TRUE(
-        dataset_->ReadFeatures(0, dataset_->num_images(), absl::MakeSpan(features_)).ok());
+    ASSERT_TRUE(dataset_->ReadFeatures(0, dataset_->num_images(), absl::MakeSpan(features_)).ok());
   }
   torch::Tensor Expected(const std::string& name) const {
     const auto view = expected_->Get(name);
     EXPECT_TRUE(view.ok()) << view.status();
     if (view->type == TensorType::kInt32) {
       return torch::from_blob(const_cast<std::byte*>(view->bytes.data()), view->shape,
-                              torch::kInt32).to(torch::kLong);
+                              torch::kInt32)
+          .to(torch::kLong);
     }
     std::vector<float> values = *view->ToFloats();
     return torch::from_blob(values.data(), view->shape).clone();
@@ -114,15 +114,16 @@ TEST_P(GoldenParityTest, EncodersScoresAndPaths) {
   ExpectClose(split.regions, ExpectedOfDirection("regions"));
   ExpectClose(SimilarityOf(*network), ExpectedOfDirection("similarity"));
   c10::InferenceMode inference;
-  const InteractionImpl::Output output = network->direction(GetParam()).Score(
-      split.regions.unsqueeze(1), split.image.unsqueeze(1), split.words.unsqueeze(0),
-      split.sentence.unsqueeze(0), split.word_mask.unsqueeze(0));
+  const InteractionImpl::Output output =
+      network->direction(GetParam())
+          .Score(split.regions.unsqueeze(1), split.image.unsqueeze(1), split.words.unsqueeze(0),
+                 split.sentence.unsqueeze(0), split.word_mask.unsqueeze(0));
   ExpectClose(output.path_weights, ExpectedOfDirection("paths"));
 }
 
 TEST_P(GoldenParityTest, EveryAttentionNorm) {
-  for (const char* norm : {"clipped_l2norm", "l2norm", "clipped_l1norm", "l1norm", "clipped",
-                           "no_norm", "softmax"}) {
+  for (const char* norm :
+       {"clipped_l2norm", "l2norm", "clipped_l1norm", "l1norm", "clipped", "no_norm", "softmax"}) {
     SCOPED_TRACE(norm);
     const auto network = Load(ModelWith("raw_feature_norm_CMRC", norm));
     ExpectClose(SimilarityOf(*network),
@@ -152,19 +153,19 @@ TEST_P(GoldenParityTest, PathRegularizationOfTheBatch) {
       TokenBatch::Make(*backbone.tokenizer, dataset_->captions(), network->config().max_words);
   const torch::Tensor states = Bert(backbone.bert)->forward(tokens->ids, tokens->lengths);
   ExpectClose(states, Expected("bert.hidden"));
-  const torch::Tensor paths =
-      ExpectedOfDirection("paths").index_select(1, paired).mean(GetParam() == Direction::kI2t ? 1
-                                                                                              : 0);
+  const torch::Tensor paths = ExpectedOfDirection("paths").index_select(1, paired).mean(
+      GetParam() == Direction::kI2t ? 1 : 0);
   const torch::Tensor captions = NormalizeL2(states.index_select(0, paired).mean(1), -1);
-  const torch::Tensor loss = PathRegularization(
-      network->direction(GetParam()).interaction->EmbedPaths(paths), captions);
+  const torch::Tensor loss =
+      PathRegularization(network->direction(GetParam()).interaction->EmbedPaths(paths), captions);
   ExpectClose(loss, ExpectedOfDirection("loss.path"));
 }
 
 TEST_P(GoldenParityTest, RankingLossAndItsGradient) {
   const torch::Tensor all = ExpectedOfDirection("similarity");
   const torch::Tensor own = all.index_select(1, torch::tensor({0, 5, 10}));
-  const torch::Tensor extra_text = torch::cat({own, all.index_select(1, torch::tensor({1, 6, 11}))}, 1);
+  const torch::Tensor extra_text =
+      torch::cat({own, all.index_select(1, torch::tensor({1, 6, 11}))}, 1);
   const torch::Tensor extra_image = torch::cat(
       {own, ExpectedOfDirection("extra.similarity").index_select(1, torch::tensor({0, 5, 10}))}, 0);
   const std::vector<std::pair<std::string, torch::Tensor>> cases = {
@@ -190,14 +191,14 @@ class DimeModelTest : public GoldenParityTest {
  protected:
   void SetUp() override {
     GoldenParityTest::SetUp();
-    auto model = DimeModel::Load(std::string(kTiny) + "/model", {.device = "cpu", .scorer = "modules"});
+    auto model =
+        DimeModel::Load(std::string(kTiny) + "/model", {.device = "cpu", .scorer = "modules"});
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = *std::move(model);
     auto captions = model_->caption_encoder().EncodeCaptions(dataset_->captions());
     ASSERT_TRUE(captions.ok()) << captions.status();
     captions_ = *std::move(captions);
-    auto images =
-        model_->image_encoder().EncodeImages(dataset_->num_images(), 7, features_);
+    auto images = model_->image_encoder().EncodeImages(dataset_->num_images(), 7, features_);
     ASSERT_TRUE(images.ok()) << images.status();
     images_ = *std::move(images);
   }
@@ -260,8 +261,11 @@ TEST_P(DimeModelTest, CoarseEmbeddingsAreUnitAndMeanOfTheDirections) {
     square += images_.coarse[c] * images_.coarse[c];
   }
   for (const char* name : {"i2t", "t2i"}) {
-    expected += (Expected(std::string(name) + ".image")[0] *
-                 Expected(std::string(name) + ".sentence")[0]).sum().item<double>() / 2;
+    expected +=
+        (Expected(std::string(name) + ".image")[0] * Expected(std::string(name) + ".sentence")[0])
+            .sum()
+            .item<double>() /
+        2;
   }
   EXPECT_NEAR(square, 1, 1e-5);
   EXPECT_NEAR(dot, expected, 1e-5);
@@ -270,7 +274,8 @@ TEST_P(DimeModelTest, CoarseEmbeddingsAreUnitAndMeanOfTheDirections) {
 TEST_P(DimeModelTest, WrongRequestsAreRefused) {
   const auto bank = model_->pair_scorer().MakeBank(images_.view());
   const std::vector<int64_t> beyond = {3};
-  ScoringRequest request{.query = captions_.view().Slice(0, 1), .bank = bank->get(), .rows = beyond};
+  ScoringRequest request{
+      .query = captions_.view().Slice(0, 1), .bank = bank->get(), .rows = beyond};
   EXPECT_EQ(model_->pair_scorer().Score({&request, 1}).status().code(),
             absl::StatusCode::kInvalidArgument);
   request.query = images_.view().Slice(0, 1);
@@ -327,8 +332,8 @@ TEST_P(DimeModelTest, AttentionSharesOutEachPositionAmongTheOtherSide) {
         images_.view().Slice(1, 1), captions_.view().Slice(c, 1), ScoreMode::kEnsemble);
     ASSERT_TRUE(explanation.ok()) << explanation.status();
     for (const PairExplanation::Layer& layer : explanation->directions[d]->layers) {
-      const torch::Tensor attention = torch::tensor(layer.attention)
-                                          .view({explanation->num_words, explanation->num_regions});
+      const torch::Tensor attention =
+          torch::tensor(layer.attention).view({explanation->num_words, explanation->num_regions});
       // Were anything of the padding attended to, the valid words would not make up the whole.
       const torch::Tensor sums = attention.sum(GetParam() == Direction::kI2t ? 0 : 1);
       EXPECT_LT((sums - 1).abs().max().item<float>(), 1e-5);
@@ -389,9 +394,8 @@ TEST_P(DimeModelTest, AttentionOfLaterLayersIsOfTheirInputs) {
           << "padded words";
       expected = expected.t();
     }
-    ExpectClose(
-        torch::tensor(explanation->directions[d]->layers[layer].attention).view({words, 7}),
-        expected.narrow(0, 0, words));
+    ExpectClose(torch::tensor(explanation->directions[d]->layers[layer].attention).view({words, 7}),
+                expected.narrow(0, 0, words));
   }
   EXPECT_GT((attention[0].expand_as(attention[2]) - attention[2]).abs().max().item<float>(), 1e-3);
 }

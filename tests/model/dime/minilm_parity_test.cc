@@ -1,5 +1,5 @@
-// Tokenizer and BERT on real weights against what HuggingFace's give (tests/golden/minilm.json, made
-// by make_minilm_golden.py), for the MiniLM that scripts/setup.sh brings.
+// Tokenizer and BERT on real weights against what HuggingFace's give (tests/golden/minilm.json,
+// made by make_minilm_golden.py), for the MiniLM that scripts/setup.sh brings.
 #include <openssl/evp.h>
 
 #include <cstdlib>
@@ -71,8 +71,8 @@ TEST_F(MiniLmParityTest, LastLayerStates) {
     for (size_t t = 0; t < expected["states"].size(); ++t) {
       EXPECT_EQ(tokens->ids[i][t].item<int64_t>(), expected["ids"][t].get<int64_t>());
       for (size_t c = 0; c < expected["states"][t].size(); ++c) {
-        EXPECT_NEAR(states[i][t][c * step].item<float>(),
-                    expected["states"][t][c].get<float>(), 1e-4)
+        EXPECT_NEAR(states[i][t][c * step].item<float>(), expected["states"][t][c].get<float>(),
+                    1e-4)
             << texts[i] << ", token " << t << ", channel " << c * step;
       }
     }

@@ -100,7 +100,7 @@ TEST(GroupContrastiveLossTest, LooksWithinGroupsAlone) {
 }
 
 TEST(AlignmentScoresTest, MeanOverValidWordsOfTheNearestRegion) {
-  const torch::Tensor regions = torch::tensor({{{1.0f, 0.0f}, {0.0f, 1.0f}},   // image 0
+  const torch::Tensor regions = torch::tensor({{{1.0f, 0.0f}, {0.0f, 1.0f}},     // image 0
                                                {{-1.0f, 0.0f}, {0.6f, 0.8f}}});  // image 1
   const torch::Tensor words = torch::tensor({{{1.0f, 0.0f}, {0.0f, 1.0f}, {9.0f, 9.0f}}});
   const torch::Tensor mask = torch::tensor({{true, true, false}});
@@ -139,7 +139,8 @@ TEST(GroupStepTest, ScoresAsTheWholeMatrixDoes) {
                 GroupContrastiveLoss(blocks, options.temperature).item<double>(), 1e-9);
     const double found =
         ((blocks.select(2, 0).argmax(1) == 0).sum() + (blocks.select(2, 1).argmax(1) == 1).sum())
-            .item<double>() / 4;
+            .item<double>() /
+        4;
     EXPECT_NEAR(loss.found.item<double>(), found, 1e-6);
   }
 }
@@ -158,8 +159,7 @@ class TrainerTest : public testing::Test {
       auto writer = NpyWriter::Create(root_ + "/data/" + split + "_ims.npy", {3, 6});
       ASSERT_TRUE(writer.ok()) << writer.status();
       ASSERT_TRUE((*writer)
-                      ->Append({features.data_ptr<float>(),
-                                static_cast<size_t>(features.numel())})
+                      ->Append({features.data_ptr<float>(), static_cast<size_t>(features.numel())})
                       .ok());
       ASSERT_TRUE((*writer)->Finish().ok());
       std::ofstream captions(root_ + "/data/" + split + "_caps.txt");
@@ -168,8 +168,7 @@ class TrainerTest : public testing::Test {
         captions << words[i % 4] << " " << words[i / 4 % 4] << " " << words[i / 16] << "\n";
       }
     }
-    std::ofstream(root_ + "/bert/vocab.txt")
-        << "[PAD]\n[UNK]\n[CLS]\n[SEP]\nred\nblue\ndog\ncat\n";
+    std::ofstream(root_ + "/bert/vocab.txt") << "[PAD]\n[UNK]\n[CLS]\n[SEP]\nred\nblue\ndog\ncat\n";
     std::ofstream(root_ + "/bert/config.json")
         << R"({"vocab_size": 8, "hidden_size": 12, "num_hidden_layers": 1,
                "num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 16})";

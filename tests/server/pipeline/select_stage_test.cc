@@ -106,8 +106,8 @@ TEST(SelectStageTest, WhatIsBelowAThresholdIsNoHit) {
 
 TEST(SelectStageTest, AGroupHasItsBestAlone) {
   const RerankedCandidates reranked = Reranked({0.1f, 0.7f, 0.5f, 0.3f, 0.6f, 0.2f});
-  const std::vector<std::optional<std::string>> groups = {"a", "a", "b", std::nullopt, "a",
-                                                          std::nullopt};
+  const std::vector<std::optional<std::string>> groups = {"a",          "a", "b",
+                                                          std::nullopt, "a", std::nullopt};
   EXPECT_THAT(RowsOf(SelectStage().Run(reranked, {.top_k = 6, .group_by = GroupBy()}, groups)),
               ElementsAre(11, 12, 13, 15));
   EXPECT_THAT(
