@@ -18,6 +18,7 @@
 #include "index/progress_bar.h"
 #include "index/status_macros.h"
 #include "index/store_gallery.h"
+#include "index/thread_priority.h"
 
 namespace dime {
 namespace {
@@ -115,6 +116,7 @@ absl::Status Measure(const Flags& flags, const Load& load, StoreGallery& gallery
   std::atomic<bool> stop{false};
   absl::Status written;
   std::thread other([&] {
+    TakeLowPriority();  // as a server's ingest queue has it
     if (beside) written = beside(stop);
   });
   std::vector<double> recall_ms, search_ms;

@@ -5,6 +5,9 @@
 
 namespace dime {
 
+// Linux has a nice value for each thread.
+void TakeLowPriority() { setpriority(PRIO_PROCESS, 0, 10); }
+
 void TakeLowestPriority() {
   const sched_param none{};
   // What the kernel may refuse in a sandbox; the second best is always allowed.

@@ -7,8 +7,12 @@
 
 namespace dime {
 
-// Gives the calling thread, and threads that it starts from then on, the lowest priority: it runs
-// where nobody else wants the processor. It should hold no lock that others wait for.
+// Give the calling thread, and threads that it starts from then on, a lower priority for good.
+// Low: it gets about a tenth of the processor where threads of ordinary priority want it too, so
+// that what it does gets done; locks that others wait for should be held briefly.
+void TakeLowPriority();
+// Lowest: it runs where nobody else wants the processor. It should hold no lock that others wait
+// for.
 void TakeLowestPriority();
 
 // Runs `work` on such a thread to its end; what starts threads there has them at this priority too.

@@ -1,7 +1,5 @@
 #include "server/ingest_queue.h"
 
-#include <sys/resource.h>
-
 #include <algorithm>
 #include <iterator>
 #include <string>
@@ -10,6 +8,7 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/str_cat.h"
 #include "index/float_bits.h"
+#include "index/thread_priority.h"
 #include "server/pipeline/stopwatch.h"
 
 namespace dime {
@@ -24,10 +23,6 @@ int64_t BytesOf(const ImageToWrite& item) {
 int64_t BytesOf(const CaptionToWrite& item) {
   return kItemBytes + static_cast<int64_t>(item.record.text.size());
 }
-
-// Of the calling thread, and of the threads that libraries start from it. Linux has a nice value
-// for each thread.
-void TakeLowPriority() { setpriority(PRIO_PROCESS, 0, 10); }
 
 bool AllFinite(const EncodedItemsView& items) {
   return FindNonFinite(items.coarse) < 0 &&

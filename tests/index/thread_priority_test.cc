@@ -28,6 +28,16 @@ TEST(ThreadPriorityTest, WorkRunsAtTheLowestAndSoDoThreadsThatItStarts) {
   EXPECT_EQ(IsLowest(), before) << "the caller keeps its own";
 }
 
+TEST(ThreadPriorityTest, LowIsBetweenTheOrdinaryAndTheLowest) {
+  int low = 0;
+  std::thread([&low] {
+    TakeLowPriority();
+    low = getpriority(PRIO_PROCESS, 0);
+  }).join();
+  EXPECT_GE(low, 10);
+  EXPECT_LT(low, 19);
+}
+
 TEST(ThreadPriorityTest, WhatComesOutNeedNotBeCopyable) {
   const std::unique_ptr<int> made = RunAtLowestPriority([] { return std::make_unique<int>(7); });
   EXPECT_EQ(*made, 7);
