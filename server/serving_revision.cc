@@ -1,8 +1,10 @@
 #include "server/serving_revision.h"
 
+#include <memory>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "index/status_macros.h"
 
@@ -110,30 +112,55 @@ absl::Status ServingRevision::CheckReference() {
 absl::Status ServingRevision::RunSearches() {
   // The first runs of a size are slow (kernels are chosen, memory is allocated), and the second may
   // still be; sizes are those of ordinary requests. The rerank score alone counts, so that pairs
-  // are scored whatever the model's fusion weight.
+  // are scored whatever the model's fusion weight. Each text is another, since encodings are kept.
   constexpr int kRuns = 3;
-  const CallContext context;
-  std::vector<Query> queries;
+  const ModelInfo& model = model_->info();
   const std::shared_ptr<const GalleryView> view = gallery().Pin();
-  if (view->size(Modality::kImage) > 0) queries.push_back(TextQuery{"warming up"});
-  if (view->size(Modality::kCaption) > 0) {
-    const ModelInfo& model = model_->info();
-    queries.push_back(RegionFeaturesQuery{
-        .num_regions = model.num_regions,
-        .values = std::vector<float>(size_t{1} * model.num_regions * model.feature_dim, 0.5f)});
-  }
-  for (const Query& query : queries) {
-    const SearchOptions options = {
-        .top_k = 1,
-        .rerank_depth = limits_.DefaultRerankDepth(TargetOf(query)),
-        .mode = model_->info().DefaultMode(),
-        .search_effort = limits_.DefaultSearchEffort(TargetOf(query)),
-    };
-    for (int run = 0; run < kRuns; ++run) {
-      RETURN_IF_ERROR(pipeline_.Run(*view, query, options, context).status());
+  for (int run = 0; run < kRuns; ++run) {
+    const Query queries[] = {
+        TextQuery{absl::StrCat("warming up, ", run)},
+        RegionFeaturesQuery{
+            .num_regions = model.num_regions,
+            .values = std::vector<float>(size_t{1} * model.num_regions * model.feature_dim, 0.5f)}};
+    for (const Query& query : queries) {
+      const Modality target = TargetOf(query);
+      if (view->size(target) == 0) {  // a living gallery that is to be filled
+        RETURN_IF_ERROR(ScoreMadeUp(query));
+        continue;
+      }
+      const SearchOptions options = {
+          .top_k = 1,
+          .rerank_depth = limits_.DefaultRerankDepth(target),
+          .mode = model.DefaultMode(),
+          .search_effort = limits_.DefaultSearchEffort(target),
+      };
+      RETURN_IF_ERROR(pipeline_.Run(*view, query, options, CallContext()).status());
     }
   }
   return absl::OkStatus();
+}
+
+absl::Status ServingRevision::ScoreMadeUp(const Query& query) {
+  const EncodeStage encode(&query_encoder_, &model_->image_encoder());
+  ASSIGN_OR_RETURN(const EncodedQuery encoded, encode.Run(*gallery().Pin(), query));
+  // Encoded as ingest will encode.
+  const ModelInfo& model = model_->info();
+  ASSIGN_OR_RETURN(
+      const EncodedItems items,
+      encoded.target() == Modality::kImage
+          ? model_->image_encoder().EncodeImages(
+                1, model.num_regions,
+                std::vector<float>(size_t{1} * model.num_regions * model.feature_dim, 0.5f))
+          : model_->caption_encoder().EncodeCaptions({"a caption to warm up with"}));
+  const EncodedItemsView candidates = items.view();
+  ASSIGN_OR_RETURN(const std::unique_ptr<FeatureBank> bank,
+                   model_->pair_scorer().MakeBank(candidates));
+  const std::vector<int64_t> rows(limits_.DefaultRerankDepth(encoded.target()), 0);
+  return scorer_
+      .Score(
+          {.query = encoded.view(), .bank = bank.get(), .rows = rows, .mode = model.DefaultMode()},
+          CallContext())
+      .status();
 }
 
 void ServingRevision::MarkReady() {

@@ -119,6 +119,9 @@ class ServingRevision {
                   const Options& options, const Parts& parts);
 
   absl::Status RunSearches();
+  // Encodes a query and scores it against one item made up, as often as a search would have
+  // candidates: what a search takes, but for the gallery.
+  absl::Status ScoreMadeUp(const Query& query);
   absl::Status CheckReference();
 
   // In order of dependence: each uses only those before it.

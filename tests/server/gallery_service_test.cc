@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -899,6 +900,30 @@ TEST_F(LivingSearchTest, ThresholdsNameTheirStage) {
     return hit.details().coarse_score() >= middle.details().coarse_score();
   });
   EXPECT_EQ(some.stats().reranked_count(), some.hits_size());
+}
+
+TEST_F(GalleryServiceTest, AnEmptyGallerysServerHasWarmedUpAllTheSame) {
+  std::map<Modality, std::set<size_t>> launched;  // by what was scored against, how many at once
+  model_->fake_scorer().on_launch = [&launched](absl::Span<const ScoringRequest> requests) {
+    for (const ScoringRequest& request : requests) {
+      launched[request.bank->modality()].insert(request.rows.size());
+    }
+    return absl::OkStatus();
+  };
+  StartLiving();
+  const auto depth = [this](Modality target) {
+    return std::set<size_t>{static_cast<size_t>(options_.limits.DefaultRerankDepth(target))};
+  };
+  EXPECT_EQ(launched[Modality::kImage], depth(Modality::kImage));
+  EXPECT_EQ(launched[Modality::kCaption], depth(Modality::kCaption));
+}
+
+TEST_F(GalleryServiceTest, AnEmptyGallerysServerDoesNotStartIfNothingCanBeScored) {
+  model_->fake_scorer().on_launch = [](absl::Span<const ScoringRequest>) {
+    return absl::InternalError("the device is gone");
+  };
+  owned_gallery_ = std::make_unique<FakeMutableGallery>();
+  EXPECT_THAT(TryStart(options_).status().message(), HasSubstr("the device is gone"));
 }
 
 TEST_F(LivingSearchTest, SeveralQueriesInOneCall) {
