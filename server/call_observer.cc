@@ -1,5 +1,6 @@
 #include "server/call_observer.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -55,8 +56,8 @@ void CallObserver::WriteLine(const CallReport& call, bool slow) {
     fields.emplace_back("error", call.message);
   }
   if (slow) fields.emplace_back("slow", true);
-  if (call.stats.has_value()) {
-    const v1::SearchStats& stats = *call.stats;
+  if (call.search.has_value()) {
+    const v1::SearchStats& stats = call.search->stats;
     fields.emplace_back("queue_seconds", Seconds(stats.queue_time()));
     fields.emplace_back("encode_seconds", Seconds(stats.encode_time()));
     fields.emplace_back("recall_seconds", Seconds(stats.recall_time()));
@@ -64,7 +65,13 @@ void CallObserver::WriteLine(const CallReport& call, bool slow) {
     fields.emplace_back("select_seconds", Seconds(stats.select_time()));
     fields.emplace_back("recalled", int64_t{stats.recalled_count()});
     fields.emplace_back("reranked", int64_t{stats.reranked_count()});
-    if (call.degraded) fields.emplace_back("degraded", true);
+    if (call.search->degraded) fields.emplace_back("degraded", true);
+  }
+  if (!call.batch.empty()) {
+    const auto answered = std::count_if(call.batch.begin(), call.batch.end(),
+                                        [](const auto& search) { return search.has_value(); });
+    fields.emplace_back("queries", static_cast<int64_t>(call.batch.size()));
+    fields.emplace_back("queries_answered", static_cast<int64_t>(answered));
   }
   if (call.items.has_value()) fields.emplace_back("items", *call.items);
   if (left_out > 0) fields.emplace_back("lines_left_out_before", left_out);

@@ -2,7 +2,10 @@
 #define DIME_SERVER_CALL_RECORD_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -55,12 +58,12 @@ class CallRecord {
   // Tells callers apart, see Caller.
   const std::string& client() const { return report_.client; }
 
-  // It waits for a worker from now on.
-  void Scheduled() { report_.scheduled = stopwatch_.Elapsed(); }
-  // How a search went that will be answered; `degraded`: by less than was asked.
-  void Searched(const v1::SearchStats& stats, bool degraded) {
-    report_.stats = stats;
-    report_.degraded = degraded;
+  // Since the call arrived.
+  absl::Duration Elapsed() const { return stopwatch_.Elapsed(); }
+  // How a search went that will be answered, or the queries of a batch.
+  void Searched(SearchReport search) { report_.search = std::move(search); }
+  void Searched(std::vector<std::optional<SearchReport>> batch) {
+    report_.batch = std::move(batch);
   }
   // Of a stream: the items that came.
   void SetItems(int64_t items) { report_.items = items; }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -13,6 +14,13 @@
 #include "server/trace_context.h"
 
 namespace dime {
+
+// What is known of a search that was answered, alone or in a batch. A value.
+struct SearchReport {
+  absl::Duration scheduled;  // when, after its call's start, it began to wait for a worker
+  v1::SearchStats stats;
+  bool degraded = false;  // the answer is less than was asked
+};
 
 // What is known of a call once it has ended. A value.
 struct CallReport {
@@ -26,10 +34,9 @@ struct CallReport {
   absl::StatusCode code = absl::StatusCode::kOk;
   v1::ErrorReason reason = v1::ERROR_REASON_UNSPECIFIED;
   std::string message;
-  // Of a search that was answered, and when, after `start`, it began to wait for a worker.
-  std::optional<v1::SearchStats> stats;
-  absl::Duration scheduled;
-  bool degraded = false;         // such a search's answer is less than was asked
+  std::optional<SearchReport> search;  // of a search, if it was answered
+  // Of a batch that was answered, its queries in their order; absent are those that were not.
+  std::vector<std::optional<SearchReport>> batch;
   std::optional<int64_t> items;  // of an upsert stream, that came
   // The message, sharing its bytes with gRPC's; empty for streams, and where it was not kept.
   grpc::ByteBuffer request;

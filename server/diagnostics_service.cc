@@ -53,7 +53,7 @@ v1::SlowRequest WriteSlowRequest(const CallReport& call, bool with_request) {
   written.set_code(static_cast<int>(call.code));
   written.set_reason(call.reason);
   written.set_message(call.message);
-  if (call.stats.has_value()) *written.mutable_stats() = *call.stats;
+  if (call.search.has_value()) *written.mutable_stats() = call.search->stats;
   written.set_request_bytes(call.request_bytes);
   const bool kept = static_cast<int64_t>(call.request.Length()) == call.request_bytes;
   if (with_request && kept && !WriteRequest(call, written)) written.clear_request();

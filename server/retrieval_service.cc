@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
@@ -15,19 +17,31 @@ namespace {
 
 using SearchPointer = std::shared_ptr<const SearchExecutor::Search>;
 
+template <typename Response>
+SearchReport ReportOf(const SearchAnswer<Response>& answer, absl::Duration scheduled) {
+  return {
+      .scheduled = scheduled, .stats = answer.stats, .degraded = answer.response.has_degradation()};
+}
+
 // The queries of a batch on their way, all by one revision. Each task writes its own result;
 // whoever is the last ends the call.
 template <typename BatchResponse, typename Execute>
 class Batch {
  public:
   Batch(UnaryCall* call, Execute execute, absl::Duration retry_delay, int count)
-      : call_(call), execute_(std::move(execute)), retry_delay_(retry_delay), left_(count + 1) {
+      : call_(call),
+        execute_(std::move(execute)),
+        retry_delay_(retry_delay),
+        searches_(static_cast<size_t>(count)),
+        left_(count + 1) {
     for (int i = 0; i < count; ++i) response_.add_results();
   }
 
-  void Run(int index, const Leased<SearchPointer>& search) {
+  // `scheduled`: when, after the call's start, the query began to wait for a worker.
+  void Run(int index, const Leased<SearchPointer>& search, absl::Duration scheduled) {
     auto found = execute_(search.revision->executor(), *search.value, call_->context());
     if (found.ok()) {
+      searches_[static_cast<size_t>(index)] = ReportOf(*found, scheduled);
       *response_.mutable_results(index)->mutable_response() = std::move(found->response);
     }
     Settle(index, found.status());
@@ -37,7 +51,9 @@ class Batch {
   }
   // A task, or the reaction, has done its part.
   void Leave() {
-    if (--left_ == 0) call_->Answer(absl::StatusOr<BatchResponse>(std::move(response_)));
+    if (--left_ != 0) return;
+    call_->Searched(std::move(searches_));
+    call_->AnswerWith(response_);
   }
 
  private:
@@ -45,7 +61,8 @@ class Batch {
   const Execute execute_;
   const absl::Duration retry_delay_;
   BatchResponse response_;
-  std::atomic<int> left_;  // tasks, and the reaction that starts them
+  std::vector<std::optional<SearchReport>> searches_;  // by query
+  std::atomic<int> left_;                              // tasks, and the reaction that starts them
 };
 
 // What a search's response comes from, by its kind of item.
@@ -71,10 +88,11 @@ grpc::ServerUnaryReactor* RetrievalService::StartSearch(UnaryCall* call,
   };
   const absl::StatusOr<SearchPointer> search = prepare();
   if (call->Admit(search.status())) {
-    const auto answer = [call, search = Leased<SearchPointer>{revision, *search}, execute] {
+    const auto answer = [call, search = Leased<SearchPointer>{revision, *search}, execute,
+                         scheduled = call->Elapsed()] {
       const auto answer = execute(search.revision->executor(), *search.value, call->context());
       if (!answer.ok()) return call->End(answer.status());
-      call->Searched(answer->stats, answer->response.has_degradation());
+      call->Searched(ReportOf(*answer, scheduled));
       call->AnswerWith(answer->response);
     };
     call->Schedule(answer, (*search)->priority());
@@ -118,8 +136,9 @@ grpc::ServerUnaryReactor* RetrievalService::StartBatch(UnaryCall* call,
       batch->Leave();
       continue;
     }
-    const auto run = [batch, i, search = Leased<SearchPointer>{revision, *search}] {
-      batch->Run(i, search);
+    const auto run = [batch, i, search = Leased<SearchPointer>{revision, *search},
+                      scheduled = call->Elapsed()] {
+      batch->Run(i, search, scheduled);
       batch->Leave();
     };
     if (!parts_.call.workers->TrySubmit(run, call->caller().client, (*search)->priority())) {

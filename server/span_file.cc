@@ -22,6 +22,7 @@ using Json = nlohmann::ordered_json;
 constexpr int kInternalSpan = 1;
 constexpr int kServerSpan = 2;
 constexpr int kErrorStatus = 2;
+constexpr int kSpanIdDigits = 16;
 
 // 64-bit integers are strings in the encoding.
 Json Attribute(absl::string_view key, absl::string_view value) {
@@ -56,6 +57,54 @@ Json Span(const TraceContext& context, absl::string_view name, int kind, absl::T
   return span;
 }
 
+void AddSearch(const SearchReport& search, Json& attributes) {
+  attributes.push_back(Attribute("dime.recalled", int64_t{search.stats.recalled_count()}));
+  attributes.push_back(Attribute("dime.reranked", int64_t{search.stats.reranked_count()}));
+  attributes.push_back(TruthAttribute("dime.degraded", search.degraded));
+}
+
+TraceContext Below(const TraceContext& parent) {
+  return {.trace_id = parent.trace_id,
+          .span_id = RandomHex(kSpanIdDigits),
+          .parent_span_id = parent.span_id,
+          .sampled = true};
+}
+
+// The spans of a search's stages, which began at `start`.
+void AddStages(const TraceContext& parent, const v1::SearchStats& stats, absl::Time start,
+               Json& spans) {
+  const std::pair<const char*, absl::Duration> stages[] = {
+      {"queue", FromProtoDuration(stats.queue_time())},
+      {"encode_query", FromProtoDuration(stats.encode_time())},
+      {"recall", FromProtoDuration(stats.recall_time())},
+      {"rerank", FromProtoDuration(stats.rerank_time())},
+      {"select", FromProtoDuration(stats.select_time())},
+  };
+  // They follow each other without gaps worth speaking of.
+  for (const auto& [name, duration] : stages) {
+    spans.push_back(Span(Below(parent), name, kInternalSpan, start, duration));
+    start += duration;
+  }
+}
+
+// The spans of a batch's queries, and of their stages.
+void AddQueries(const CallReport& call, Json& spans) {
+  for (size_t q = 0; q < call.batch.size(); ++q) {
+    if (!call.batch[q].has_value()) continue;
+    const SearchReport& search = *call.batch[q];
+    const TraceContext context = Below(call.span);
+    const absl::Time start = call.start + search.scheduled;
+    Json span =
+        Span(context, "query", kInternalSpan, start, FromProtoDuration(search.stats.total_time()));
+    Json attributes = Json::array();
+    attributes.push_back(Attribute("dime.query_index", static_cast<int64_t>(q)));
+    AddSearch(search, attributes);
+    span["attributes"] = std::move(attributes);
+    spans.push_back(std::move(span));
+    AddStages(context, search.stats, start, spans);
+  }
+}
+
 Json CallSpan(const CallReport& call) {
   const absl::string_view service = RpcServiceName(call.method);
   const absl::string_view method = RpcMethodName(call.method);
@@ -71,10 +120,9 @@ Json CallSpan(const CallReport& call) {
   if (call.reason != v1::ERROR_REASON_UNSPECIFIED) {
     attributes.push_back(Attribute("dime.error_reason", ReasonName(call.reason)));
   }
-  if (call.stats.has_value()) {
-    attributes.push_back(Attribute("dime.recalled", int64_t{call.stats->recalled_count()}));
-    attributes.push_back(Attribute("dime.reranked", int64_t{call.stats->reranked_count()}));
-    attributes.push_back(TruthAttribute("dime.degraded", call.degraded));
+  if (call.search.has_value()) AddSearch(*call.search, attributes);
+  if (!call.batch.empty()) {
+    attributes.push_back(Attribute("dime.queries", static_cast<int64_t>(call.batch.size())));
   }
   if (call.items.has_value()) attributes.push_back(Attribute("dime.items", *call.items));
   span["attributes"] = std::move(attributes);
@@ -91,26 +139,10 @@ Json CallSpan(const CallReport& call) {
 std::string SpanFile::FormatLine(const CallReport& call, absl::string_view server_version) {
   Json spans = Json::array();
   spans.push_back(CallSpan(call));
-  if (call.stats.has_value()) {
-    const v1::SearchStats& stats = *call.stats;
-    const std::pair<const char*, absl::Duration> stages[] = {
-        {"queue", FromProtoDuration(stats.queue_time())},
-        {"encode_query", FromProtoDuration(stats.encode_time())},
-        {"recall", FromProtoDuration(stats.recall_time())},
-        {"rerank", FromProtoDuration(stats.rerank_time())},
-        {"select", FromProtoDuration(stats.select_time())},
-    };
-    // They follow each other without gaps worth speaking of.
-    absl::Time start = call.start + call.scheduled;
-    for (const auto& [name, duration] : stages) {
-      const TraceContext below = {.trace_id = call.span.trace_id,
-                                  .span_id = RandomHex(16),
-                                  .parent_span_id = call.span.span_id,
-                                  .sampled = true};
-      spans.push_back(Span(below, name, kInternalSpan, start, duration));
-      start += duration;
-    }
+  if (call.search.has_value()) {
+    AddStages(call.span, call.search->stats, call.start + call.search->scheduled, spans);
   }
+  AddQueries(call, spans);
   Json resource_attributes = Json::array();
   resource_attributes.push_back(Attribute("service.name", "dime_server"));
   resource_attributes.push_back(Attribute("service.version", server_version));

@@ -16,9 +16,9 @@ namespace dime {
 // Spans of calls, appended to a file in OpenTelemetry's JSON encoding of OTLP (one
 // ExportTraceServiceRequest a line), which the OpenTelemetry collector's otlpjsonfile receiver
 // reads; there is no exporter library in the distribution. Each call is a server span by the
-// conventions for RPCs, and the stages of a search are spans below it. Each call's spans are one
-// write at the file's end, so that another program may rotate the file by copying and truncating
-// it. Thread-safe.
+// conventions for RPCs; the stages of a search are spans below it, and so are the queries of a
+// batch, each with its stages. Each call's spans are one write at the file's end, so that another
+// program may rotate the file by copying and truncating it. Thread-safe.
 class SpanFile {
  public:
   // Whether Open() would do: INVALID_ARGUMENT, naming the file, if it cannot be written to or made.

@@ -45,7 +45,6 @@ bool UnaryCall::Admit(const absl::Status& request) {
 }
 
 void UnaryCall::Schedule(std::function<void()> work, Priority priority) {
-  record_.Scheduled();
   if (!parts_.workers->TrySubmit(std::move(work), caller_.client, priority)) {
     End(absl::ResourceExhaustedError("the server's queue of calls is full"));
   }

@@ -4,7 +4,9 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -50,8 +52,12 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   // of the call may be touched afterwards.
   void Schedule(std::function<void()> work, Priority priority = Priority::kInteractive);
 
-  // How a search went that will be answered.
-  void Searched(const v1::SearchStats& stats, bool degraded) { record_.Searched(stats, degraded); }
+  absl::Duration Elapsed() const { return record_.Elapsed(); }
+  // How a search went that will be answered, or the queries of a batch.
+  void Searched(SearchReport search) { record_.Searched(std::move(search)); }
+  void Searched(std::vector<std::optional<SearchReport>> batch) {
+    record_.Searched(std::move(batch));
+  }
 
   // The call's last act: gRPC may delete this object before it returns.
   void End(const absl::Status& status);

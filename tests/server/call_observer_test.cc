@@ -109,9 +109,9 @@ TEST_F(CallObserverTest, AllMeansAllAndNoneNone) {
 TEST_F(CallObserverTest, SlowCallsAreLoggedCountedAndKept) {
   CallObserver observer = Observer(LoggedCalls::kErrors);
   CallReport call = Call(absl::StatusCode::kOk, absl::Seconds(2));
-  call.stats.emplace();
-  call.stats->mutable_rerank_time()->set_seconds(1);
-  call.stats->set_reranked_count(90);
+  SearchReport& search = call.search.emplace();
+  search.stats.mutable_rerank_time()->set_seconds(1);
+  search.stats.set_reranked_count(90);
   observer.Ended(std::move(call));
   ASSERT_EQ(Lines().size(), 1u);
   EXPECT_EQ(Lines()[0]["severity"], "WARNING");
@@ -121,6 +121,16 @@ TEST_F(CallObserverTest, SlowCallsAreLoggedCountedAndKept) {
   ASSERT_EQ(slow_.List().size(), 1u);
   EXPECT_EQ(slow_.List()[0]->request.Length(), 8u);
   EXPECT_THAT(Metrics(), HasSubstr("dime_slow_requests_total{method=\"SearchImages\"} 1\n"));
+}
+
+TEST_F(CallObserverTest, ABatchsLineSaysHowManyOfItsQueriesWereAnswered) {
+  CallObserver observer = Observer(LoggedCalls::kAll);
+  CallReport call = Call(absl::StatusCode::kOk);
+  call.batch = {SearchReport(), std::nullopt, SearchReport()};
+  observer.Ended(std::move(call));
+  ASSERT_EQ(Lines().size(), 1u);
+  EXPECT_EQ(Lines()[0]["queries"], 3);
+  EXPECT_EQ(Lines()[0]["queries_answered"], 2);
 }
 
 TEST_F(CallObserverTest, AStreamMayLast) {

@@ -2,6 +2,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <set>
 #include <sstream>
 #include <string>
 #include <thread>
@@ -23,6 +24,7 @@ namespace dime {
 namespace {
 
 using ::nlohmann::json;
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::MatchesRegex;
 using ::testing::Not;
@@ -161,6 +163,32 @@ TEST_F(ServerObserveTest, SpansOfASampledCallAreWrittenBelowItsCallers) {
     EXPECT_GE(time("startTimeUnixNano"),
               std::stoll(spans[0]["startTimeUnixNano"].get<std::string>()));
   }
+}
+
+TEST_F(ServerObserveTest, QueriesOfABatchHaveSpansBelowTheCalls) {
+  options_.trace_file = testing::TempDir() + "/batch-spans.jsonl";
+  std::filesystem::remove(options_.trace_file);
+  Start();
+  grpc::ClientContext context;
+  context.AddMetadata("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
+  v1::BatchSearchImagesRequest request;
+  for (const char* text : {"red", "", "blue"}) *request.add_requests() = TextRequest(text);
+  v1::BatchSearchImagesResponse response;
+  ASSERT_TRUE(stub_->BatchSearchImages(&context, request, &response).ok());
+  server_ = nullptr;
+  std::stringstream text;
+  text << std::ifstream(options_.trace_file).rdbuf();
+  const std::vector<json> lines = JsonLines(text.str());
+  ASSERT_EQ(lines.size(), 1u);
+  const json spans = lines[0]["resourceSpans"][0]["scopeSpans"][0]["spans"];
+  ASSERT_EQ(spans.size(), 13u);  // the call's, and of two queries their own and five stages
+  std::set<std::string> queries;
+  for (const json& span : spans) {
+    if (span["name"] != "query") continue;
+    EXPECT_EQ(span["parentSpanId"], spans[0]["spanId"]);
+    queries.insert(span["attributes"][0]["value"]["intValue"].get<std::string>());
+  }
+  EXPECT_THAT(queries, ElementsAre("0", "2"));
 }
 
 TEST_F(ServerObserveTest, ATraceFileThatCannotBeWrittenStopsTheStart) {

@@ -17,7 +17,7 @@ namespace {
 using ::nlohmann::json;
 using ::testing::HasSubstr;
 
-CallReport SearchReport() {
+CallReport SearchCall() {
   CallReport call;
   call.method = RpcMethod::kSearchImages;
   call.request_id = "request-7";
@@ -28,15 +28,15 @@ CallReport SearchReport() {
   call.client = "ipv4:10.0.0.1";
   call.start = absl::FromUnixMillis(1767323045000);
   call.duration = absl::Milliseconds(12);
-  call.scheduled = absl::Microseconds(100);
-  call.stats.emplace();
-  call.stats->mutable_queue_time()->set_nanos(1000000);
-  call.stats->mutable_encode_time()->set_nanos(2000000);
-  call.stats->mutable_recall_time()->set_nanos(500000);
-  call.stats->mutable_rerank_time()->set_nanos(8000000);
-  call.stats->mutable_select_time()->set_nanos(300000);
-  call.stats->set_recalled_count(100);
-  call.stats->set_reranked_count(90);
+  SearchReport& search = call.search.emplace();
+  search.scheduled = absl::Microseconds(100);
+  search.stats.mutable_queue_time()->set_nanos(1000000);
+  search.stats.mutable_encode_time()->set_nanos(2000000);
+  search.stats.mutable_recall_time()->set_nanos(500000);
+  search.stats.mutable_rerank_time()->set_nanos(8000000);
+  search.stats.mutable_select_time()->set_nanos(300000);
+  search.stats.set_recalled_count(100);
+  search.stats.set_reranked_count(90);
   return call;
 }
 
@@ -55,7 +55,7 @@ json AttributeOf(const json& span, const std::string& key) {
 }
 
 TEST(SpanFileTest, ACallIsAServersSpanBelowItsCallers) {
-  const json span = Spans(SearchReport())[0];
+  const json span = Spans(SearchCall())[0];
   EXPECT_EQ(span["name"], "dime.v1.RetrievalService/SearchImages");
   EXPECT_EQ(span["kind"], 2);
   EXPECT_EQ(span["traceId"], "0af7651916cd43dd8448eb211c80319c");
@@ -71,13 +71,13 @@ TEST(SpanFileTest, ACallIsAServersSpanBelowItsCallers) {
   EXPECT_EQ(AttributeOf(span, "dime.degraded")["boolValue"], false);
   EXPECT_FALSE(span.contains("status"));
   const json resource =
-      json::parse(SpanFile::FormatLine(SearchReport(), "1.2.3"))["resourceSpans"][0]["resource"];
+      json::parse(SpanFile::FormatLine(SearchCall(), "1.2.3"))["resourceSpans"][0]["resource"];
   EXPECT_EQ(AttributeOf(resource, "service.name")["stringValue"], "dime_server");
   EXPECT_EQ(AttributeOf(resource, "service.version")["stringValue"], "1.2.3");
 }
 
 TEST(SpanFileTest, AStageIsASpanWithinItsCall) {
-  const json spans = Spans(SearchReport());
+  const json spans = Spans(SearchCall());
   ASSERT_EQ(spans.size(), 6u);
   const std::string names[] = {"queue", "encode_query", "recall", "rerank", "select"};
   std::string end = "1767323045000100000";  // when it was scheduled
@@ -93,9 +93,31 @@ TEST(SpanFileTest, AStageIsASpanWithinItsCall) {
   EXPECT_EQ(end, "1767323045011900000");
 }
 
+TEST(SpanFileTest, AnAnsweredQueryOfABatchIsASpanWithItsStages) {
+  CallReport call = SearchCall();
+  SearchReport search = *call.search;
+  search.stats.mutable_total_time()->set_nanos(11800000);
+  search.degraded = true;
+  call.search.reset();
+  call.batch = {std::nullopt, search};
+  const json spans = Spans(call);
+  ASSERT_EQ(spans.size(), 7u);
+  EXPECT_EQ(AttributeOf(spans[0], "dime.queries")["intValue"], "2");
+  const json& query = spans[1];
+  EXPECT_EQ(query["name"], "query");
+  EXPECT_EQ(query["parentSpanId"], "00f067aa0ba902b7");
+  EXPECT_EQ(query["startTimeUnixNano"], "1767323045000100000");
+  EXPECT_EQ(query["endTimeUnixNano"], "1767323045011900000");
+  EXPECT_EQ(AttributeOf(query, "dime.query_index")["intValue"], "1");
+  EXPECT_EQ(AttributeOf(query, "dime.reranked")["intValue"], "90");
+  EXPECT_EQ(AttributeOf(query, "dime.degraded")["boolValue"], true);
+  for (size_t i = 2; i < spans.size(); ++i) EXPECT_EQ(spans[i]["parentSpanId"], query["spanId"]);
+  EXPECT_EQ(spans[6]["endTimeUnixNano"], query["endTimeUnixNano"]);
+}
+
 TEST(SpanFileTest, OnlyTheServersOwnFaultsAreErrors) {
   CallReport call;
-  call.span = SearchReport().span;
+  call.span = SearchCall().span;
   call.span.parent_span_id.clear();
   call.code = absl::StatusCode::kInvalidArgument;
   call.reason = v1::ERROR_REASON_TEXT_EMPTY;
@@ -115,7 +137,7 @@ TEST(SpanFileTest, EachCallIsALineAtTheFilesEnd) {
   for (int run = 0; run < 2; ++run) {
     const auto file = SpanFile::Open(path, "1.2.3");
     ASSERT_TRUE(file.ok()) << file.status();
-    EXPECT_TRUE((*file)->Write(SearchReport()).ok());
+    EXPECT_TRUE((*file)->Write(SearchCall()).ok());
   }
   std::ifstream stream(path);
   std::string line;
@@ -140,19 +162,19 @@ TEST(SpanFileTest, AFileWithoutRoomLosesWhatDoesNotFitAlone) {
   std::filesystem::remove(path);
   const auto file = SpanFile::Open(path, "1.2.3");
   ASSERT_TRUE(file.ok());
-  ASSERT_TRUE((*file)->Write(SearchReport()).ok());
+  ASSERT_TRUE((*file)->Write(SearchCall()).ok());
   // The file may grow by half a line; writes beyond fail as on a full disk.
   rlimit before;
   getrlimit(RLIMIT_FSIZE, &before);
   const auto handler = std::signal(SIGXFSZ, SIG_IGN);
   const rlimit narrow = {std::filesystem::file_size(path) + 300, before.rlim_max};
   setrlimit(RLIMIT_FSIZE, &narrow);
-  const absl::Status full = (*file)->Write(SearchReport());
+  const absl::Status full = (*file)->Write(SearchCall());
   setrlimit(RLIMIT_FSIZE, &before);
   std::signal(SIGXFSZ, handler);
   EXPECT_EQ(full.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(full.message(), HasSubstr("full.jsonl: File too large"));
-  EXPECT_TRUE((*file)->Write(SearchReport()).ok());
+  EXPECT_TRUE((*file)->Write(SearchCall()).ok());
   std::ifstream stream(path);
   std::string first, broken, last;
   std::getline(stream, first);
