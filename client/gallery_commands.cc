@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/client_error.h"
+#include "client/float16_features.h"
 #include "client/gallery_client.h"
 #include "client/item_source.h"
 #include "client/item_upserter.h"
@@ -107,6 +108,13 @@ absl::StatusOr<std::unique_ptr<CaptionSource>> OpenDataset(const std::string& di
 }
 const char* KindOf(const v1::UpsertImagesRequest*) { return "images"; }
 const char* KindOf(const v1::UpsertCaptionsRequest*) { return "captions"; }
+absl::Status RoundFeatures(v1::UpsertImagesRequest& request) {
+  const absl::Status status = RoundToFloat16(*request.mutable_features());
+  if (status.ok()) return status;
+  return absl::InvalidArgumentError(
+      absl::StrCat("image ", Printable(request.image().id()), ": ", status.message()));
+}
+absl::Status RoundFeatures(v1::UpsertCaptionsRequest&) { return absl::OkStatus(); }
 google::protobuf::Struct* PayloadOf(v1::UpsertImagesRequest& request) {
   return request.mutable_image()->mutable_payload();
 }
@@ -151,6 +159,7 @@ struct GalleryCommands::Flags {
   std::string payload;
   std::string journal;
   std::string patience = "2m";
+  bool float16 = false;
   bool quiet = false;
   // delete, get, list.
   std::string kind;
@@ -202,6 +211,8 @@ GalleryCommands::GalleryCommands(CLI::App* app) : flags_(std::make_unique<Flags>
   };
   upsert_images_ =
       add_upsert("upsert-images", "Write images to the gallery, or write them anew", kImagesFooter);
+  upsert_images_->add_flag("--float16", flags->float16,
+                           "Send features rounded to float16, in half the bytes");
   upsert_captions_ = add_upsert(
       "upsert-captions", "Write captions to the gallery, or write them anew", kCaptionsFooter);
 
@@ -308,15 +319,15 @@ absl::StatusOr<std::string> GalleryCommands::Upsert(const RetrievalClient& clien
   const std::string path = !flags_->journal.empty()
                                ? flags_->journal
                                : absl::StrCat(input, ".", KindOf(kind), ".dime-journal");
-  ASSIGN_OR_RETURN(
-      const std::unique_ptr<UpsertJournal> journal,
-      UpsertJournal::Open(
-          path,
-          {.kind = KindOf(kind),
-           .input = input,
-           .state = absl::StrCat(state, flags_->payload.empty() ? "" : " ", flags_->payload),
-           .gallery = info.gallery().lineage()},
-          source->size()));
+  ASSIGN_OR_RETURN(const std::unique_ptr<UpsertJournal> journal,
+                   UpsertJournal::Open(
+                       path,
+                       {.kind = KindOf(kind),
+                        .input = input,
+                        .state = absl::StrCat(state, flags_->float16 ? " float16" : "",
+                                              flags_->payload.empty() ? "" : " ", flags_->payload),
+                        .gallery = info.gallery().lineage()},
+                       source->size()));
   const int64_t skipped = journal->done_count();
 
   std::optional<ProgressBar> bar;
@@ -336,6 +347,7 @@ absl::StatusOr<std::string> GalleryCommands::Upsert(const RetrievalClient& clien
     for (const auto& [name, value] : payload.fields()) {
       PayloadOf(request)->mutable_fields()->insert({name, value});
     }
+    if (flags_->float16) RETURN_IF_ERROR(RoundFeatures(request));
     return ItemUpserter::Numbered<Request>{next++, std::move(request)};
   };
   const auto settled = [&](int64_t number, const std::string& id,

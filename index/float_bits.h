@@ -9,7 +9,7 @@
 
 namespace dime {
 
-// Exact widening of the 16-bit float types, given as their bits. NaN stays NaN.
+// The 16-bit float types, given as their bits. Widening is exact. NaN stays NaN.
 
 inline float Bfloat16ToFloat(uint16_t bits) {
   return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
@@ -26,6 +26,23 @@ inline float Float16ToFloat(uint16_t bits) {
   }
   const uint32_t wide_exponent = exponent == 0x1f ? 0xff : exponent + (127 - 15);
   return std::bit_cast<float>(sign | wide_exponent << 23 | fraction << 13);
+}
+
+// The nearest binary16, ties to even; an infinity from 65520 on, halfway to what would follow the
+// largest, 65504. NaN stays NaN.
+inline uint16_t FloatToFloat16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  const uint32_t sign = bits >> 16 & 0x8000;
+  const uint32_t magnitude = bits & 0x7fffffff;
+  if (magnitude > 0x7f800000) return static_cast<uint16_t>(sign | 0x7e00);
+  if (magnitude >= std::bit_cast<uint32_t>(65520.0f)) return static_cast<uint16_t>(sign | 0x7c00);
+  if (magnitude < std::bit_cast<uint32_t>(0x1p-14f)) {
+    // A subnormal, in units of 2^-24: those of a float32 from 0.5 on, whose addition rounds.
+    const uint32_t shifted = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f);
+    return static_cast<uint16_t>(sign | (shifted - std::bit_cast<uint32_t>(0.5f)));
+  }
+  const uint32_t rounded = magnitude + 0xfff + (magnitude >> 13 & 1);
+  return static_cast<uint16_t>(sign | ((rounded >> 13) - ((127 - 15) << 10)));
 }
 
 // The position of the first NaN or infinity, or -1. Looks at bits, so that -ffast-math in a caller

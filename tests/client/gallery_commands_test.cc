@@ -131,6 +131,24 @@ TEST_F(GalleryCommandsTest, ImagesFromJsonLines) {
   EXPECT_FALSE(Exists(wrong + ".images.dime-journal"));
 }
 
+TEST_F(GalleryCommandsTest, Float16HalvesWhatFeaturesTake) {
+  const auto line = [](const std::string& id, const std::string& values) {
+    return absl::StrCat(R"({"id": ")", id,
+                        R"(", "features": {"num_regions": 1, "feature_dim": 2, )", R"("values": [)",
+                        values, "]}}\n");
+  };
+  const std::string file = Write("i.jsonl", line("a", "1, -2.5"));
+  EXPECT_EQ(Upsert("upsert-images", {file, "--float16"}).exit_code, 0);
+  const v1::RegionFeatures features = server_.images().at("a").features();
+  EXPECT_EQ(features.float16().size(), 4u);
+  EXPECT_EQ(features.values_size(), 0);
+
+  const std::string wide = Write("w.jsonl", line("b", "1, 70000"));
+  const Outcome outcome = Upsert("upsert-images", {wide, "--float16"});
+  EXPECT_EQ(outcome.exit_code, 3);
+  EXPECT_THAT(outcome.err, HasSubstr("image b: features: value 1 is 70000"));
+}
+
 TEST_F(GalleryCommandsTest, ThePrecomputedLayout) {
   const std::string data = absl::StrCat(DIME_SOURCE_DIR, "/tests/golden/tiny/data");
   const std::string journal = (directory_ / "journal").string();

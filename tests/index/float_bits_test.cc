@@ -38,6 +38,26 @@ TEST(FloatBitsTest, WidensEveryFloat16) {
   }
 }
 
+TEST(FloatBitsTest, RoundsToTheNearestFloat16) {
+  for (uint16_t bits = 0; bits < 0x7c00; ++bits) {
+    const float value = Float16ToFloat(bits);
+    const uint16_t next = static_cast<uint16_t>(bits + 1);
+    // The largest's next would be 65536.
+    const float above = next == 0x7c00 ? 65536.0f : Float16ToFloat(next);
+    const float middle = value + (above - value) / 2;  // exact
+    const uint16_t even = bits % 2 == 0 ? bits : next;
+    ASSERT_EQ(FloatToFloat16(value), bits);
+    ASSERT_EQ(FloatToFloat16(-value), bits | 0x8000);
+    ASSERT_EQ(FloatToFloat16(middle), even) << middle;
+    ASSERT_EQ(FloatToFloat16(std::nextafter(middle, 0.0f)), bits) << middle;
+    ASSERT_EQ(FloatToFloat16(std::nextafter(middle, 1e9f)), next) << middle;
+  }
+  EXPECT_EQ(FloatToFloat16(std::numeric_limits<float>::infinity()), 0x7c00);
+  EXPECT_EQ(FloatToFloat16(-std::numeric_limits<float>::max()), 0xfc00);
+  EXPECT_TRUE(std::isnan(Float16ToFloat(FloatToFloat16(std::nanf("")))));
+  EXPECT_EQ(FloatToFloat16(std::numeric_limits<float>::denorm_min()), 0);
+}
+
 TEST(FloatBitsTest, WidensBfloat16) {
   EXPECT_EQ(Bfloat16ToFloat(0x3f80), 1.0f);
   EXPECT_EQ(Bfloat16ToFloat(0xc049), -3.140625f);
