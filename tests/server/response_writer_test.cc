@@ -196,7 +196,10 @@ TEST_F(ResponseWriterTest, AnExplanationIsWrittenWithTheImagesRecord) {
   pair.explanation.num_words = 3;
   pair.explanation.num_regions = kFakeNumRegions;
   for (Direction direction : kDirections) {
-    auto& part = pair.explanation.directions[static_cast<int>(direction)].emplace();
+    // Not emplaced, which Clang 14 cannot for a nested aggregate.
+    auto& directions = pair.explanation.directions;
+    PairExplanation::Part& part =
+        *(directions[static_cast<int>(direction)] = PairExplanation::Part{});
     part.score = direction == Direction::kI2t ? 0.5f : 0.25f;
     part.paths.assign(kNumPathWeights, 0.1f);
     for (int layer = 0; layer < kNumRoutingLayers; ++layer) {
@@ -235,7 +238,7 @@ TEST_F(ResponseWriterTest, AnExplanationIsWrittenWithTheImagesRecord) {
 
 TEST_F(ResponseWriterTest, AnExplanationOfSentFeaturesHasNoRecordAndOneDirectionItsScore) {
   ExplainedPair pair{.words = {"[CLS]", "[SEP]"}};
-  pair.explanation.directions[0].emplace().score = 0.5f;
+  pair.explanation.directions[0] = PairExplanation::Part{.score = 0.5f};
   pair.explanation.directions[0]->paths.assign(kNumPathWeights, 0);
   const v1::ExplainPairResponse response =
       writer_.WriteExplanation(gallery_, {.image = RegionFeaturesQuery()}, pair).value();
