@@ -1,17 +1,8 @@
 #include "model/thread_team.h"
 
-#include <sched.h>
-
-#include <algorithm>
+#include "model/available_cores.h"
 
 namespace dime {
-
-int AvailableCores() {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  if (sched_getaffinity(0, sizeof(cores), &cores) == 0) return std::max(1, CPU_COUNT(&cores));
-  return std::max(1, static_cast<int>(std::thread::hardware_concurrency()));
-}
 
 ThreadTeam::ThreadTeam(int threads) {
   if (threads <= 0) threads = AvailableCores();

@@ -13,9 +13,6 @@
 
 namespace dime {
 
-// Cores that the process may run on, by its affinity; at least 1.
-int AvailableCores();
-
 // A fixed set of threads that share the tasks of one call at a time. The caller works along; tasks
 // are taken one by one, so that uneven ones even out. Between calls the threads sleep (OpenMP's
 // would spin for a while, on cores that a server has other work for). Thread-safe. While the team
@@ -23,7 +20,7 @@ int AvailableCores();
 // Tasks must not throw.
 class ThreadTeam {
  public:
-  // `threads`, the caller included, at least 1; 0: one for each core that the process may use.
+  // `threads`, the caller included, at least 1; 0: AvailableCores().
   explicit ThreadTeam(int threads);
   ~ThreadTeam();
   ThreadTeam(const ThreadTeam&) = delete;

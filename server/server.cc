@@ -17,7 +17,7 @@
 #include "grpcpp/server_builder.h"
 #include "index/status_macros.h"
 #include "index/thread_priority.h"
-#include "model/thread_team.h"
+#include "model/available_cores.h"
 
 namespace dime {
 namespace {

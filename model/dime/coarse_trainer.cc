@@ -117,6 +117,7 @@ absl::StatusOr<std::unique_ptr<CoarseTrainer>> CoarseTrainer::Create(
 }
 
 absl::Status CoarseTrainer::Prepare() {
+  UseAvailableCores();
   ASSIGN_OR_RETURN(device_, ParseDevice(options_.device));
   ASSIGN_OR_RETURN(network_, Network::Load(options_.model, device_, {.coarse_heads = false}));
   ASSIGN_OR_RETURN(train_, PrecomputedDataset::Open(options_.data, options_.train_split));

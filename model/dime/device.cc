@@ -4,6 +4,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <limits>
 
 #include "absl/strings/match.h"
@@ -11,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "model/available_cores.h"
 
 namespace dime {
 namespace {
@@ -65,6 +67,16 @@ absl::StatusOr<torch::Device> ParseDevice(const std::string& name) {
                                                       " CUDA devices that can be used"));
   }
   return torch::Device(torch::kCUDA, static_cast<c10::DeviceIndex>(index));
+}
+
+void UseAvailableCores() {
+  static const bool once = [] {
+    if (std::getenv("OMP_NUM_THREADS") == nullptr && std::getenv("MKL_NUM_THREADS") == nullptr) {
+      torch::set_num_threads(AvailableCores());
+    }
+    return true;
+  }();
+  static_cast<void>(once);
 }
 
 void KeepFreedMemory() {

@@ -79,6 +79,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Options& options,
 }
 
 absl::Status Trainer::Prepare() {
+  UseAvailableCores();
   ASSIGN_OR_RETURN(device_, ParseDevice(options_.device));
   ASSIGN_OR_RETURN(train_, PrecomputedDataset::Open(options_.data, options_.train_split));
   ASSIGN_OR_RETURN(validation_, PrecomputedDataset::Open(options_.data, options_.validation_split));
