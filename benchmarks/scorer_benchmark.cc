@@ -1,9 +1,11 @@
-// scorer_benchmark: pairs a second of the CPU's scorer beside the modules' and beside plain matrix
-// products, all in one run on all cores. A model of the published size with random weights, gates
-// all open, and once more with half of the gates shut. See --help.
+// scorer_benchmark: pairs a second of the kernels beside the modules' and beside plain matrix
+// products, all in one run on all cores or on a CUDA device. A model of the published size with
+// random weights, gates all open, and once more with half of the gates shut. See --help.
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
+#include <cstdlib>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -15,6 +17,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "index/status_macros.h"
+#include "model/cuda/cuda_scorer.h"
+#include "model/dime/device.h"
 #include "model/dime/direction_model.h"
 #include "model/dime/interaction_weights_reader.h"
 #include "model/kernel_scorer.h"
@@ -29,6 +34,7 @@ struct Flags {
   int embed_size = 256, heads = 16, feed_forward = 512, router = 512;
   int64_t pairs = 512;
   int runs = 5;
+  std::string device = "cpu";
 };
 
 constexpr int64_t kModulePairs = 64;  // that the modules score in one pass, as the server has them
@@ -52,8 +58,8 @@ EncodedItems RandomItems(Modality modality, Direction direction, int64_t count, 
 // One direction's model, a query and a gallery, and the ways to score one against the other.
 class Bench {
  public:
-  Bench(Direction direction, const Flags& flags, bool shut_gates)
-      : direction_(direction), flags_(flags), caption_words_(flags.caption_words) {
+  Bench(Direction direction, const Flags& flags, const torch::Device& device, bool shut_gates)
+      : direction_(direction), flags_(flags), device_(device), caption_words_(flags.caption_words) {
     torch::manual_seed(1);
     if (caption_words_ == 0) caption_words_ = flags.words;
     DirectionConfig config;
@@ -85,41 +91,44 @@ class Bench {
     images_ = RandomItems(Modality::kImage, direction, flags.pairs, flags.regions, flags.regions,
                           flags.embed_size);
     for (int64_t i = 0; i < flags.pairs; ++i) rows_.push_back(i);
+    model_->to(device);
+    const int64_t e = flags.embed_size;
+    const auto of = [this](const EncodedItems& items) { return items.view().of(direction_); };
+    const auto tensor = [&device](absl::Span<const float> values, std::vector<int64_t> shape) {
+      return torch::from_blob(const_cast<float*>(values.data()), shape).to(device);
+    };
+    regions_ = tensor(of(images_).local, {flags.pairs, flags.regions, e});
+    global_ = tensor(of(images_).global, {flags.pairs, e});
+    words_ = tensor(of(caption_).local, {1, flags.words, e});
+    sentence_ = tensor(of(caption_).global, {1, e});
+    mask_ = (torch::arange(flags.words) < caption_words_).unsqueeze(0).to(device);
   }
 
   // Pairs a second of the modules, one caption against the images.
   double Modules() {
-    c10::InferenceMode inference;
-    const int64_t e = flags_.embed_size;
-    const auto of = [this](const EncodedItems& items) { return items.view().of(direction_); };
-    const auto tensor = [](absl::Span<const float> values, std::vector<int64_t> shape) {
-      return torch::from_blob(const_cast<float*>(values.data()), shape);
-    };
-    const torch::Tensor regions = tensor(of(images_).local, {flags_.pairs, flags_.regions, e});
-    const torch::Tensor images = tensor(of(images_).global, {flags_.pairs, e});
-    const torch::Tensor words = tensor(of(caption_).local, {1, flags_.words, e});
-    const torch::Tensor sentence = tensor(of(caption_).global, {1, e});
-    const torch::Tensor mask = (torch::arange(flags_.words) < caption_words_).unsqueeze(0);
     const absl::Time start = absl::Now();
-    for (int64_t first = 0; first < flags_.pairs; first += kModulePairs) {
-      const int64_t size = std::min(kModulePairs, flags_.pairs - first);
-      (void)model_->Score(regions.narrow(0, first, size), images.narrow(0, first, size), words,
-                          sentence, mask);
-    }
+    module_scores_ = ScoreByModules();
     return flags_.pairs / absl::ToDoubleSeconds(absl::Now() - start);
   }
 
   void Use(Instructions instructions) {
-    InteractionWeightsReader reader(*model_);
-    const bool i2t = direction_ == Direction::kI2t;
-    reader.shape.positions = i2t ? flags_.regions : flags_.words;
-    reader.shape.max_context = i2t ? flags_.words : flags_.regions;
+    const auto read = ReadWeights();
     KernelScorer::Kernels kernels;
     kernels[static_cast<int>(direction_)] =
-        kernels::InteractionKernel::Create(reader.shape, reader.weights, instructions);
+        kernels::InteractionKernel::Create(read->shape, read->weights, instructions);
     bank_ = nullptr;
     scorer_ = std::make_unique<KernelScorer>(std::move(kernels), info_, KernelScorer::Options());
     bank_ = *scorer_->MakeBank(images_.view());
+  }
+  absl::Status UseCuda() {
+    const auto read = ReadWeights();
+    CudaScorer::Kernels kernels;
+    ASSIGN_OR_RETURN(kernels[static_cast<int>(direction_)],
+                     cuda::MakeCudaKernel(read->shape, read->weights, device_.index()));
+    bank_ = nullptr;
+    scorer_ = std::make_unique<CudaScorer>(std::move(kernels), info_);
+    ASSIGN_OR_RETURN(bank_, scorer_->MakeBank(images_.view()));
+    return absl::OkStatus();
   }
   // Pairs a second of the kernels, the query's preparation included.
   double Kernels() {
@@ -129,8 +138,20 @@ class Bench {
         .rows = rows_,
         .mode = direction_ == Direction::kI2t ? ScoreMode::kI2t : ScoreMode::kT2i};
     const absl::Time start = absl::Now();
-    (void)scorer_->Score({&request, 1});
-    return flags_.pairs / absl::ToDoubleSeconds(absl::Now() - start);
+    const auto scores = scorer_->Score({&request, 1});
+    const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    if (!scores.ok()) {
+      std::cerr << "scorer_benchmark: " << scores.status() << std::endl;
+      std::exit(1);
+    }
+    scores_ = (*scores)[0].scores[static_cast<int>(direction_)];
+    return static_cast<double>(flags_.pairs) / seconds;
+  }
+  // Of the last runs of both: the mean of the scores' absolute differences.
+  double Difference() const {
+    double sum = 0;
+    for (size_t i = 0; i < scores_.size(); ++i) sum += std::abs(scores_[i] - module_scores_[i]);
+    return sum / static_cast<double>(scores_.size());
   }
   double ShareSkipped() const {
     const RoutingCounts counts = scorer_->routing_counts();
@@ -139,26 +160,52 @@ class Bench {
   }
 
  private:
+  std::unique_ptr<InteractionWeightsReader> ReadWeights() const {
+    auto reader = std::make_unique<InteractionWeightsReader>(*model_);
+    const bool i2t = direction_ == Direction::kI2t;
+    reader->shape.positions = i2t ? flags_.regions : flags_.words;
+    reader->shape.max_context = i2t ? flags_.words : flags_.regions;
+    return reader;
+  }
+  std::vector<float> ScoreByModules() {
+    c10::InferenceMode inference;
+    std::vector<torch::Tensor> scores;
+    for (int64_t first = 0; first < flags_.pairs; first += kModulePairs) {
+      const int64_t size = std::min(kModulePairs, flags_.pairs - first);
+      scores.push_back(model_
+                           ->Score(regions_.narrow(0, first, size), global_.narrow(0, first, size),
+                                   words_, sentence_, mask_)
+                           .scores);
+    }
+    // Waits for the device.
+    const torch::Tensor whole = torch::cat(scores).flatten().cpu().contiguous();
+    return std::vector<float>(whole.data_ptr<float>(), whole.data_ptr<float>() + whole.numel());
+  }
+
   const Direction direction_;
   const Flags flags_;
+  const torch::Device device_;
   int caption_words_;
   DirectionModel model_{nullptr};
   ModelInfo info_;
   EncodedItems caption_, images_;
+  torch::Tensor regions_, global_, words_, sentence_, mask_;  // on the device
   std::vector<int64_t> rows_;
-  std::unique_ptr<KernelScorer> scorer_;
+  std::vector<float> module_scores_, scores_;
+  std::unique_ptr<PairScorer> scorer_;
   std::unique_ptr<FeatureBank> bank_;
 };
 
 // TFLOP/s of a plain product of square matrices.
-double MatrixProduct(torch::Dtype type) {
+double MatrixProduct(const torch::Device& device, int64_t size, torch::Dtype type) {
   c10::InferenceMode inference;
-  constexpr int64_t kSize = 2048;
-  const torch::Tensor a = torch::randn({kSize, kSize}).to(type);
-  const torch::Tensor b = torch::randn({kSize, kSize}).to(type);
+  const torch::Tensor a = torch::randn({size, size}).to(device, type);
+  const torch::Tensor b = torch::randn({size, size}).to(device, type);
+  (void)a.sum().item<float>();  // waits for the device
   const absl::Time start = absl::Now();
-  (void)torch::matmul(a, b);
-  return 2.0 * kSize * kSize * kSize / absl::ToDoubleSeconds(absl::Now() - start) * 1e-12;
+  (void)torch::matmul(a, b)[0][0].item<float>();
+  const auto n = static_cast<double>(size);
+  return 2 * n * n * n / absl::ToDoubleSeconds(absl::Now() - start) * 1e-12;
 }
 
 struct Measured {
@@ -174,42 +221,56 @@ Measured Measure(int runs, const std::function<double()>& once) {
   return {rates[rates.size() / 2], rates.front(), rates.back()};
 }
 
-void Run(const Flags& flags) {
+absl::Status Run(const Flags& flags) {
+  ASSIGN_OR_RETURN(const torch::Device device, ParseDevice(flags.device));
   std::cout << absl::StrFormat(
-      "E %d, %d heads, R %d, L %d, one caption against %d images, %d threads, median of %d runs\n\n"
-      "%-34s %10s %10s %10s %12s %9s\n",
+      "E %d, %d heads, R %d, L %d, one caption against %d images, %s, median of %d runs; scores: "
+      "mean "
+      "difference from the modules'\n\n%-34s %10s %10s %10s %12s %9s %9s\n",
       flags.embed_size, flags.heads, flags.regions, flags.words, flags.pairs,
-      torch::get_num_threads(), flags.runs, "", "median", "lowest", "highest", "of modules'",
-      "skipped");
+      device.is_cpu() ? absl::StrCat(torch::get_num_threads(), " threads") : device.str(),
+      flags.runs, "", "median", "lowest", "highest", "of modules'", "skipped", "scores");
   const auto row = [](const std::string& name, const Measured& rate, double modules,
-                      const std::string& skipped) {
-    std::cout << absl::StrFormat("%-34s %10.0f %10.0f %10.0f %11.1fx %9s\n", name, rate.median,
-                                 rate.low, rate.high, rate.median / modules, skipped)
+                      const std::string& skipped, const std::string& difference) {
+    std::cout << absl::StrFormat("%-34s %10.0f %10.0f %10.0f %11.1fx %9s %9s\n", name, rate.median,
+                                 rate.low, rate.high, rate.median / modules, skipped, difference)
               << std::flush;
   };
   for (Direction direction : kDirections) {
     for (const bool shut : {false, true}) {
-      Bench bench(direction, flags, shut);
+      Bench bench(direction, flags, device, shut);
       const std::string name =
           absl::StrCat(DirectionName(direction), shut ? ", half of the gates shut" : "");
       const Measured modules = Measure(flags.runs, [&] { return bench.Modules(); });
-      row(absl::StrCat(name, ": modules"), modules, modules.median, "-");
+      row(absl::StrCat(name, ": modules"), modules, modules.median, "-", "-");
+      const auto measure = [&](const std::string& kernels_name) {
+        const Measured rate = Measure(flags.runs, [&] { return bench.Kernels(); });
+        row(absl::StrCat("  ", kernels_name), rate, modules.median,
+            absl::StrFormat("%.1f%%", 100 * bench.ShareSkipped()),
+            absl::StrFormat("%.1e", bench.Difference()));
+      };
+      if (device.is_cuda()) {
+        RETURN_IF_ERROR(bench.UseCuda());
+        measure("cuda");
+        continue;
+      }
       for (Instructions instructions : {Instructions::kAmx, Instructions::kAvx512Bf16}) {
         if (!kernels::IsSupported(instructions)) continue;
         bench.Use(instructions);
-        const Measured rate = Measure(flags.runs, [&] { return bench.Kernels(); });
-        row(absl::StrCat("  ", kernels::InstructionsName(instructions)), rate, modules.median,
-            absl::StrFormat("%.1f%%", 100 * bench.ShareSkipped()));
+        measure(kernels::InstructionsName(instructions));
       }
     }
   }
   std::cout << "\n";
   for (const auto& [type, name] :
        {std::pair{torch::kFloat32, "float32"}, std::pair{torch::kBFloat16, "bfloat16"}}) {
-    const Measured rate = Measure(flags.runs, [type = type] { return MatrixProduct(type); });
-    std::cout << absl::StrFormat("plain product 2048^3 %-13s %10.2f %10.2f %10.2f TFLOP/s\n", name,
-                                 rate.median, rate.low, rate.high);
+    const int size = device.is_cpu() ? 2048 : 8192;
+    const Measured rate =
+        Measure(flags.runs, [&, type = type] { return MatrixProduct(device, size, type); });
+    std::cout << absl::StrFormat("plain product %d^3 %-13s %10.2f %10.2f %10.2f TFLOP/s\n", size,
+                                 name, rate.median, rate.low, rate.high);
   }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -217,7 +278,8 @@ void Run(const Flags& flags) {
 
 int main(int argc, char** argv) {
   dime::Flags flags;
-  CLI::App app{"Pairs a second of the CPU's scorer, of the modules, and of plain matrix products."};
+  CLI::App app{"Pairs a second of the kernels, of the modules, and of plain matrix products."};
+  app.add_option("--device", flags.device, "cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--regions", flags.regions, "R")->capture_default_str();
   app.add_option("--words", flags.words, "L")->capture_default_str();
   app.add_option("--caption-words", flags.caption_words,
@@ -230,6 +292,8 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--runs", flags.runs)->capture_default_str();
   CLI11_PARSE(app, argc, argv);
-  dime::Run(flags);
-  return 0;
+  const absl::Status status = dime::Run(flags);
+  if (status.ok()) return 0;
+  std::cerr << "scorer_benchmark: " << status << std::endl;
+  return 1;
 }

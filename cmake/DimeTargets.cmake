@@ -1,9 +1,9 @@
 # Conventions for the project's own targets.
 
 add_library(dime_warnings INTERFACE)
-target_compile_options(dime_warnings INTERFACE
-  -Wall -Wextra -Wnon-virtual-dtor -Woverloaded-virtual -Wno-unused-parameter
+set(_warnings -Wall -Wextra -Wnon-virtual-dtor -Woverloaded-virtual -Wno-unused-parameter
   -Wno-missing-field-initializers)
+target_compile_options(dime_warnings INTERFACE "$<$<COMPILE_LANGUAGE:CXX>:${_warnings}>")
 target_include_directories(dime_warnings INTERFACE ${CMAKE_SOURCE_DIR})
 
 # dime_library(NAME SOURCES... DEPS... [PRIVATE_DEPS...])

@@ -15,8 +15,9 @@ namespace dime {
 
 // Of a program's --scorer option.
 inline constexpr char kScorerHelp[] =
-    "What scores pairs on a CPU: modules (float32), amx or avx512_bf16 (kernels in bfloat16), or "
-    "auto, the first kernels that the processor has, else the modules";
+    "What scores pairs: modules (float32); kernels in bfloat16, amx or avx512_bf16 on a CPU, cuda "
+    "on "
+    "a CUDA device; or auto, on a CPU the first kernels that the processor has, else the modules";
 
 // A model directory, loaded: DIME's encoders and its pair scorer on one device, behind interfaces
 // that carry no LibTorch types. Thread-safe.
@@ -25,9 +26,9 @@ class DimeModel {
   struct Options {
     // "cpu", "cuda", "cuda:N", or "auto": the first CUDA device if there is one, else the CPU.
     std::string device = "auto";
-    // What scores pairs on a CPU (on other devices the modules do): "modules", float32, the
-    // yardstick; "amx" or "avx512_bf16", the kernels in bfloat16 (see KernelScorer) on these
-    // instructions; "auto", the first kernels that the processor has, else the modules.
+    // What scores pairs: "modules", float32, the yardstick; on a CPU "amx" or "avx512_bf16", the
+    // kernels in bfloat16 (see KernelScorer) on these instructions; on a CUDA device "cuda" (see
+    // CudaScorer); "auto", on a CPU the first kernels that the processor has, else the modules.
     std::string scorer = "auto";
     int scorer_threads = 0;  // of the kernels; 0: one for each core that the process may use
   };

@@ -5,6 +5,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
+#include "model/slab_items.h"
 
 namespace dime {
 
@@ -16,6 +17,8 @@ absl::StatusOr<std::unique_ptr<FeatureBank>> PairScorer::MakeSlabBank(const Enco
                                                                       int64_t capacity) const {
   return absl::UnimplementedError("this scorer makes no slab banks");
 }
+
+int64_t PairScorer::BankItemBytes(const EncodedItemsView& shape) const { return ItemBytes(shape); }
 
 std::vector<float> PairScores::Combined() const {
   const std::vector<float>& i2t = scores[static_cast<int>(Direction::kI2t)];

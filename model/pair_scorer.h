@@ -72,6 +72,9 @@ class PairScorer {
   virtual absl::StatusOr<std::unique_ptr<FeatureBank>> MakeSlabBank(const EncodedItemsView& shape,
                                                                     int64_t capacity) const;
 
+  // Bytes, where the bank is, of an item of this shape in a bank of MakeSlabBank().
+  virtual int64_t BankItemBytes(const EncodedItemsView& shape) const;
+
   // Scores several requests in one launch, an answer each. INVALID_ARGUMENT for a mode that the
   // model does not serve or shapes that do not fit.
   virtual absl::StatusOr<std::vector<PairScores>> Score(

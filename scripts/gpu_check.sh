@@ -1,20 +1,47 @@
 #!/usr/bin/env bash
-# Builds, then holds every CUDA path against the modules on the CPU and prints the table of rates.
-# On a machine without a GPU it builds and says that the checks were skipped.
+# Builds, then holds every CUDA path against the CPU and prints the table of rates. On a machine without
+# a GPU it builds and says that the checks were skipped.
 #
-#   scripts/gpu_check.sh [MODEL_DIR]    default: the golden tiny model and, if prepared, the sample
+#   scripts/gpu_check.sh [MODEL_DIR...]      default: the golden tiny model and, if prepared, the sample
+#   scripts/gpu_check.sh --bundle DIR        puts what the checks need into DIR, for a machine with a GPU
+#                                            and PyTorch where nothing can be installed: DIR/run.sh there
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source scripts/common.sh
 
+bundle=
+case "${1:-}" in
+  -h | --help) sed -n '2,8s/^# \{0,1\}//p' "$0"; exit 0 ;;
+  --bundle) bundle=${2:?--bundle needs a directory}; shift 2 ;;
+esac
 DIME_CHECK_TOOLS=0 scripts/setup.sh
-build_preset release dime_gpu_check
+build_preset release dime_gpu_check scorer_benchmark
 if [ $# -gt 0 ]; then
   models=("$@")
 else
   models=(tests/golden/tiny/model)
   [ ! -d build/sample/model ] || models+=(build/sample/model)
 fi
-for model in "${models[@]}"; do
-  build/release/bin/dime_gpu_check "$model"
-done
+bin=build/release/bin
+
+if [ -n "$bundle" ]; then
+  rm -rf "$bundle"
+  mkdir -p "$bundle/lib" "$bundle/models"
+  # Without symbols for profiles, which take half of the room.
+  for program in dime_gpu_check scorer_benchmark; do strip -o "$bundle/$program" "$bin/$program"; done
+  # All that a bare machine lacks: neither LibTorch, which PyTorch has, nor the C library.
+  ldd "$bin/dime_gpu_check" "$bin/scorer_benchmark" | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
+    grep -vE '/dime-deps/|/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*|libresolv)\.so' |
+    xargs -I{} cp -L {} "$bundle/lib/"
+  for model in "${models[@]}"; do
+    cp -rL "$model" "$bundle/models/$(basename "$(dirname "$model")")"
+  done
+  cp "$(dirname "$0")/gpu_check_bundled.sh" "$bundle/run.sh"
+  say "$(du -sh "$bundle" | cut -f 1) in $bundle"
+  exit 0
+fi
+
+for model in "${models[@]}"; do "$bin/dime_gpu_check" "$model"; done
+if [ -e /dev/nvidiactl ] || [ -e /dev/dxg ]; then
+  for pairs in 256 1024 16384; do "$bin/scorer_benchmark" --device cuda --pairs "$pairs"; done
+fi

@@ -32,7 +32,7 @@ void ServerFlags::Define(CLI::App& app) {
                  "Gallery directory, made by dime_build_gallery; required, here or in --config");
   app.add_option("--device", device, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--scorer", scorer, kScorerHelp)
-      ->check(CLI::IsMember({"auto", "modules", "amx", "avx512_bf16"}))
+      ->check(CLI::IsMember({"auto", "modules", "amx", "avx512_bf16", "cuda"}))
       ->capture_default_str();
   app.add_option("--scorer-threads", scorer_threads,
                  "Threads of the kernels; 0: one for each core that the process may use")

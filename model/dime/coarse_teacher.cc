@@ -32,10 +32,9 @@ absl::StatusOr<std::unique_ptr<CoarseTeacher>> CoarseTeacher::Create(
     const Network& network, const std::string& backbone, const PrecomputedDataset& dataset,
     const BertStateCache& states, const std::string& scorer) {
   std::unique_ptr<CoarseTeacher> teacher(new CoarseTeacher(network, dataset));
-  ASSIGN_OR_RETURN(const std::optional<kernels::Instructions> instructions,
-                   ChooseInstructions(scorer, network.device()));
-  if (instructions.has_value()) {
-    teacher->kernels_ = MakeKernelScorer(network, *instructions, /*threads=*/0);
+  ASSIGN_OR_RETURN(const ScorerChoice choice, ChooseScorer(scorer, network.device()));
+  if (choice.instructions.has_value()) {
+    teacher->kernels_ = MakeKernelScorer(network, *choice.instructions, /*threads=*/0);
   }
   teacher->states_[backbone] = &states;
   for (Direction direction : kDirections) {

@@ -1,22 +1,45 @@
 #include "model/dime/kernel_factory.h"
 
+#include <memory>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "index/status_macros.h"
 #include "model/dime/interaction_weights_reader.h"
 
 namespace dime {
 
-absl::StatusOr<std::optional<kernels::Instructions>> ChooseInstructions(
-    const std::string& scorer, const torch::Device& device) {
+namespace {
+
+// A direction's weights with the sizes of the network's data.
+std::unique_ptr<InteractionWeightsReader> ReadWeights(const Network& network, Direction direction) {
+  const ModelInfo info = network.Describe();
+  auto reader = std::make_unique<InteractionWeightsReader>(network.direction(direction));
+  const bool refines_regions = direction == Direction::kI2t;
+  reader->shape.positions = refines_regions ? info.num_regions : info.max_words;
+  reader->shape.max_context = refines_regions ? info.max_words : info.num_regions;
+  return reader;
+}
+
+}  // namespace
+
+absl::StatusOr<ScorerChoice> ChooseScorer(const std::string& scorer, const torch::Device& device) {
   using kernels::Instructions;
-  std::optional<Instructions> chosen;
+  ScorerChoice chosen;
   if (scorer == "modules") return chosen;
+  if (scorer == "cuda") {
+    if (device.is_cuda()) {
+      chosen.cuda = true;
+      return chosen;
+    }
+    return absl::FailedPreconditionError(
+        "scorer cuda needs a CUDA device (--device cuda); take auto or modules");
+  }
   for (Instructions instructions : {Instructions::kAmx, Instructions::kAvx512Bf16}) {
     const bool usable = device.is_cpu() && kernels::IsSupported(instructions);
     if (scorer == "auto" && usable) {
-      chosen = instructions;
+      chosen.instructions = instructions;
       return chosen;
     }
     if (scorer != kernels::InstructionsName(instructions)) continue;
@@ -28,29 +51,37 @@ absl::StatusOr<std::optional<kernels::Instructions>> ChooseInstructions(
               : "device cpu",
           "; take auto or modules"));
     }
-    chosen = instructions;
+    chosen.instructions = instructions;
     return chosen;
   }
   if (scorer == "auto") return chosen;
   return absl::InvalidArgumentError(
-      absl::StrCat("scorer must be auto, modules, amx or avx512_bf16, got \"", scorer, "\""));
+      absl::StrCat("scorer must be auto, modules, amx, avx512_bf16 or cuda, got \"", scorer, "\""));
 }
 
 std::unique_ptr<KernelScorer> MakeKernelScorer(const Network& network,
                                                kernels::Instructions instructions, int threads) {
-  const ModelInfo info = network.Describe();
   KernelScorer::Kernels kernels;
   for (Direction direction : kDirections) {
     if (!network.Has(direction)) continue;
-    InteractionWeightsReader reader(network.direction(direction));
-    const bool refines_regions = direction == Direction::kI2t;
-    reader.shape.positions = refines_regions ? info.num_regions : info.max_words;
-    reader.shape.max_context = refines_regions ? info.max_words : info.num_regions;
+    const auto read = ReadWeights(network, direction);
     kernels[static_cast<int>(direction)] =
-        kernels::InteractionKernel::Create(reader.shape, reader.weights, instructions);
+        kernels::InteractionKernel::Create(read->shape, read->weights, instructions);
   }
-  return std::make_unique<KernelScorer>(std::move(kernels), info,
+  return std::make_unique<KernelScorer>(std::move(kernels), network.Describe(),
                                         KernelScorer::Options{.threads = threads});
+}
+
+absl::StatusOr<std::unique_ptr<CudaScorer>> MakeCudaScorer(const Network& network,
+                                                           const torch::Device& device) {
+  CudaScorer::Kernels kernels;
+  for (Direction direction : kDirections) {
+    if (!network.Has(direction)) continue;
+    const auto read = ReadWeights(network, direction);
+    ASSIGN_OR_RETURN(kernels[static_cast<int>(direction)],
+                     cuda::MakeCudaKernel(read->shape, read->weights, device.index()));
+  }
+  return std::make_unique<CudaScorer>(std::move(kernels), network.Describe());
 }
 
 }  // namespace dime

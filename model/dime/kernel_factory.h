@@ -8,21 +8,30 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "model/cuda/cuda_scorer.h"
 #include "model/dime/network.h"
 #include "model/kernel_scorer.h"
 
 namespace dime {
 
-// What DimeModel::Options::scorer asks for on a device: the kernels' instructions, or none for the
-// modules. INVALID_ARGUMENT for an unknown name, FAILED_PRECONDITION for instructions that the
-// processor or the device does not offer.
-absl::StatusOr<std::optional<kernels::Instructions>> ChooseInstructions(
-    const std::string& scorer, const torch::Device& device);
+// What scores pairs: the modules, unless one of the others is set.
+struct ScorerChoice {
+  std::optional<kernels::Instructions> instructions;  // the CPU's kernels
+  bool cuda = false;                                  // the kernels of model/cuda
+};
+
+// What DimeModel::Options::scorer asks for on a device. INVALID_ARGUMENT for an unknown name,
+// FAILED_PRECONDITION for what the processor or the device does not offer.
+absl::StatusOr<ScorerChoice> ChooseScorer(const std::string& scorer, const torch::Device& device);
 
 // A scorer by kernels of the network's present weights, which must be on the CPU; later training
 // does not show. `threads`: see KernelScorer::Options.
 std::unique_ptr<KernelScorer> MakeKernelScorer(const Network& network,
                                                kernels::Instructions instructions, int threads);
+
+// The same on a CUDA device. The errors of MakeCudaKernel().
+absl::StatusOr<std::unique_ptr<CudaScorer>> MakeCudaScorer(const Network& network,
+                                                           const torch::Device& device);
 
 }  // namespace dime
 

@@ -183,15 +183,18 @@ absl::StatusOr<std::unique_ptr<DimeModel>> DimeModel::Load(const std::string& di
 absl::StatusOr<std::unique_ptr<ModulesModel>> ModulesModel::Load(const std::string& directory,
                                                                  const Options& options) {
   return CatchTorch([&]() -> absl::StatusOr<std::unique_ptr<ModulesModel>> {
+    UseAvailableCores();
     ASSIGN_OR_RETURN(const torch::Device device, ParseDevice(options.device));
-    ASSIGN_OR_RETURN(const std::optional<kernels::Instructions> instructions,
-                     ChooseInstructions(options.scorer, device));
+    ASSIGN_OR_RETURN(const ScorerChoice scorer, ChooseScorer(options.scorer, device));
     ASSIGN_OR_RETURN(std::unique_ptr<Network> network, Network::Load(directory, device));
     const std::filesystem::path path = std::filesystem::absolute(directory).lexically_normal();
     const std::string name = path.has_filename() ? path.filename() : path.parent_path().filename();
     ASSIGN_OR_RETURN(RankingSettings ranking, RankingSettings::Load(directory));
     auto model = std::make_unique<ModulesModel>(std::move(network), name, std::move(ranking));
-    if (instructions.has_value()) model->UseKernels(*instructions, options.scorer_threads);
+    if (scorer.instructions.has_value()) {
+      model->UseKernels(*scorer.instructions, options.scorer_threads);
+    }
+    if (scorer.cuda) RETURN_IF_ERROR(model->UseCudaKernels(device));
     return model;
   });
 }
@@ -208,6 +211,12 @@ ModulesModel::ModulesModel(std::unique_ptr<Network> network, std::string name,
 void ModulesModel::UseKernels(kernels::Instructions instructions, int threads) {
   info_.scorer = kernels::InstructionsName(instructions);
   kernel_scorer_ = MakeKernelScorer(*network_, instructions, threads);
+}
+
+absl::Status ModulesModel::UseCudaKernels(const torch::Device& device) {
+  ASSIGN_OR_RETURN(cuda_scorer_, MakeCudaScorer(*network_, device));
+  info_.scorer = "cuda";
+  return absl::OkStatus();
 }
 
 absl::StatusOr<bool> ModulesModel::IsTruncated(const std::string& caption) const {

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "model/cuda/cuda_scorer.h"
 #include "model/dime/network.h"
 #include "model/dime_model.h"
 #include "model/kernel_scorer.h"
@@ -31,11 +32,13 @@ class ModulesModel : public DimeModel,
   const CaptionEncoder& caption_encoder() const override { return *this; }
   const ImageEncoder& image_encoder() const override { return *this; }
   const PairScorer& pair_scorer() const override {
-    return kernel_scorer_ != nullptr ? static_cast<const PairScorer&>(*kernel_scorer_) : *this;
+    if (kernel_scorer_ != nullptr) return *kernel_scorer_;
+    if (cuda_scorer_ != nullptr) return *cuda_scorer_;
+    return *this;
   }
   // The yardstick, whatever serves.
   const PairScorer& modules_scorer() const { return *this; }
-  // Null if the modules score.
+  // Null if the CPU's kernels do not score.
   const KernelScorer* kernel_scorer() const { return kernel_scorer_.get(); }
   const PairExplainer& pair_explainer() const override { return *this; }
   const Network& network() const { return *network_; }
@@ -66,10 +69,14 @@ class ModulesModel : public DimeModel,
 
   // Has the kernels of these instructions score pairs from now on.
   void UseKernels(kernels::Instructions instructions, int threads);
+  // The same of the CUDA device's.
+  absl::Status UseCudaKernels(const torch::Device& device);
 
   const std::unique_ptr<Network> network_;
   ModelInfo info_;
-  std::unique_ptr<const KernelScorer> kernel_scorer_;  // null: the modules score
+  // The modules score where both are null.
+  std::unique_ptr<const KernelScorer> kernel_scorer_;
+  std::unique_ptr<const CudaScorer> cuda_scorer_;
 };
 
 }  // namespace dime

@@ -7,7 +7,6 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
-#include "model/slab_items.h"
 
 namespace dime {
 namespace {
@@ -63,7 +62,7 @@ absl::StatusOr<std::unique_ptr<LoadedGallery>> LoadedGallery::Create(
     }
     const EncodedItemsView shape = view->shape(modality);
     absl::StatusOr<std::unique_ptr<FeatureBank>> slab =
-        scorer.MakeSlabBank(shape, std::max<int64_t>(1, bank_bytes / ItemBytes(shape)));
+        scorer.MakeSlabBank(shape, std::max<int64_t>(1, bank_bytes / scorer.BankItemBytes(shape)));
     // A scorer without slabs gets a bank of its own for each search.
     if (absl::IsUnimplemented(slab.status())) continue;
     RETURN_IF_ERROR(slab.status());

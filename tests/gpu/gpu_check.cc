@@ -1,5 +1,7 @@
 // dime_gpu_check: holds a CUDA device against the CPU on the same model and prints rates; run by
-// scripts/gpu_check.sh. Exit code 0: everything agrees, or there is no device (it says so).
+// scripts/gpu_check.sh. The modules on the device against those on the CPU; the device's kernels
+// against the same ones on the emulator, which the tests hold against the modules. Exit code 0:
+// everything agrees, or there is no device (it says so).
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -13,7 +15,11 @@
 #include <string>
 #include <vector>
 
+#include "index/status_macros.h"
+#include "model/cuda/cuda_scorer.h"
 #include "model/dime/device.h"
+#include "model/dime/interaction_weights_reader.h"
+#include "model/dime/modules_model.h"
 #include "model/dime_model.h"
 
 namespace dime {
@@ -125,6 +131,93 @@ absl::StatusOr<Answers> Run(const DimeModel& model, const Workload& work, int64_
   return answers;
 }
 
+// The same kernels on the emulator, which is slow.
+absl::StatusOr<std::unique_ptr<CudaScorer>> MakeEmulatedScorer(const ModulesModel& model) {
+  CudaScorer::Kernels kernels;
+  const ModelInfo& info = model.info();
+  for (Direction direction : kDirections) {
+    if (!info.Has(direction)) continue;
+    InteractionWeightsReader read(model.network().direction(direction));
+    const bool i2t = direction == Direction::kI2t;
+    read.shape.positions = i2t ? info.num_regions : info.max_words;
+    read.shape.max_context = i2t ? info.max_words : info.num_regions;
+    ASSIGN_OR_RETURN(kernels[static_cast<int>(direction)],
+                     cuda::MakeEmulatedKernel(read.shape, read.weights, /*descending=*/false,
+                                              /*max_items=*/8));
+  }
+  return std::make_unique<CudaScorer>(std::move(kernels), info);
+}
+
+// Scores of some pairs by a scorer, by direction.
+absl::StatusOr<PairScores> ScoreSome(const PairScorer& scorer, const ModelInfo& info,
+                                     const Answers& items) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<FeatureBank> bank,
+                   scorer.MakeBank(items.images.view().Slice(0, 6)));
+  PairScores all;
+  for (int q = 0; q < 3; ++q) {
+    const std::vector<int64_t> rows = {0, 1, 2, 3, 4, 5};
+    const ScoringRequest request{.query = items.captions.view().Slice(q, 1),
+                                 .bank = bank.get(),
+                                 .rows = rows,
+                                 .mode = info.DefaultMode(),
+                                 .want_paths = true};
+    ASSIGN_OR_RETURN(const std::vector<PairScores> scores, scorer.Score({&request, 1}));
+    for (int d = 0; d < kNumDirections; ++d) {
+      const auto append = [](const std::vector<float>& from, std::vector<float>& to) {
+        to.insert(to.end(), from.begin(), from.end());
+      };
+      append(scores[0].scores[d], all.scores[d]);
+      append(scores[0].paths[d], all.paths[d]);
+    }
+  }
+  return all;
+}
+
+double MeanDifference(const std::vector<float>& a, const std::vector<float>& b) {
+  if (a.size() != b.size()) return INFINITY;
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += std::abs(double{a[i]} - b[i]);
+  return a.empty() ? 0 : sum / static_cast<double>(a.size());
+}
+
+// The device's kernels against the emulator's; how many comparisons failed.
+absl::StatusOr<int> CheckKernels(const std::string& directory, const std::string& device,
+                                 const Answers& items) {
+  // Approximate exponentials and tangents, and sums in another order; a gate near its threshold
+  // may turn a single pair's score further.
+  constexpr double kMeanTolerance = 2e-3;
+  ASSIGN_OR_RETURN(const std::unique_ptr<ModulesModel> reference,
+                   ModulesModel::Load(directory, {.device = "cpu", .scorer = "modules"}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<DimeModel> model,
+                   DimeModel::Load(directory, {.device = device, .scorer = "cuda"}));
+  ASSIGN_OR_RETURN(const std::unique_ptr<CudaScorer> emulated, MakeEmulatedScorer(*reference));
+  ASSIGN_OR_RETURN(const PairScores expected, ScoreSome(*emulated, model->info(), items));
+  ASSIGN_OR_RETURN(const PairScores actual, ScoreSome(model->pair_scorer(), model->info(), items));
+  ASSIGN_OR_RETURN(const PairScores modules,
+                   ScoreSome(reference->modules_scorer(), model->info(), items));
+  int failures = 0;
+  for (Direction direction : kDirections) {
+    if (!model->info().Has(direction)) continue;
+    const int d = static_cast<int>(direction);
+    const auto line = [&](const char* what, const std::vector<float>& a,
+                          const std::vector<float>& b) {
+      const double mean = MeanDifference(a, b);
+      const bool agrees = mean <= kMeanTolerance;
+      failures += !agrees;
+      std::printf("%s kernels, %-28s mean difference %.2e, largest %.2e  %s\n",
+                  std::string(DirectionName(direction)).c_str(), what, mean, MaxDifference(a, b),
+                  agrees ? "agree" : "DIFFER");
+    };
+    line("scores to the emulator's", actual.scores[d], expected.scores[d]);
+    line("paths to the emulator's", actual.paths[d], expected.paths[d]);
+    std::printf("%s kernels, %-28s mean difference %.2e, largest %.2e\n",
+                std::string(DirectionName(direction)).c_str(), "scores to the modules'",
+                MeanDifference(actual.scores[d], modules.scores[d]),
+                MaxDifference(actual.scores[d], modules.scores[d]));
+  }
+  return failures;
+}
+
 int Check(const std::string& directory, const std::string& device_name) {
   const auto device = ParseDevice(device_name);
   if (!device.ok() && absl::IsFailedPrecondition(device.status())) {
@@ -176,6 +269,14 @@ int Check(const std::string& directory, const std::string& device_name) {
       compare(name + " paths, query " + std::to_string(q), actual->scores[q].paths[d],
               expected->scores[q].paths[d]);
     }
+  }
+  if ((*model)->info().device != "cpu") {
+    const absl::StatusOr<int> kernels = CheckKernels(directory, device_name, *expected);
+    if (!kernels.ok()) {
+      std::fprintf(stderr, "kernels: %s\n", std::string(kernels.status().message()).c_str());
+      return 1;
+    }
+    failures += *kernels;
   }
   std::printf("\n%-28s %14s %14s\n", "median of 5", "cpu", (*model)->info().device.c_str());
   for (Direction direction : kDirections) {

@@ -1,0 +1,77 @@
+#ifndef DIME_MODEL_CUDA_DEVICE_KERNEL_H_
+#define DIME_MODEL_CUDA_DEVICE_KERNEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "model/kernels/interaction_weights.h"
+
+namespace dime::cuda {
+
+// Memory on the device, by its address there.
+using DeviceBytes = unsigned char*;
+
+// Some items of one kind on the host, as a DeviceKernel takes them: as long as the call.
+struct HostItems {
+  int count = 0;
+  int positions = 0;                 // rows of each, in `local`
+  const float* local = nullptr;      // (count, positions, embed_size)
+  const float* global = nullptr;     // (count, embed_size); of a context
+  const int32_t* lengths = nullptr;  // (count): the rows that are valid; of a context
+};
+
+// DIME's interaction and score (dime-model.md, 3 to 5) of one direction on a device, in bfloat16
+// products that add up in float32. The plan is InteractionKernel's: what depends on one side alone
+// is done once, into a block of the device's memory for each item; pairs then go through the layers
+// together, and a cell is run for the pairs whose gates open it. A pair's score is the same bits
+// whatever else is in a call.
+// One call at a time, but for Allocate() and Free(). Errors are the device's (INTERNAL), or
+// RESOURCE_EXHAUSTED where its memory does not suffice.
+class DeviceKernel {
+ public:
+  virtual ~DeviceKernel() = default;
+
+  // Bytes of an item's block: as the local side, or as a context.
+  virtual size_t local_bytes() const = 0;
+  virtual size_t context_bytes() const = 0;
+  // Most items or pairs of one call.
+  virtual int max_items() const = 0;
+
+  virtual absl::StatusOr<DeviceBytes> Allocate(size_t bytes) = 0;
+  virtual void Free(DeviceBytes bytes) = 0;
+
+  // Fills the blocks of items, 256-byte aligned: blocks[i] is item i's.
+  virtual absl::Status PrepareLocals(const HostItems& items,
+                                     absl::Span<const DeviceBytes> blocks) = 0;
+  virtual absl::Status PrepareContexts(const HostItems& items,
+                                       absl::Span<const DeviceBytes> blocks) = 0;
+
+  // What one call of Score() computed: cells' outputs, and those that no gate asked for, as
+  // kernels::CellCounts has them.
+  struct Counts {
+    int64_t open = 0;
+    int64_t skipped = 0;
+  };
+  // Pair i is of locals[i] and contexts[i]. `scores`: (count). `paths`: (count, 36), or empty.
+  virtual absl::StatusOr<Counts> Score(absl::Span<const DeviceBytes> locals,
+                                       absl::Span<const DeviceBytes> contexts,
+                                       absl::Span<float> scores, absl::Span<float> paths) = 0;
+};
+
+// On CUDA device `device` (from 0). UNIMPLEMENTED in a build without the CUDA toolkit, or for sizes
+// that do not fit a block's shared memory; FAILED_PRECONDITION if there is no such device.
+absl::StatusOr<std::unique_ptr<DeviceKernel>> MakeCudaKernel(
+    const kernels::InteractionShape& shape, const kernels::InteractionWeights& weights, int device);
+
+// On the emulator, for tests. `descending`: see Emulator::Order. UNIMPLEMENTED as above.
+absl::StatusOr<std::unique_ptr<DeviceKernel>> MakeEmulatedKernel(
+    const kernels::InteractionShape& shape, const kernels::InteractionWeights& weights,
+    bool descending, int max_items);
+
+}  // namespace dime::cuda
+
+#endif  // DIME_MODEL_CUDA_DEVICE_KERNEL_H_

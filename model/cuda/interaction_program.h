@@ -1,0 +1,656 @@
+#ifndef DIME_MODEL_CUDA_INTERACTION_PROGRAM_H_
+#define DIME_MODEL_CUDA_INTERACTION_PROGRAM_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "index/status_macros.h"
+#include "model/cuda/device_kernel.h"
+#include "model/cuda/interaction_kernels.h"
+
+namespace dime::cuda {
+
+// DeviceKernel in terms of a Device, which has memory, and launches kernels one after another:
+//   absl::StatusOr<DeviceBytes> Allocate(size_t bytes);  // 256-byte aligned
+//   void Free(DeviceBytes bytes);
+//   void Upload(void* to, const void* from, size_t bytes);    // of the host's memory as it is now
+//   void Download(void* to, const void* from, size_t bytes);  // there after Finish()
+//   void Zero(void* at, size_t bytes);
+//   template <class Kernel> void Launch(const Kernel& kernel, int x, int y, size_t shared_bytes);
+//   template <class Record> void Repeat(int key, const Record& record);
+//       // runs the launches that record() makes, which for one key are always the same
+//   std::vector<int> counts();  // whose launches may serve smaller ones, ascending; may be empty
+//   absl::Status Finish();      // waits for all of that; an error of any of it
+//   size_t max_shared_bytes();  // of a block
+template <class Device>
+class InteractionProgram : public DeviceKernel {
+ public:
+  // UNIMPLEMENTED if a block of some kernel would need more shared memory than there is.
+  static absl::StatusOr<std::unique_ptr<DeviceKernel>> Create(
+      std::unique_ptr<Device> device, const kernels::InteractionShape& shape,
+      const kernels::InteractionWeights& weights, int max_items) {
+    std::unique_ptr<InteractionProgram> program(
+        new InteractionProgram(std::move(device), shape, max_items));
+    RETURN_IF_ERROR(program->CheckSizes());
+    RETURN_IF_ERROR(program->UploadWeights(weights));
+    RETURN_IF_ERROR(program->AllocateBuffers());
+    RETURN_IF_ERROR(program->RecordLaunches());
+    return std::unique_ptr<DeviceKernel>(std::move(program));
+  }
+  ~InteractionProgram() override {
+    for (const DeviceBytes bytes : allocated_) device_->Free(bytes);
+  }
+
+  size_t local_bytes() const override { return static_cast<size_t>(local_.bytes); }
+  size_t context_bytes() const override { return static_cast<size_t>(context_.bytes); }
+  int max_items() const override { return max_items_; }
+  absl::StatusOr<DeviceBytes> Allocate(size_t bytes) override { return device_->Allocate(bytes); }
+  void Free(DeviceBytes bytes) override { device_->Free(bytes); }
+
+  absl::Status PrepareLocals(const HostItems& items, absl::Span<const DeviceBytes> blocks) override;
+  absl::Status PrepareContexts(const HostItems& items,
+                               absl::Span<const DeviceBytes> blocks) override;
+  absl::StatusOr<Counts> Score(absl::Span<const DeviceBytes> locals,
+                               absl::Span<const DeviceBytes> contexts, absl::Span<float> scores,
+                               absl::Span<float> paths) override;
+
+ private:
+  static constexpr int kLayers = 3;
+  // What each pair has of ints: for each layer and cell the number of pairs that it is run for.
+  static constexpr int kSizes = kLayers * kCells;
+
+  struct Layer {
+    Product router_hidden[kCells];
+    const float* router_output[kCells];
+    const float* router_bias[kCells];
+    Product guidance, attention, feed_in, feed_out, refine_in, refine_out;
+  };
+
+  InteractionProgram(std::unique_ptr<Device> device, const kernels::InteractionShape& shape,
+                     int max_items)
+      : device_(std::move(device)),
+        shape_(shape),
+        max_items_(max_items),
+        M_(shape.positions),
+        E_(RoundUp(shape.embed_size, 32)),
+        C_(RoundUp(shape.max_context, 16)),
+        H_(RoundUp(shape.feed_forward_size, 32)) {
+    const int64_t part = Aligned(int64_t{M_} * E_ * 2);
+    local_ = {.sequence = 0,
+              .product = part,
+              .reasoned = 2 * part,
+              .gates = 3 * part,
+              .bytes = 3 * part + 256};
+    context_.rows = 0;
+    context_.guide = 256;
+    context_.matrix = context_.guide + Aligned(int64_t{E_} * 4);
+    context_.projections = context_.matrix + Aligned(int64_t{C_} * E_ * 2);
+    context_.bytes = context_.projections + Aligned(int64_t{6} * C_ * E_ * 2);
+  }
+
+  static int64_t Aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
+  int blocks() const { return RoundUp(M_, 16) / 16; }
+  int head_size() const { return shape_.embed_size / shape_.num_heads; }
+  int tiles(int items, int positions) const {
+    return RoundUp(items * positions, kTileRows) / kTileRows;
+  }
+
+  // Calls with_blocks(std::integral_constant<int, n>) for the number of blocks of 16 positions that
+  // attention is compiled for.
+  template <class With>
+  auto WithBlocks(With&& with_blocks) const {
+    if (blocks() <= 1) return with_blocks(std::integral_constant<int, 1>());
+    if (blocks() <= 2) return with_blocks(std::integral_constant<int, 2>());
+    if (blocks() <= 3) return with_blocks(std::integral_constant<int, 3>());
+    if (blocks() <= 5) return with_blocks(std::integral_constant<int, 5>());
+    return with_blocks(std::integral_constant<int, kMaxBlocks>());
+  }
+
+  absl::Status CheckSizes() const;
+  absl::Status UploadWeights(const kernels::InteractionWeights& weights);
+  absl::Status AllocateBuffers();
+  absl::Status RecordLaunches();
+  // The launches that take so many pairs may be those for this many.
+  int RoundCount(int count) const {
+    for (const int rounded : device_->counts()) {
+      if (count <= rounded && rounded <= max_items_) return rounded;
+    }
+    return count;
+  }
+  template <class T>
+  absl::StatusOr<T*> AllocateArray(int64_t count);
+  template <class T>
+  absl::StatusOr<const T*> UploadArray(const std::vector<T>& values);
+  absl::StatusOr<Product> UploadProduct(const std::vector<float>& weight,
+                                        const std::vector<float>& bias, int in, int out);
+  absl::StatusOr<Product> UploadLinear(const kernels::LinearWeights& linear);
+  absl::StatusOr<Product> UploadSplit(const kernels::LinearWeights& linear);
+
+  Sequence Buffer(unsigned char* base, int width) const {
+    return {.base = base, .stride = int64_t{M_} * width * 2, .width = width};
+  }
+  Sequence InBlocks(unsigned char* const* blocks, int64_t offset) const {
+    return {.blocks = blocks, .offset = offset, .width = E_};
+  }
+  Selection All() const { return {.count = count_}; }
+  Selection Open(int layer, int cell) const {
+    return {.list = lists_[cell], .count = sizes_ + layer * kCells + cell};
+  }
+  void StartCall(int count, absl::Span<const DeviceBytes> locals,
+                 absl::Span<const DeviceBytes> contexts);
+  absl::Status CheckCount(size_t count, bool fits) const;
+
+  void Route(int layer, int items, int paths, float* gates, unsigned char* const* blocks);
+  void Plan(int layer, int items);
+  void Reason(int layer, const Selection& selection, int items, const Sequence& in,
+              const Sequence& out);
+  void Refine(int layer, const Selection& selection, int items, const Sequence& in,
+              const Sequence& out);
+  void ScoreLayers(int items);
+
+  const std::unique_ptr<Device> device_;
+  const kernels::InteractionShape shape_;
+  const int max_items_;
+  // Positions; padded: channels, rows of a context, feed-forward width.
+  const int M_, E_, C_, H_;
+  LocalLayout local_;
+  ContextLayout context_;
+
+  std::vector<DeviceBytes> allocated_;
+  Layer layers_[kLayers];
+  Product projections_;
+  const float* norm_scale_ = nullptr;
+  const float* norm_shift_ = nullptr;
+
+  // On the device, of a call: by item or pair.
+  unsigned char** locals_ = nullptr;
+  unsigned char** contexts_ = nullptr;
+  int* count_ = nullptr;
+  int* sizes_ = nullptr;  // (layers, cells)
+  int* lists_[kCells] = {};
+  float* gates_ = nullptr;
+  MixWeights* weights_ = nullptr;
+  Bf16* means_[kCells] = {};
+  unsigned char* sequences_[kCells] = {};
+  unsigned char* product_ = nullptr;    // of the guidance cell
+  unsigned char* projected_ = nullptr;  // query, key, value
+  unsigned char* attended_ = nullptr;
+  unsigned char* reasoned_ = nullptr;
+  unsigned char* crossed_ = nullptr;
+  unsigned char* refined_ = nullptr;
+  float* scores_ = nullptr;
+  float* paths_ = nullptr;
+  float* staged_ = nullptr;  // float32 items
+  float* staged_global_ = nullptr;
+  int* lengths_ = nullptr;
+};
+
+template <class Device>
+absl::Status InteractionProgram<Device>::CheckSizes() const {
+  const size_t most = device_->max_shared_bytes();
+  const size_t attention = WithBlocks([&](auto n) {
+    return std::max(SelfAttentionKernel<n.value>::SharedBytes(shape_.num_heads, head_size()),
+                    CrossAttentionKernel<n.value>::SharedBytes(E_, C_));
+  });
+  const size_t needed = std::max({FeedForwardKernel::SharedBytes(E_, std::max(H_, E_)), attention,
+                                  RouteKernel::SharedBytes(E_)});
+  if (needed <= most && blocks() <= kMaxBlocks) return absl::OkStatus();
+  return absl::UnimplementedError(absl::StrCat(
+      "the device's kernels take up to ", kMaxBlocks * 16, " positions and what fits ", most,
+      " bytes a block; this model has ", M_, " positions and would take ", needed, " bytes"));
+}
+
+template <class Device>
+template <class T>
+absl::StatusOr<T*> InteractionProgram<Device>::AllocateArray(int64_t count) {
+  const size_t bytes = static_cast<size_t>(Aligned(count * static_cast<int64_t>(sizeof(T))));
+  ASSIGN_OR_RETURN(const DeviceBytes array, device_->Allocate(bytes));
+  allocated_.push_back(array);
+  // What lies beyond a matrix's edge must be finite.
+  device_->Zero(array, bytes);
+  return reinterpret_cast<T*>(array);
+}
+
+template <class Device>
+template <class T>
+absl::StatusOr<const T*> InteractionProgram<Device>::UploadArray(const std::vector<T>& values) {
+  ASSIGN_OR_RETURN(T* const array, AllocateArray<T>(static_cast<int64_t>(values.size())));
+  device_->Upload(array, values.data(), values.size() * sizeof(T));
+  RETURN_IF_ERROR(device_->Finish());
+  return array;
+}
+
+// `weight`: (out, in).
+template <class Device>
+absl::StatusOr<Product> InteractionProgram<Device>::UploadProduct(const std::vector<float>& weight,
+                                                                  const std::vector<float>& bias,
+                                                                  int in, int out) {
+  Product product;
+  product.tiles = RoundUp(out, 32) / 8;
+  product.steps = RoundUp(in, 32) / 32;
+  std::vector<Words4> words(static_cast<size_t>(product.tiles) * product.steps * kWarp);
+  const auto pair = [&](int n, int k) {
+    const auto at = [&](int channel) {
+      return n < out && channel < in ? weight[static_cast<size_t>(n) * in + channel] : 0.0f;
+    };
+    return RoundedPair(at(k), at(k + 1));
+  };
+  for (int tile = 0; tile < product.tiles; ++tile) {
+    for (int step = 0; step < product.steps; ++step) {
+      for (int lane = 0; lane < kWarp; ++lane) {
+        const int n = tile * 8 + lane / 4, k = step * 32 + lane % 4 * 2;
+        words[(static_cast<size_t>(tile) * product.steps + step) * kWarp + lane] = {
+            pair(n, k), pair(n, k + 8), pair(n, k + 16), pair(n, k + 24)};
+      }
+    }
+  }
+  std::vector<float> padded(static_cast<size_t>(product.tiles) * 8, 0.0f);
+  std::copy(bias.begin(), bias.end(), padded.begin());
+  ASSIGN_OR_RETURN(product.weights, UploadArray(words));
+  ASSIGN_OR_RETURN(product.bias, UploadArray(padded));
+  return product;
+}
+
+template <class Device>
+absl::StatusOr<Product> InteractionProgram<Device>::UploadLinear(
+    const kernels::LinearWeights& linear) {
+  const size_t size = static_cast<size_t>(linear.in) * linear.out;
+  return UploadProduct({linear.weight, linear.weight + size},
+                       {linear.bias, linear.bias + linear.out}, linear.in, linear.out);
+}
+
+// For inputs laid out by StoreSplit(): high times high, low times high, high times low.
+template <class Device>
+absl::StatusOr<Product> InteractionProgram<Device>::UploadSplit(
+    const kernels::LinearWeights& linear) {
+  std::vector<float> weight(static_cast<size_t>(linear.out) * 3 * E_, 0.0f);
+  for (int o = 0; o < linear.out; ++o) {
+    for (int i = 0; i < linear.in; ++i) {
+      const float value = linear.weight[static_cast<size_t>(o) * linear.in + i];
+      const float high = RoundedValue(value);
+      float* const row = weight.data() + static_cast<size_t>(o) * 3 * E_;
+      row[i] = row[E_ + i] = high;
+      row[2 * E_ + i] = value - high;
+    }
+  }
+  return UploadProduct(weight, {linear.bias, linear.bias + linear.out}, 3 * E_, linear.out);
+}
+
+template <class Device>
+absl::Status InteractionProgram<Device>::UploadWeights(const kernels::InteractionWeights& weights) {
+  const int size = shape_.embed_size;
+  // Several layers side by side, each from a multiple of E on.
+  const auto join =
+      [&](std::initializer_list<const kernels::LinearWeights*> parts) -> absl::StatusOr<Product> {
+    const int out = static_cast<int>(parts.size()) * E_;
+    std::vector<float> weight(static_cast<size_t>(out) * size, 0.0f), bias(out, 0.0f);
+    int first = 0;
+    for (const kernels::LinearWeights* part : parts) {
+      std::copy_n(part->weight, static_cast<size_t>(part->out) * size,
+                  weight.begin() + static_cast<ptrdiff_t>(first) * size);
+      std::copy_n(part->bias, part->out, bias.begin() + first);
+      first += E_;
+    }
+    return UploadProduct(weight, bias, size, out);
+  };
+  for (int n = 0; n < kLayers; ++n) {
+    const kernels::LayerWeights& from = weights.layers[n];
+    Layer& to = layers_[n];
+    for (int j = 0; j < kCells; ++j) {
+      const kernels::LinearWeights& output = from.routers[j].output;
+      ASSIGN_OR_RETURN(to.router_hidden[j], UploadSplit(from.routers[j].hidden));
+      const int width = to.router_hidden[j].tiles * 8;
+      std::vector<float> rows(static_cast<size_t>(output.out) * width, 0.0f);
+      for (int p = 0; p < output.out; ++p) {
+        std::copy_n(output.weight + static_cast<ptrdiff_t>(p) * output.in, output.in,
+                    rows.begin() + static_cast<ptrdiff_t>(p) * width);
+      }
+      ASSIGN_OR_RETURN(to.router_output[j], UploadArray(rows));
+      ASSIGN_OR_RETURN(to.router_bias[j],
+                       UploadArray(std::vector<float>(output.bias, output.bias + output.out)));
+    }
+    ASSIGN_OR_RETURN(to.guidance, UploadLinear(from.guidance));
+    ASSIGN_OR_RETURN(to.attention, join({&from.query, &from.key, &from.value}));
+    ASSIGN_OR_RETURN(to.feed_in, UploadLinear(from.feed_in));
+    ASSIGN_OR_RETURN(to.feed_out, UploadLinear(from.feed_out));
+    ASSIGN_OR_RETURN(to.refine_in, UploadLinear(from.refine_in));
+    ASSIGN_OR_RETURN(to.refine_out, UploadLinear(from.refine_out));
+  }
+  const kernels::LayerWeights* const layers = weights.layers;
+  ASSIGN_OR_RETURN(projections_, join({&layers[0].scale, &layers[0].shift, &layers[1].scale,
+                                       &layers[1].shift, &layers[2].scale, &layers[2].shift}));
+  const auto channels = [&](const float* values) {
+    std::vector<float> padded(static_cast<size_t>(E_), 0.0f);
+    std::copy_n(values, size, padded.begin());
+    return UploadArray(padded);
+  };
+  ASSIGN_OR_RETURN(norm_scale_, channels(weights.norm_scale));
+  ASSIGN_OR_RETURN(norm_shift_, channels(weights.norm_shift));
+  return absl::OkStatus();
+}
+
+template <class Device>
+absl::Status InteractionProgram<Device>::AllocateBuffers() {
+  const int64_t n = max_items_;
+  const int64_t sequence = n * M_ * E_ * 2;
+  ASSIGN_OR_RETURN(locals_, AllocateArray<unsigned char*>(n));
+  ASSIGN_OR_RETURN(contexts_, AllocateArray<unsigned char*>(n));
+  ASSIGN_OR_RETURN(count_, AllocateArray<int>(1));
+  ASSIGN_OR_RETURN(sizes_, AllocateArray<int>(kSizes));
+  for (int j = 0; j < kCells; ++j) {
+    ASSIGN_OR_RETURN(lists_[j], AllocateArray<int>(n));
+    ASSIGN_OR_RETURN(means_[j], AllocateArray<Bf16>(n * 3 * E_));
+    ASSIGN_OR_RETURN(sequences_[j], AllocateArray<unsigned char>(sequence));
+  }
+  ASSIGN_OR_RETURN(gates_, AllocateArray<float>(n * kCells * kCells));
+  ASSIGN_OR_RETURN(weights_, AllocateArray<MixWeights>(n));
+  ASSIGN_OR_RETURN(projected_, AllocateArray<unsigned char>(3 * sequence));
+  for (unsigned char** buffer : {&product_, &attended_, &reasoned_, &crossed_, &refined_}) {
+    ASSIGN_OR_RETURN(*buffer, AllocateArray<unsigned char>(sequence));
+  }
+  ASSIGN_OR_RETURN(scores_, AllocateArray<float>(n));
+  ASSIGN_OR_RETURN(paths_, AllocateArray<float>(n * 36));
+  const int64_t rows = std::max(shape_.positions, shape_.max_context);
+  ASSIGN_OR_RETURN(staged_, AllocateArray<float>(n * rows * shape_.embed_size));
+  ASSIGN_OR_RETURN(staged_global_, AllocateArray<float>(n * shape_.embed_size));
+  ASSIGN_OR_RETURN(lengths_, AllocateArray<int>(n));
+  return device_->Finish();
+}
+
+// Before the first call, so that none is slow for being the first.
+template <class Device>
+absl::Status InteractionProgram<Device>::RecordLaunches() {
+  StartCall(0, {}, {});  // of no pairs: every block ends at once
+  for (const int items : device_->counts()) {
+    if (items <= max_items_) device_->Repeat(items, [&] { ScoreLayers(items); });
+  }
+  return device_->Finish();
+}
+
+// --- The plan -----------------------------------------------------------------------------------
+
+template <class Device>
+absl::Status InteractionProgram<Device>::CheckCount(size_t count, bool fits) const {
+  if (count <= static_cast<size_t>(max_items_) && fits) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(count, " items or pairs do not fit a call of the device's kernel"));
+}
+
+template <class Device>
+void InteractionProgram<Device>::StartCall(int count, absl::Span<const DeviceBytes> locals,
+                                           absl::Span<const DeviceBytes> contexts) {
+  device_->Upload(count_, &count, sizeof(count));
+  if (!locals.empty()) {
+    device_->Upload(locals_, locals.data(), locals.size() * sizeof(DeviceBytes));
+  }
+  if (!contexts.empty()) {
+    device_->Upload(contexts_, contexts.data(), contexts.size() * sizeof(DeviceBytes));
+  }
+}
+
+template <class Device>
+void InteractionProgram<Device>::Route(int layer, int items, int paths, float* gates,
+                                       unsigned char* const* blocks) {
+  RouteKernel kernel = {.count = count_,
+                        .embed_size = E_,
+                        .paths = paths,
+                        .gates = gates,
+                        .blocks = blocks,
+                        .gates_offset = local_.gates};
+  for (int j = 0; j < kCells; ++j) {
+    kernel.means[j] = means_[layer == 0 ? 0 : j];  // layer 0's cells all take the bare sequence
+    kernel.hidden[j] = layers_[layer].router_hidden[j];
+    kernel.output[j] = layers_[layer].router_output[j];
+    kernel.bias[j] = layers_[layer].router_bias[j];
+  }
+  device_->Launch(kernel, tiles(items, 1), kCells, RouteKernel::SharedBytes(E_));
+}
+
+template <class Device>
+void InteractionProgram<Device>::Reason(int layer, const Selection& selection, int items,
+                                        const Sequence& in, const Sequence& out) {
+  const Layer& weights = layers_[layer];
+  const Sequence projected = Buffer(projected_, 3 * E_), attended = Buffer(attended_, E_);
+  device_->Launch(LinearKernel{.selection = selection,
+                               .positions = M_,
+                               .in = in,
+                               .product = weights.attention,
+                               .out = projected},
+                  tiles(items, M_), 1, LinearKernel::SharedBytes(E_));
+  WithBlocks([&](auto n) {
+    using Kernel = SelfAttentionKernel<n.value>;
+    device_->Launch(Kernel{.selection = selection,
+                           .positions = M_,
+                           .num_heads = shape_.num_heads,
+                           .head_size = head_size(),
+                           .projected = projected,
+                           .x = in,
+                           .out = attended},
+                    items, 1, Kernel::SharedBytes(shape_.num_heads, head_size()));
+  });
+  device_->Launch(FeedForwardKernel{.selection = selection,
+                                    .positions = M_,
+                                    .in = attended,
+                                    .first = weights.feed_in,
+                                    .second = weights.feed_out,
+                                    .residual = attended,
+                                    .out = out},
+                  tiles(items, M_), 1, FeedForwardKernel::SharedBytes(E_, H_));
+}
+
+template <class Device>
+void InteractionProgram<Device>::Refine(int layer, const Selection& selection, int items,
+                                        const Sequence& in, const Sequence& out) {
+  const Layer& weights = layers_[layer];
+  const Sequence crossed = Buffer(crossed_, E_);
+  WithBlocks([&](auto n) {
+    using Kernel = CrossAttentionKernel<n.value>;
+    device_->Launch(Kernel{.selection = selection,
+                           .positions = M_,
+                           .context_rows = C_,
+                           .norm = shape_.norm,
+                           .lambda = shape_.lambda,
+                           .contexts = contexts_,
+                           .layout = context_,
+                           .layer = layer,
+                           .x = in,
+                           .out = crossed},
+                    items, 1, Kernel::SharedBytes(E_, C_));
+  });
+  device_->Launch(FeedForwardKernel{.selection = selection,
+                                    .positions = M_,
+                                    .in = crossed,
+                                    .first = weights.refine_in,
+                                    .second = weights.refine_out,
+                                    .residual = in,
+                                    .out = out},
+                  tiles(items, M_), 1, FeedForwardKernel::SharedBytes(E_, E_));
+}
+
+template <class Device>
+absl::Status InteractionProgram<Device>::PrepareLocals(const HostItems& items,
+                                                       absl::Span<const DeviceBytes> blocks) {
+  const int count = items.count;
+  RETURN_IF_ERROR(CheckCount(blocks.size(),
+                             items.positions == M_ && blocks.size() == static_cast<size_t>(count)));
+  if (count == 0) return absl::OkStatus();
+  StartCall(count, blocks, {});
+  device_->Upload(staged_, items.local,
+                  sizeof(float) * static_cast<size_t>(count) * M_ * shape_.embed_size);
+  device_->Launch(ConvertLocalKernel{.from = staged_,
+                                     .positions = M_,
+                                     .true_size = shape_.embed_size,
+                                     .blocks = locals_,
+                                     .layout = local_,
+                                     .embed_size = E_,
+                                     .means = means_[0]},
+                  count, 1, 0);
+  const Sequence sequence = InBlocks(locals_, local_.sequence);
+  device_->Launch(LinearKernel{.selection = All(),
+                               .positions = M_,
+                               .in = sequence,
+                               .product = layers_[0].guidance,
+                               .out = InBlocks(locals_, local_.product)},
+                  tiles(count, M_), 1, LinearKernel::SharedBytes(E_));
+  Reason(0, All(), count, sequence, InBlocks(locals_, local_.reasoned));
+  Route(0, count, kCells, nullptr, locals_);
+  return device_->Finish();
+}
+
+template <class Device>
+absl::Status InteractionProgram<Device>::PrepareContexts(const HostItems& items,
+                                                         absl::Span<const DeviceBytes> blocks) {
+  const int count = items.count;
+  RETURN_IF_ERROR(CheckCount(blocks.size(), items.positions <= shape_.max_context &&
+                                                blocks.size() == static_cast<size_t>(count)));
+  if (count == 0) return absl::OkStatus();
+  StartCall(count, {}, blocks);
+  const size_t size = static_cast<size_t>(count) * shape_.embed_size;
+  device_->Upload(staged_, items.local, sizeof(float) * size * items.positions);
+  device_->Upload(staged_global_, items.global, sizeof(float) * size);
+  device_->Upload(lengths_, items.lengths, sizeof(int) * static_cast<size_t>(count));
+  device_->Launch(ConvertContextKernel{.from = staged_,
+                                       .global = staged_global_,
+                                       .lengths = lengths_,
+                                       .from_rows = items.positions,
+                                       .true_size = shape_.embed_size,
+                                       .blocks = contexts_,
+                                       .layout = context_,
+                                       .context_rows = C_,
+                                       .embed_size = E_},
+                  count, 1, 0);
+  device_->Launch(ProjectKernel{.selection = All(),
+                                .context_rows = C_,
+                                .in = InBlocks(contexts_, context_.matrix),
+                                .product = projections_,
+                                .blocks = contexts_,
+                                .offset = context_.projections},
+                  tiles(count, C_), 1, LinearKernel::SharedBytes(E_));
+  return device_->Finish();
+}
+
+template <class Device>
+void InteractionProgram<Device>::Plan(int layer, int items) {
+  PlanKernel kernel = {.count = count_,
+                       .last = layer == kLayers - 1,
+                       .gates = layer == 0 ? nullptr : gates_,
+                       .locals = locals_,
+                       .gates_offset = local_.gates,
+                       .weights = weights_,
+                       .paths = paths_,
+                       .paths_offset = layer * 16};
+  for (int j = 0; j < kCells; ++j) {
+    kernel.lists[j] = lists_[j];
+    kernel.sizes[j] = sizes_ + layer * kCells + j;
+  }
+  device_->Launch(kernel, RoundUp(items, kThreads) / kThreads, 1, 0);
+}
+
+template <class Device>
+void InteractionProgram<Device>::ScoreLayers(int items) {
+  device_->Zero(sizes_, kSizes * sizeof(int));
+  const Sequence refined = Buffer(refined_, E_);
+  const auto mix = [&](const CellOutputs& cells) {
+    MixKernel kernel = {.count = count_,
+                        .positions = M_,
+                        .embed_size = E_,
+                        .cells = cells,
+                        .weights = weights_,
+                        .contexts = contexts_,
+                        .guide_offset = context_.guide};
+    for (int j = 0; j < kCells; ++j) {
+      kernel.next[j] = Buffer(sequences_[j], E_);
+      kernel.means[j] = means_[j];
+    }
+    device_->Launch(kernel, items, 1, 0);
+  };
+
+  // Layer 0: what its cells take is the bare sequence, and most of it was prepared.
+  const Sequence bare = InBlocks(locals_, local_.sequence);
+  Plan(0, items);
+  Refine(0, Open(0, 3), items, bare, refined);
+  mix({.identity = bare,
+       .guided = bare,
+       .product = InBlocks(locals_, local_.product),
+       .reasoned = InBlocks(locals_, local_.reasoned),
+       .refined = refined});
+
+  for (int n = 1; n < kLayers; ++n) {
+    const bool last = n == kLayers - 1;
+    Sequence in[kCells];
+    for (int j = 0; j < kCells; ++j) in[j] = Buffer(sequences_[j], E_);
+    Route(n, items, last ? 1 : kCells, gates_, nullptr);
+    Plan(n, items);
+    const Sequence product = Buffer(product_, E_), reasoned = Buffer(reasoned_, E_);
+    device_->Launch(LinearKernel{.selection = Open(n, 1),
+                                 .positions = M_,
+                                 .in = in[1],
+                                 .product = layers_[n].guidance,
+                                 .out = product},
+                    tiles(items, M_), 1, LinearKernel::SharedBytes(E_));
+    Reason(n, Open(n, 2), items, in[2], reasoned);
+    Refine(n, Open(n, 3), items, in[3], refined);
+    const CellOutputs cells = {.identity = in[0],
+                               .guided = in[1],
+                               .product = product,
+                               .reasoned = reasoned,
+                               .refined = refined};
+    if (!last) {
+      mix(cells);
+      continue;
+    }
+    device_->Launch(FinishKernel{.count = count_,
+                                 .positions = M_,
+                                 .embed_size = E_,
+                                 .cells = cells,
+                                 .inputs = {in[0], in[1], in[2], in[3]},
+                                 .weights = weights_,
+                                 .contexts = contexts_,
+                                 .guide_offset = context_.guide,
+                                 .norm_scale = norm_scale_,
+                                 .norm_shift = norm_shift_,
+                                 .scores = scores_},
+                    items, 1, FinishKernel::SharedBytes());
+  }
+}
+
+template <class Device>
+absl::StatusOr<DeviceKernel::Counts> InteractionProgram<Device>::Score(
+    absl::Span<const DeviceBytes> locals, absl::Span<const DeviceBytes> contexts,
+    absl::Span<float> scores, absl::Span<float> paths) {
+  const size_t size = locals.size();
+  RETURN_IF_ERROR(CheckCount(size, contexts.size() == size && scores.size() == size &&
+                                       (paths.empty() || paths.size() == size * 36)));
+  if (size == 0) return Counts();
+  const int count = static_cast<int>(size);
+  StartCall(count, locals, contexts);
+  const int items = RoundCount(count);
+  device_->Repeat(items, [&] { ScoreLayers(items); });
+  int sizes[kSizes];
+  device_->Download(sizes, sizes_, sizeof(sizes));
+  device_->Download(scores.data(), scores_, scores.size() * sizeof(float));
+  if (!paths.empty()) device_->Download(paths.data(), paths_, paths.size() * sizeof(float));
+  RETURN_IF_ERROR(device_->Finish());
+  // Layer 0's guidance and self-attention were prepared, and count in neither.
+  Counts counts;
+  for (int n = 0; n < kLayers; ++n) {
+    for (int j = n == 0 ? 3 : 1; j < kCells; ++j) {
+      counts.open += sizes[n * kCells + j];
+      counts.skipped += count - sizes[n * kCells + j];
+    }
+  }
+  return counts;
+}
+
+}  // namespace dime::cuda
+
+#endif  // DIME_MODEL_CUDA_INTERACTION_PROGRAM_H_

@@ -1,0 +1,187 @@
+// The device's kernels against the modules, on the emulator: the same scores and path weights up to
+// bfloat16's rounding, for every norm and for odd shapes, and the same bits whatever else is in a
+// call. That a device computes what the emulator does is gpu_check's to tell.
+#include "model/cuda/cuda_scorer.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "tests/model/dime/scorer_subject.h"
+
+namespace dime {
+namespace {
+
+using ::testing::HasSubstr;
+
+absl::StatusOr<std::unique_ptr<CudaScorer>> TryMakeScorer(const Subject& subject, bool descending,
+                                                          int max_items) {
+  const auto read = subject.ReadWeights();
+  auto kernel = cuda::MakeEmulatedKernel(read->shape, read->weights, descending, max_items);
+  if (!kernel.ok()) return kernel.status();
+  CudaScorer::Kernels kernels;
+  kernels[static_cast<size_t>(subject.d())] = *std::move(kernel);
+  return std::make_unique<CudaScorer>(std::move(kernels), subject.info());
+}
+
+std::unique_ptr<CudaScorer> MakeScorer(const Subject& subject, bool descending = false,
+                                       int max_items = 40) {
+  auto scorer = TryMakeScorer(subject, descending, max_items);
+  EXPECT_TRUE(scorer.ok()) << scorer.status();
+  return *std::move(scorer);
+}
+
+class CudaScorerTest : public testing::TestWithParam<Direction> {};
+
+TEST_P(CudaScorerTest, AgreesWithTheModulesForEveryNorm) {
+  for (const char* norm :
+       {"clipped_l2norm", "l2norm", "clipped_l1norm", "l1norm", "clipped", "no_norm", "softmax"}) {
+    SCOPED_TRACE(norm);
+    Subject subject(GetParam(), Sizes(), norm);
+    ExpectAgreement(subject, *MakeScorer(subject), 0.01f, /*every=*/3);
+  }
+}
+
+TEST_P(CudaScorerTest, AgreesWithTheModulesForOddShapes) {
+  const Sizes shapes[] = {
+      {.regions = 1, .words = 2, .embed_size = 8, .num_heads = 8},
+      {.regions = 16, .words = 33, .embed_size = 32, .num_heads = 1, .router_size = 33},
+      {.regions = 70, .words = 5, .embed_size = 33, .num_heads = 11, .feed_forward_size = 1},
+      {.regions = 17, .words = 80, .embed_size = 64, .num_heads = 4, .feed_forward_size = 128},
+      {.regions = 36, .words = 24, .embed_size = 160, .num_heads = 2},
+  };
+  for (const Sizes& sizes : shapes) {
+    SCOPED_TRACE(sizes.embed_size);
+    Subject subject(GetParam(), sizes);
+    ExpectAgreement(subject, *MakeScorer(subject), 0.015f, /*every=*/5);
+  }
+}
+
+TEST_P(CudaScorerTest, TheOrderOfThreadsDoesNotMatter) {
+  Subject subject(GetParam(), Sizes());
+  subject.ShutGates();
+  const std::vector<int64_t> rows = AllRows(Subject::kImages);
+  std::vector<PairScores> results;
+  for (const bool descending : {false, true}) {
+    const auto scorer = MakeScorer(subject, descending);
+    const auto bank = scorer->MakeBank(subject.images().view());
+    ASSERT_TRUE(bank.ok()) << bank.status();
+    const ScoringRequest request = subject.Request(bank->get(), 1, rows, /*want_paths=*/true);
+    results.push_back((*scorer->Score({&request, 1}))[0]);
+  }
+  EXPECT_EQ(results[0].scores, results[1].scores);
+  EXPECT_EQ(results[0].paths, results[1].paths);
+}
+
+TEST_P(CudaScorerTest, ShutGatesSkipTheirCellsAndChangeNothing) {
+  Subject subject(GetParam(), Sizes());
+  subject.ShutGates();
+  const auto scorer = MakeScorer(subject);
+  ExpectAgreement(subject, *scorer, 0.03f);
+  const RoutingCounts counts = scorer->routing_counts();
+  // One cell of layer 0 and three of each further layer, for each pair and each of two searches.
+  EXPECT_EQ(counts.run + counts.skipped, 2 * 7 * Subject::kImages * Subject::kCaptions);
+  EXPECT_GT(counts.skipped, counts.run / 20);
+  EXPECT_GT(counts.run, 0);
+}
+
+TEST_P(CudaScorerTest, AScoreIsTheSameBitsWhateverElseIsInTheCall) {
+  Subject subject(GetParam(), Sizes());
+  subject.ShutGates();
+  const auto scorer = MakeScorer(subject);
+  const auto bank = scorer->MakeBank(subject.images().view());
+  ASSERT_TRUE(bank.ok());
+  const std::vector<int64_t> all = AllRows(Subject::kImages);
+  std::vector<std::vector<int64_t>> rows(Subject::kCaptions);
+  std::vector<ScoringRequest> requests;
+  for (int q = 0; q < Subject::kCaptions; ++q) {
+    rows[q] = all;
+    std::rotate(rows[q].begin(), rows[q].begin() + q, rows[q].end());
+    rows[q].insert(rows[q].end(), all.begin(), all.begin() + q);
+    requests.push_back(subject.Request(bank->get(), q, rows[q], q == 3));
+  }
+  const auto together = scorer->Score(requests);
+  ASSERT_TRUE(together.ok());
+  for (int q = 0; q < Subject::kCaptions; q += 4) {
+    for (size_t k = 0; k < rows[q].size(); ++k) {
+      const ScoringRequest request = subject.Request(bank->get(), q, {&rows[q][k], 1});
+      EXPECT_EQ((*together)[q].scores[subject.d()][k],
+                (*scorer->Score({&request, 1}))[0].scores[subject.d()][0]);
+    }
+  }
+}
+
+TEST_P(CudaScorerTest, ASlabHoldsWhatWasWrittenLast) {
+  Subject subject(GetParam(), Sizes());
+  const auto scorer = MakeScorer(subject);
+  const auto whole = scorer->MakeBank(subject.images().view());
+  const auto slab = scorer->MakeSlabBank(subject.images().view().Slice(0, 0), 3);
+  ASSERT_TRUE(slab.ok()) << slab.status();
+  const auto write = [&](std::vector<int64_t> slots, int64_t first, int64_t count) {
+    return (*slab)->Write(slots, subject.images().view().Slice(first, count));
+  };
+  ASSERT_TRUE(write({2, 0, 1}, 0, 3).ok());
+  ASSERT_TRUE(write({0}, 7, 1).ok());
+  EXPECT_EQ(write({3}, 0, 1).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(write({1}, 0, 2).code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ((*whole)->Write({}, subject.images().view().Slice(0, 0)).code(),
+            absl::StatusCode::kFailedPrecondition);
+  const std::vector<int64_t> slots = {0, 1, 2}, rows = {7, 2, 0};
+  const ScoringRequest in_slab = subject.Request(slab->get(), 1, slots);
+  const ScoringRequest in_whole = subject.Request(whole->get(), 1, rows);
+  EXPECT_EQ((*scorer->Score({&in_slab, 1}))[0].scores, (*scorer->Score({&in_whole, 1}))[0].scores);
+}
+
+TEST_P(CudaScorerTest, WhatDoesNotFitIsRefused) {
+  Subject subject(GetParam(), Sizes());
+  const auto scorer = MakeScorer(subject), other = MakeScorer(subject);
+  const auto bank = scorer->MakeBank(subject.images().view());
+  const std::vector<int64_t> beyond = {Subject::kImages};
+  const ScoringRequest request = subject.Request(bank->get(), 0, beyond);
+  EXPECT_EQ(scorer->Score({&request, 1}).status().code(), absl::StatusCode::kInvalidArgument);
+  EncodedItems wide = subject.images();
+  wide.directions[subject.d()].embed_size += 1;
+  EXPECT_EQ(scorer->MakeBank(wide.view()).status().code(), absl::StatusCode::kInvalidArgument);
+
+  Subject large(GetParam(), {.regions = 130, .words = 130});
+  const absl::Status status = TryMakeScorer(large, false, 1).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
+  EXPECT_THAT(status.message(), HasSubstr("up to 128 positions"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Directions, CudaScorerTest, testing::ValuesIn(kDirections),
+                         [](const auto& info) { return std::string(DirectionName(info.param)); });
+
+// At the sizes of the published model, few pairs: the emulator is slow.
+TEST(CudaScorerAtFullSizeTest, AgreesWithTheModules) {
+  Subject subject(Direction::kI2t, kFull);
+  const auto scorer = MakeScorer(subject);
+  const auto bank = scorer->MakeBank(subject.images().view().Slice(0, 3));
+  ASSERT_TRUE(bank.ok()) << bank.status();
+  const std::vector<int64_t> rows = AllRows(3);
+  const ScoringRequest request = subject.Request(bank->get(), 4, rows);
+  const auto results = scorer->Score({&request, 1});
+  ASSERT_TRUE(results.ok()) << results.status();
+  const torch::Tensor expected = subject.Expected().scores;
+  for (const int64_t row : rows) {
+    EXPECT_NEAR((*results)[0].scores[subject.d()][row], expected[row][4].item<float>(), 0.005f);
+  }
+}
+
+TEST(CudaKernelTest, SaysWhyThereIsNone) {
+  Subject subject(Direction::kI2t, Sizes());
+  const auto read = subject.ReadWeights();
+  const absl::Status status = cuda::MakeCudaKernel(read->shape, read->weights, 999).status();
+  EXPECT_TRUE(status.code() == absl::StatusCode::kUnimplemented ||
+              status.code() == absl::StatusCode::kFailedPrecondition)
+      << status;
+  EXPECT_THAT(status.message(), testing::AnyOf(HasSubstr("no nvcc"), HasSubstr("device 999")));
+}
+
+}  // namespace
+}  // namespace dime

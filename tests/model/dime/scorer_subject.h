@@ -1,0 +1,185 @@
+#ifndef DIME_TESTS_MODEL_DIME_SCORER_SUBJECT_H_
+#define DIME_TESTS_MODEL_DIME_SCORER_SUBJECT_H_
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "model/dime/direction_model.h"
+#include "model/dime/interaction_weights_reader.h"
+#include "model/pair_scorer.h"
+
+// Random models that scorers of other making are held against, on the modules' word.
+namespace dime {
+
+struct Sizes {
+  int regions = 7;
+  int words = 10;
+  int embed_size = 24;
+  int num_heads = 3;
+  int feed_forward_size = 40;
+  int router_size = 20;
+};
+inline constexpr Sizes kFull = {36, 32, 256, 16, 512, 512};
+
+// One direction with random weights and items, against which scorers made of it are held.
+class Subject {
+ public:
+  static constexpr int kImages = 11, kCaptions = 9;
+
+  Subject(Direction direction, const Sizes& sizes, const std::string& norm = "clipped_l2norm")
+      : direction_(direction), sizes_(sizes) {
+    torch::manual_seed(7);
+    config_.embed_size = sizes.embed_size;
+    config_.feature_dim = 5;
+    config_.num_heads = sizes.num_heads;
+    config_.feed_forward_size = sizes.feed_forward_size;
+    config_.router_size = sizes.router_size;
+    config_.raw_feature_norm = norm;
+    config_.lambda_softmax = direction == Direction::kI2t ? 4 : 9;
+    model_ = DirectionModel(direction, config_, 6);
+    torch::NoGradGuard no_grad;
+    for (auto& buffer : model_->named_buffers()) {
+      if (buffer.key() == "interaction.bn.running_mean") buffer.value().uniform_(-0.1, 0.1);
+      if (buffer.key() == "interaction.bn.running_var") buffer.value().uniform_(0.5, 2);
+    }
+    model_->eval();
+    info_.num_regions = sizes.regions;
+    info_.max_words = sizes.words;
+    info_.directions[static_cast<int>(direction)].embed_size = sizes.embed_size;
+    images_ = MakeItems(Modality::kImage, kImages, sizes.regions);
+    captions_ = MakeItems(Modality::kCaption, kCaptions, sizes.words);
+  }
+
+  // Sets the routers so that gates differ from pair to pair and about half of them are shut.
+  void ShutGates() {
+    torch::NoGradGuard no_grad;
+    for (auto& parameter : model_->named_parameters()) {
+      if (parameter.key().find("router.mlp.2.bias") != std::string::npos) parameter.value().zero_();
+      if (parameter.key().find("router.mlp.2.weight") != std::string::npos) {
+        parameter.value().mul_(20);
+      }
+    }
+  }
+
+  // What kernels are made of.
+  std::unique_ptr<InteractionWeightsReader> ReadWeights() const {
+    auto reader = std::make_unique<InteractionWeightsReader>(*model_);
+    const bool i2t = direction_ == Direction::kI2t;
+    reader->shape.positions = i2t ? sizes_.regions : sizes_.words;
+    reader->shape.max_context = i2t ? sizes_.words : sizes_.regions;
+    return reader;
+  }
+
+  // The modules' scores (images, captions) and path weights (images, captions, 36).
+  InteractionImpl::Output Expected() {
+    torch::NoGradGuard no_grad;
+    const auto of = [this](const EncodedItems& items) { return items.view().of(direction_); };
+    const int64_t e = sizes_.embed_size;
+    const auto tensor = [](absl::Span<const float> values, std::vector<int64_t> shape) {
+      return torch::from_blob(const_cast<float*>(values.data()), shape);
+    };
+    torch::Tensor mask = torch::zeros({1, kCaptions, sizes_.words}, torch::kBool);
+    for (int c = 0; c < kCaptions; ++c) mask[0][c].narrow(0, 0, captions_.lengths[c]).fill_(true);
+    return model_->Score(tensor(of(images_).local, {kImages, 1, sizes_.regions, e}),
+                         tensor(of(images_).global, {kImages, 1, e}),
+                         tensor(of(captions_).local, {1, kCaptions, sizes_.words, e}),
+                         tensor(of(captions_).global, {1, kCaptions, e}), mask);
+  }
+
+  ScoringRequest Request(const FeatureBank* bank, int64_t query, absl::Span<const int64_t> rows,
+                         bool want_paths = false) const {
+    const EncodedItemsView items =
+        bank->modality() == Modality::kImage ? captions_.view() : images_.view();
+    return {.query = items.Slice(query, 1),
+            .bank = bank,
+            .rows = rows,
+            .mode = direction_ == Direction::kI2t ? ScoreMode::kI2t : ScoreMode::kT2i,
+            .want_paths = want_paths};
+  }
+
+  const ModelInfo& info() const { return info_; }
+  const EncodedItems& images() const { return images_; }
+  const EncodedItems& captions() const { return captions_; }
+  int d() const { return static_cast<int>(direction_); }
+
+ private:
+  EncodedItems MakeItems(Modality modality, int64_t count, int positions) {
+    EncodedItems items{.modality = modality, .count = count, .positions = positions};
+    for (int64_t i = 0; i < count; ++i) {
+      items.lengths.push_back(
+          modality == Modality::kImage ? positions : 1 + static_cast<int32_t>(i * 5 % positions));
+    }
+    DirectionFeatures& part = items.directions[d()];
+    part.embed_size = sizes_.embed_size;
+    const auto unit = [](std::vector<int64_t> shape) {
+      const torch::Tensor x = torch::randn(shape);
+      return (x / x.norm(2, -1, true)).contiguous();
+    };
+    const torch::Tensor local = unit({count * positions, sizes_.embed_size});
+    const torch::Tensor global = unit({count, sizes_.embed_size});
+    part.local.assign(local.data_ptr<float>(), local.data_ptr<float>() + local.numel());
+    part.global.assign(global.data_ptr<float>(), global.data_ptr<float>() + global.numel());
+    part.global[0] = 0;  // where the guide is zero, the guidance cell is too
+    return items;
+  }
+
+  const Direction direction_;
+  const Sizes sizes_;
+  DirectionConfig config_;
+  DirectionModel model_{nullptr};
+  ModelInfo info_;
+  EncodedItems images_, captions_;
+};
+
+inline std::vector<int64_t> AllRows(int64_t count) {
+  std::vector<int64_t> rows(count);
+  for (int64_t i = 0; i < count; ++i) rows[i] = i;
+  return rows;
+}
+
+// Holds scores and path weights of a subject, from both searches, against the modules': those of
+// each `every`-th query.
+inline void ExpectAgreement(Subject& subject, const PairScorer& scorer, float tolerance,
+                            int every = 1) {
+  const InteractionImpl::Output expected = subject.Expected();
+  const torch::Tensor scores = expected.scores.contiguous();
+  const torch::Tensor paths = expected.path_weights.contiguous();
+  for (const EncodedItems* items : {&subject.images(), &subject.captions()}) {
+    const bool images = items->modality == Modality::kImage;
+    const auto bank = scorer.MakeBank(items->view());
+    ASSERT_TRUE(bank.ok()) << bank.status();
+    const std::vector<int64_t> rows = AllRows(items->count);
+    const int queries = images ? Subject::kCaptions : Subject::kImages;
+    std::vector<ScoringRequest> requests;
+    for (int q = 0; q < queries; q += every) {
+      requests.push_back(subject.Request(bank->get(), q, rows, /*want_paths=*/q % 2 == 0));
+    }
+    const auto results = scorer.Score(requests);
+    ASSERT_TRUE(results.ok()) << results.status();
+    for (int q = 0; q < queries; q += every) {
+      const PairScores& answer = (*results)[q / every];
+      ASSERT_EQ(answer.scores[subject.d()].size(), rows.size());
+      EXPECT_EQ(answer.paths[subject.d()].size(), q % 2 == 0 ? rows.size() * kNumPathWeights : 0);
+      for (size_t k = 0; k < rows.size(); ++k) {
+        const int64_t i = images ? rows[k] : q, c = images ? q : rows[k];
+        EXPECT_NEAR(answer.scores[subject.d()][k], scores[i][c].item<float>(), tolerance)
+            << "image " << i << ", caption " << c;
+        if (q % 2 != 0) continue;
+        for (int w = 0; w < kNumPathWeights; ++w) {
+          EXPECT_NEAR(answer.paths[subject.d()][k * kNumPathWeights + w],
+                      paths[i][c][w].item<float>(), 3 * tolerance)
+              << "image " << i << ", caption " << c << ", weight " << w;
+        }
+      }
+    }
+  }
+}
+
+}  // namespace dime
+
+#endif  // DIME_TESTS_MODEL_DIME_SCORER_SUBJECT_H_
