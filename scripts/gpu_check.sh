@@ -25,18 +25,20 @@ fi
 bin=build/release/bin
 
 if [ -n "$bundle" ]; then
-  rm -rf "$bundle"
-  mkdir -p "$bundle/lib" "$bundle/models"
-  # Without symbols for profiles, which take half of the room.
-  for program in dime_gpu_check scorer_benchmark; do strip -o "$bundle/$program" "$bin/$program"; done
+  files=$(mktemp -d)
+  trap 'rm -rf "$files"' EXIT
+  mkdir -p "$files/lib" "$files/models" "$bundle"
+  # Without symbols for profiles.
+  for program in dime_gpu_check scorer_benchmark; do strip -o "$files/$program" "$bin/$program"; done
   # All that a bare machine lacks: neither LibTorch, which PyTorch has, nor the C library.
   ldd "$bin/dime_gpu_check" "$bin/scorer_benchmark" | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
     grep -vE '/dime-deps/|/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*|libresolv)\.so' |
-    xargs -I{} cp -L {} "$bundle/lib/"
+    xargs -I{} cp -L {} "$files/lib/"
   for model in "${models[@]}"; do
-    cp -rL "$model" "$bundle/models/$(basename "$(dirname "$model")")"
+    cp -rL "$model" "$files/models/$(basename "$(dirname "$model")")"
   done
-  cp "$(dirname "$0")/gpu_check_bundled.sh" "$bundle/run.sh"
+  tar -C "$files" -cJf "$bundle/files.tar.xz" .
+  cp scripts/gpu_check_bundled.sh "$bundle/run.sh"
   say "$(du -sh "$bundle" | cut -f 1) in $bundle"
   exit 0
 fi

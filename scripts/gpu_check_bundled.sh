@@ -3,6 +3,10 @@
 # rates, with the libraries of the bundle and of the machine's own PyTorch.
 set -euo pipefail
 cd "$(dirname "$0")"
+files=$(mktemp -d)
+trap 'rm -rf "$files"' EXIT
+tar -xJf files.tar.xz -C "$files"
+cd "$files"
 torch=$(python3 -c 'import os, torch; print(os.path.dirname(torch.__file__))')
 # PyTorch's CUDA libraries come in packages beside it.
 cuda=$(find "$(dirname "$torch")/nvidia" -maxdepth 3 -type d -name lib 2>/dev/null | paste -sd : || true)
@@ -10,6 +14,7 @@ export LD_LIBRARY_PATH="$torch/lib:$PWD/lib${cuda:+:$cuda}${LD_LIBRARY_PATH:+:$L
 nvidia-smi --query-gpu=name,driver_version,clocks.max.sm --format=csv,noheader || true
 failed=0
 for model in models/*; do ./dime_gpu_check "$model" || failed=1; done
+[ -e /dev/nvidiactl ] || exit "$failed"
 for pairs in ${DIME_PAIRS:-256 1024 16384}; do
   ./scorer_benchmark --device cuda --pairs "$pairs" || failed=1
 done
