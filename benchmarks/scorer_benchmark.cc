@@ -208,6 +208,19 @@ double MatrixProduct(const torch::Device& device, int64_t size, torch::Dtype typ
   return 2 * n * n * n / absl::ToDoubleSeconds(absl::Now() - start) * 1e-12;
 }
 
+// GB/s of a copy within the device, both ways counted: what its memory gives.
+double CopyGigabytes(const torch::Device& device) {
+  c10::InferenceMode inference;
+  const torch::Tensor from = torch::zeros({int64_t{1} << 30}, torch::TensorOptions(device));
+  torch::Tensor to = torch::empty_like(from);
+  (void)from[0].item<float>();
+  const absl::Time start = absl::Now();
+  to.copy_(from);
+  (void)to[0].item<float>();
+  return 2.0 * static_cast<double>(from.nbytes()) / absl::ToDoubleSeconds(absl::Now() - start) *
+         1e-9;
+}
+
 struct Measured {
   double median = 0, low = 0, high = 0;
 };
@@ -269,6 +282,11 @@ absl::Status Run(const Flags& flags) {
         Measure(flags.runs, [&, type = type] { return MatrixProduct(device, size, type); });
     std::cout << absl::StrFormat("plain product %d^3 %-13s %10.2f %10.2f %10.2f TFLOP/s\n", size,
                                  name, rate.median, rate.low, rate.high);
+  }
+  if (device.is_cuda()) {
+    const Measured rate = Measure(flags.runs, [&] { return CopyGigabytes(device); });
+    std::cout << absl::StrFormat("plain copy of 4 GB, read and written %9.0f %10.0f %10.0f GB/s\n",
+                                 rate.median, rate.low, rate.high);
   }
   return absl::OkStatus();
 }

@@ -32,6 +32,7 @@
 #include "index/float_bits.h"
 #include "index/mapped_file.h"
 #include "index/status_macros.h"
+#include "index/vector_searcher.h"
 
 namespace dime {
 namespace {
@@ -229,6 +230,8 @@ std::vector<int> SearchEfforts(const std::string& factory) {
 struct CoarseIndex::Impl {
   std::unique_ptr<faiss::Index> index;
   std::string factory;
+  std::unique_ptr<const VectorSearcher> searcher;  // null: FAISS searches
+  std::string place;                               // of the searcher
 
   // The `k` best as FAISS gives them, without the places that it could not fill. `effort` 0 = the
   // default.
@@ -319,7 +322,17 @@ int64_t CoarseIndex::size() const { return impl_->index->ntotal; }
 int CoarseIndex::dim() const { return impl_->index->d; }
 const std::string& CoarseIndex::factory() const { return impl_->factory; }
 
+void CoarseIndex::SearchBy(std::unique_ptr<const VectorSearcher> searcher, std::string place) {
+  impl_->searcher = std::move(searcher);
+  impl_->place = std::move(place);
+}
+
+std::string CoarseIndex::description() const {
+  return impl_->searcher == nullptr ? impl_->factory : absl::StrCat("exact on ", impl_->place);
+}
+
 bool CoarseIndex::keeps_vectors() const {
+  if (impl_->searcher != nullptr) return true;
   const faiss::Index* const index = impl_->index.get();
   return dynamic_cast<const faiss::IndexFlat*>(index) != nullptr ||
          dynamic_cast<const faiss::IndexIVFFlat*>(index) != nullptr ||
@@ -460,6 +473,9 @@ absl::StatusOr<std::vector<Candidate>> CoarseIndex::Search(absl::Span<const floa
   }
   k = std::min(k, size());
   if (k == 0) return std::vector<Candidate>();
+  if (impl_->searcher != nullptr && k <= impl_->searcher->max_results()) {
+    return impl_->searcher->Search(query, k, options.selection);
+  }
 
   // FAISS keeps any of the items that tie for the k-th place. All of them are among the `asked`
   // best once the last of these is worse than the k-th.

@@ -13,6 +13,8 @@
 
 namespace dime {
 
+class VectorSearcher;
+
 // An item that the first stage recalled.
 struct Candidate {
   int64_t row = 0;  // dense number within the gallery's images or captions
@@ -74,9 +76,15 @@ class CoarseIndex {
   absl::Status Save(const std::string& path) const;
   ~CoarseIndex();
 
+  // From now on this searches, which is of the same vectors, at `place`: exactly, whatever the form
+  // and the effort. Before the index is shared.
+  void SearchBy(std::unique_ptr<const VectorSearcher> searcher, std::string place);
+
   int64_t size() const;
   int dim() const;
   const std::string& factory() const;  // the string actually used; never "auto"
+  // How it searches, for people: factory(), or "exact on cuda:0".
+  std::string description() const;
   // Whether scores are inner products of the vectors as they were given, not of quantised or
   // projected ones.
   bool keeps_vectors() const;

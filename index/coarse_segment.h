@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "index/coarse_index.h"
+#include "index/vector_searcher.h"
 
 namespace dime {
 
@@ -46,6 +47,10 @@ class CoarseBase {
   int dim() const { return dim_; }
   int64_t sequence() const { return sequence_; }
   const CoarseIndex& index() const { return *index_; }
+  // See vector_searcher.h. Before the base is shared.
+  absl::Status SearchElsewhere(const VectorSearcherFactory* factory) {
+    return dime::SearchElsewhere(factory, vectors_, *index_);
+  }
   int64_t row(int64_t place) const { return rows_[static_cast<size_t>(place)]; }
   absl::Span<const float> vector(int64_t place) const {
     return absl::MakeConstSpan(vectors_).subspan(

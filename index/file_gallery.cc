@@ -360,6 +360,7 @@ absl::StatusOr<std::unique_ptr<FileGallery>> FileGallery::Open(const std::string
       if (!index.ok()) return index.status();
     }
     side.index = *std::move(index);
+    RETURN_IF_ERROR(SearchElsewhere(options.searchers, side.features.coarse, *side.index));
   }
 
   const EncodedItemsView& images = gallery->side(Modality::kImage).features;
@@ -372,12 +373,17 @@ absl::StatusOr<std::unique_ptr<FileGallery>> FileGallery::Open(const std::string
           "gallery ", directory, ": the features of its images and captions differ in width"));
     }
   }
+  const auto index_of = [&](Modality modality) {
+    const Side& side = gallery->side(modality);
+    return side.index == nullptr ? manifest->sides[static_cast<size_t>(modality)].index
+                                 : side.index->description();
+  };
   gallery->info_ = {.name = GalleryName(directory),
                     .version = manifest->Version(),
                     .lineage = manifest->Version(),
                     .model_fingerprint = manifest->model_fingerprint,
-                    .image_index = manifest->sides[static_cast<size_t>(Modality::kImage)].index,
-                    .caption_index = manifest->sides[static_cast<size_t>(Modality::kCaption)].index,
+                    .image_index = index_of(Modality::kImage),
+                    .caption_index = index_of(Modality::kCaption),
                     .num_regions = images.positions,
                     .max_words = captions.positions};
   return gallery;

@@ -13,6 +13,7 @@
 #include "index/coarse_index.h"
 #include "index/gallery.h"
 #include "index/safetensors_file.h"
+#include "index/vector_searcher.h"
 
 namespace dime {
 
@@ -35,6 +36,7 @@ class FileGallery : public Gallery, public GalleryView {
     std::string expected_model_fingerprint;
     // Whether the checksums of the large files are verified on opening (about 1 s a GB).
     bool verify_checksums = true;
+    const VectorSearcherFactory* searchers = nullptr;  // null: the indexes search
   };
   // NOT_FOUND, INVALID_ARGUMENT (damaged; names the file) or FAILED_PRECONDITION (another model;
   // says what to do).

@@ -25,7 +25,7 @@ struct GalleryInfo {
   // Names the gallery whatever is written to it; of one that is only ever built, its version.
   std::string lineage;
   std::string model_fingerprint;  // of the model whose features it holds
-  std::string image_index;        // FAISS factory strings
+  std::string image_index;        // see CoarseIndex::description()
   std::string caption_index;
   int num_regions = 0;  // R; 0 if unknown
   int max_words = 0;    // L; 0 if unknown

@@ -280,6 +280,7 @@ absl::Status StoreGallery::LoadSide(Modality modality, const ItemStore::Snapshot
         unfit = absl::InvalidArgumentError(absl::StrCat(
             CoarseBase::RowsPath(BaseName(modality, sequence)), " lacks row ", live[next]));
       } else {
+        RETURN_IF_ERROR((*base)->SearchElsewhere(options_.searchers));
         side.base = *std::move(base);
         side.dead = dead;
         break;
@@ -345,16 +346,16 @@ void StoreGallery::Publish(std::shared_ptr<Version> version) {
 }
 
 void StoreGallery::FillInfo(Version& version) const {
-  const auto factory = [&version](Modality modality) -> std::string {
+  const auto index_of = [&version](Modality modality) -> std::string {
     const std::shared_ptr<CoarseBase>& base = version.sides[static_cast<size_t>(modality)].base;
-    return base == nullptr ? "Flat" : base->index().factory();
+    return base == nullptr ? "Flat" : base->index().description();
   };
   version.info = {.name = name_,
                   .version = absl::StrCat(manifest_.lineage, "-", version.state.sequence),
                   .lineage = manifest_.lineage,
                   .model_fingerprint = manifest_.model_fingerprint,
-                  .image_index = factory(Modality::kImage),
-                  .caption_index = factory(Modality::kCaption),
+                  .image_index = index_of(Modality::kImage),
+                  .caption_index = index_of(Modality::kCaption),
                   .num_regions = manifest_.shapes[static_cast<size_t>(Modality::kImage)].positions,
                   .max_words = manifest_.shapes[static_cast<size_t>(Modality::kCaption)].positions};
 }
@@ -654,7 +655,10 @@ absl::StatusOr<std::shared_ptr<CoarseBase>> StoreGallery::BuildBase(Modality mod
   if (static_cast<int64_t>(rows.size()) <= options_.max_tail) {
     options.factory = "Flat";  // a form that is meant for many may not train on few
   }
-  return CoarseBase::Build(std::move(rows), std::move(vectors), dim, sequence, options);
+  ASSIGN_OR_RETURN(std::shared_ptr<CoarseBase> base,
+                   CoarseBase::Build(std::move(rows), std::move(vectors), dim, sequence, options));
+  RETURN_IF_ERROR(base->SearchElsewhere(options_.searchers));
+  return base;
 }
 
 absl::Status StoreGallery::Merge(Modality modality) {

@@ -54,7 +54,8 @@ class StoreGallery : public MutableGallery {
     bool background_merges = true;  // else MergeNow() alone merges
     // Up to so many matching rows are compared with one by one rather than searched for.
     int64_t max_scanned_matches = 8192;
-    std::function<absl::Time()> clock;  // empty: the system's
+    const VectorSearcherFactory* searchers = nullptr;  // null: the indexes search
+    std::function<absl::Time()> clock;                 // empty: the system's
   };
   // `manifest`: all of it but the lineage, which is made up. `directory` must not be there, or be
   // empty (ALREADY_EXISTS otherwise). It is open afterwards.

@@ -18,4 +18,5 @@ for model in models/*; do ./dime_gpu_check "$model" || failed=1; done
 for pairs in ${DIME_PAIRS:-256 1024 16384}; do
   ./scorer_benchmark --device cuda --pairs "$pairs" || failed=1
 done
+./device_recall_benchmark || failed=1
 exit "$failed"

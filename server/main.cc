@@ -16,6 +16,8 @@
 #include "index/search_settings.h"
 #include "index/status_macros.h"
 #include "index/thread_priority.h"
+#include "index/vector_searcher.h"
+#include "model/cuda/cuda_searcher.h"
 #include "model/dime_model.h"
 #include "model/first_stage.h"
 #include "model/reference_pairs.h"
@@ -37,14 +39,17 @@ constexpr char kProgram[] = "dime_server";
 // A server at work: what it was told, and where it tells what happens.
 struct Session {
   ServerFlags flags;
-  Log* log;      // to stderr
-  Log* answers;  // to stdout: that it is ready, that it has reloaded
+  const VectorSearcherFactory* searchers;  // null: galleries search by their indexes
+  Log* log;                                // to stderr
+  Log* answers;                            // to stdout: that it is ready, that it has reloaded
 };
 
 // A model and a gallery, and the defaults for searches that suit them.
-absl::StatusOr<ServingRevision::Source> Load(const ServerFlags& flags,
+absl::StatusOr<ServingRevision::Source> Load(const Session& session,
                                              const std::string& model_directory,
-                                             const std::string& gallery_directory, Log& log) {
+                                             const std::string& gallery_directory) {
+  const ServerFlags& flags = session.flags;
+  Log& log = *session.log;
   log.Info(absl::StrCat("loading model ", model_directory, " ..."));
   ASSIGN_OR_RETURN(std::unique_ptr<DimeModel> model,
                    DimeModel::Load(model_directory, {.device = flags.device,
@@ -55,7 +60,7 @@ absl::StatusOr<ServingRevision::Source> Load(const ServerFlags& flags,
 
   log.Info(absl::StrCat("opening gallery ", gallery_directory, " ..."));
   ASSIGN_OR_RETURN(std::unique_ptr<Gallery> gallery,
-                   OpenGallery(gallery_directory, model->info().fingerprint));
+                   OpenGallery(gallery_directory, model->info().fingerprint, session.searchers));
 
   SearchLimits limits = flags.server.limits;
   limits.page_token_ttl = absl::Seconds(flags.page_token_seconds);
@@ -84,8 +89,7 @@ absl::StatusOr<ServingRevision::Source> Load(const ServerFlags& flags,
 
 // Those that serve.
 absl::StatusOr<ServingRevision::Source> Load(const Session& session) {
-  const ServerFlags& flags = session.flags;
-  return Load(flags, flags.model, flags.gallery, *session.log);
+  return Load(session, session.flags.model, session.flags.gallery);
 }
 
 // Of the shadow; null if there is none.
@@ -96,7 +100,7 @@ absl::StatusOr<std::unique_ptr<ServingRevision::Source>> LoadShadow(const Sessio
     return absl::InvalidArgumentError("--shadow-model and --shadow-gallery go together");
   }
   ASSIGN_OR_RETURN(ServingRevision::Source source, RunAtLowestPriority([&session, &flags] {
-                     return Load(flags, flags.shadow_model, flags.shadow_gallery, *session.log);
+                     return Load(session, flags.shadow_model, flags.shadow_gallery);
                    }));
   return std::make_unique<ServingRevision::Source>(std::move(source));
 }
@@ -184,6 +188,9 @@ int CheckConfig(const ServerFlags& flags, const std::string& effective) {
     expect_directory("--shadow-model", flags.shadow_model);
     expect_directory("--shadow-gallery", flags.shadow_gallery);
   }
+  if (const absl::Status place = SearchersOn(flags.recall_device).status(); !place.ok()) {
+    errors.push_back(absl::StrCat(NameOfSetting("--recall-device"), ": ", place.message()));
+  }
   Server::Options options = flags.ServerOptions();
   options.limits.default_rerank_depth = flags.defaults.rerank_depth.value_or(1);
   options.limits.default_caption_rerank_depth = flags.defaults.caption_rerank_depth.value_or(0);
@@ -231,7 +238,12 @@ int Main(int argc, char** argv) {
   } else {
     std::cerr << "configuration:\n" << effective;
   }
-  const absl::Status status = Serve({.flags = flags, .log = &log, .answers = &answers});
+  const absl::StatusOr<std::unique_ptr<VectorSearcherFactory>> searchers =
+      SearchersOn(flags.recall_device);
+  const absl::Status status =
+      searchers.ok()
+          ? Serve({.flags = flags, .searchers = searchers->get(), .log = &log, .answers = &answers})
+          : searchers.status();
   if (status.ok()) return static_cast<int>(ProgramExit::kOk);
   if (log.format() == Log::Format::kText) return ReportError(kProgram, status);
   log.Write(Log::Severity::kError, status.message());

@@ -27,6 +27,7 @@ constexpr ServerConfigField kFields[] = {
     {"--scorer", "model.scorer"},
     {"--scorer-threads", "model.scorer_threads"},
     {"--gallery", "gallery.directory"},
+    {"--recall-device", "gallery.recall_device"},
     {"--bank-bytes", "gallery.bank_bytes"},
     {"--snapshot-dir", "gallery.snapshot_directory"},
     {"--address", "listen.address"},

@@ -49,6 +49,10 @@ void ServerFlags::Define(CLI::App& app) {
   app.add_option("--max-queued-calls", server.workers.max_queued, "Searches that may wait to run")
       ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
+  app.add_option("--recall-device", recall_device,
+                 "Where candidates are recalled: cpu, by the gallery's indexes; cuda or cuda:N, "
+                 "exactly, by all coarse embeddings in that device's memory")
+      ->capture_default_str();
   app.add_option(
          "--bank-bytes", server.bank_bytes,
          "Most memory, on the scorer's device, for the local features of a living gallery's "

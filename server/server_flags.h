@@ -29,6 +29,7 @@ struct ServerFlags {
   std::string device = "auto";
   std::string scorer = "auto";
   int scorer_threads = 0;
+  std::string recall_device = "cpu";
   double drain_seconds = 30;
   double drain_delay_seconds = 0;
   double longest_launch_seconds = absl::ToDoubleSeconds(Server::Options().longest_launch);

@@ -8,12 +8,10 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "model/cuda/device_memory.h"
 #include "model/kernels/interaction_weights.h"
 
 namespace dime::cuda {
-
-// Memory on the device, by its address there.
-using DeviceBytes = unsigned char*;
 
 // Some items of one kind on the host, as a DeviceKernel takes them: as long as the call.
 struct HostItems {

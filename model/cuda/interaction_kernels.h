@@ -16,7 +16,7 @@ namespace dime::cuda {
 
 using kernels::ScoreNorm;
 
-inline constexpr int kThreads = 128;  // of every block but where it is said
+inline constexpr int kThreads = kBlockThreads;
 inline constexpr int kTileRows = 64;
 inline constexpr int kCells = 4;
 inline constexpr int kMaxBlocks = 8;  // of 16 positions each

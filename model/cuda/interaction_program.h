@@ -15,22 +15,12 @@
 #include "absl/types/span.h"
 #include "index/status_macros.h"
 #include "model/cuda/device_kernel.h"
+#include "model/cuda/device_memory.h"
 #include "model/cuda/interaction_kernels.h"
 
 namespace dime::cuda {
 
-// DeviceKernel in terms of a Device, which has memory, and launches kernels one after another:
-//   absl::StatusOr<DeviceBytes> Allocate(size_t bytes);  // 256-byte aligned
-//   void Free(DeviceBytes bytes);
-//   void Upload(void* to, const void* from, size_t bytes);    // of the host's memory as it is now
-//   void Download(void* to, const void* from, size_t bytes);  // there after Finish()
-//   void Zero(void* at, size_t bytes);
-//   template <class Kernel> void Launch(const Kernel& kernel, int x, int y, size_t shared_bytes);
-//   template <class Record> void Repeat(int key, const Record& record);
-//       // runs the launches that record() makes, which for one key are always the same
-//   std::vector<int> counts();  // whose launches may serve smaller ones, ascending; may be empty
-//   absl::Status Finish();      // waits for all of that; an error of any of it
-//   size_t max_shared_bytes();  // of a block
+// DeviceKernel in terms of a Device (see device_memory.h).
 template <class Device>
 class InteractionProgram : public DeviceKernel {
  public:
@@ -45,9 +35,6 @@ class InteractionProgram : public DeviceKernel {
     RETURN_IF_ERROR(program->AllocateBuffers());
     RETURN_IF_ERROR(program->RecordLaunches());
     return std::unique_ptr<DeviceKernel>(std::move(program));
-  }
-  ~InteractionProgram() override {
-    for (const DeviceBytes bytes : allocated_) device_->Free(bytes);
   }
 
   size_t local_bytes() const override { return static_cast<size_t>(local_.bytes); }
@@ -78,6 +65,7 @@ class InteractionProgram : public DeviceKernel {
   InteractionProgram(std::unique_ptr<Device> device, const kernels::InteractionShape& shape,
                      int max_items)
       : device_(std::move(device)),
+        memory_(device_.get()),
         shape_(shape),
         max_items_(max_items),
         M_(shape.positions),
@@ -126,10 +114,6 @@ class InteractionProgram : public DeviceKernel {
     }
     return count;
   }
-  template <class T>
-  absl::StatusOr<T*> AllocateArray(int64_t count);
-  template <class T>
-  absl::StatusOr<const T*> UploadArray(const std::vector<T>& values);
   absl::StatusOr<Product> UploadProduct(const std::vector<float>& weight,
                                         const std::vector<float>& bias, int in, int out);
   absl::StatusOr<Product> UploadLinear(const kernels::LinearWeights& linear);
@@ -158,6 +142,7 @@ class InteractionProgram : public DeviceKernel {
   void ScoreLayers(int items);
 
   const std::unique_ptr<Device> device_;
+  DeviceMemory<Device> memory_;  // of all that follows
   const kernels::InteractionShape shape_;
   const int max_items_;
   // Positions; padded: channels, rows of a context, feed-forward width.
@@ -165,7 +150,6 @@ class InteractionProgram : public DeviceKernel {
   LocalLayout local_;
   ContextLayout context_;
 
-  std::vector<DeviceBytes> allocated_;
   Layer layers_[kLayers];
   Product projections_;
   const float* norm_scale_ = nullptr;
@@ -209,26 +193,6 @@ absl::Status InteractionProgram<Device>::CheckSizes() const {
       " bytes a block; this model has ", M_, " positions and would take ", needed, " bytes"));
 }
 
-template <class Device>
-template <class T>
-absl::StatusOr<T*> InteractionProgram<Device>::AllocateArray(int64_t count) {
-  const size_t bytes = static_cast<size_t>(Aligned(count * static_cast<int64_t>(sizeof(T))));
-  ASSIGN_OR_RETURN(const DeviceBytes array, device_->Allocate(bytes));
-  allocated_.push_back(array);
-  // What lies beyond a matrix's edge must be finite.
-  device_->Zero(array, bytes);
-  return reinterpret_cast<T*>(array);
-}
-
-template <class Device>
-template <class T>
-absl::StatusOr<const T*> InteractionProgram<Device>::UploadArray(const std::vector<T>& values) {
-  ASSIGN_OR_RETURN(T* const array, AllocateArray<T>(static_cast<int64_t>(values.size())));
-  device_->Upload(array, values.data(), values.size() * sizeof(T));
-  RETURN_IF_ERROR(device_->Finish());
-  return array;
-}
-
 // `weight`: (out, in).
 template <class Device>
 absl::StatusOr<Product> InteractionProgram<Device>::UploadProduct(const std::vector<float>& weight,
@@ -255,8 +219,8 @@ absl::StatusOr<Product> InteractionProgram<Device>::UploadProduct(const std::vec
   }
   std::vector<float> padded(static_cast<size_t>(product.tiles) * 8, 0.0f);
   std::copy(bias.begin(), bias.end(), padded.begin());
-  ASSIGN_OR_RETURN(product.weights, UploadArray(words));
-  ASSIGN_OR_RETURN(product.bias, UploadArray(padded));
+  ASSIGN_OR_RETURN(product.weights, memory_.Upload(words));
+  ASSIGN_OR_RETURN(product.bias, memory_.Upload(padded));
   return product;
 }
 
@@ -314,9 +278,9 @@ absl::Status InteractionProgram<Device>::UploadWeights(const kernels::Interactio
         std::copy_n(output.weight + static_cast<ptrdiff_t>(p) * output.in, output.in,
                     rows.begin() + static_cast<ptrdiff_t>(p) * width);
       }
-      ASSIGN_OR_RETURN(to.router_output[j], UploadArray(rows));
+      ASSIGN_OR_RETURN(to.router_output[j], memory_.Upload(rows));
       ASSIGN_OR_RETURN(to.router_bias[j],
-                       UploadArray(std::vector<float>(output.bias, output.bias + output.out)));
+                       memory_.Upload(std::vector<float>(output.bias, output.bias + output.out)));
     }
     ASSIGN_OR_RETURN(to.guidance, UploadLinear(from.guidance));
     ASSIGN_OR_RETURN(to.attention, join({&from.query, &from.key, &from.value}));
@@ -331,7 +295,7 @@ absl::Status InteractionProgram<Device>::UploadWeights(const kernels::Interactio
   const auto channels = [&](const float* values) {
     std::vector<float> padded(static_cast<size_t>(E_), 0.0f);
     std::copy_n(values, size, padded.begin());
-    return UploadArray(padded);
+    return memory_.Upload(padded);
   };
   ASSIGN_OR_RETURN(norm_scale_, channels(weights.norm_scale));
   ASSIGN_OR_RETURN(norm_shift_, channels(weights.norm_shift));
@@ -342,27 +306,27 @@ template <class Device>
 absl::Status InteractionProgram<Device>::AllocateBuffers() {
   const int64_t n = max_items_;
   const int64_t sequence = n * M_ * E_ * 2;
-  ASSIGN_OR_RETURN(locals_, AllocateArray<unsigned char*>(n));
-  ASSIGN_OR_RETURN(contexts_, AllocateArray<unsigned char*>(n));
-  ASSIGN_OR_RETURN(count_, AllocateArray<int>(1));
-  ASSIGN_OR_RETURN(sizes_, AllocateArray<int>(kSizes));
+  ASSIGN_OR_RETURN(locals_, memory_.template Allocate<unsigned char*>(n));
+  ASSIGN_OR_RETURN(contexts_, memory_.template Allocate<unsigned char*>(n));
+  ASSIGN_OR_RETURN(count_, memory_.template Allocate<int>(1));
+  ASSIGN_OR_RETURN(sizes_, memory_.template Allocate<int>(kSizes));
   for (int j = 0; j < kCells; ++j) {
-    ASSIGN_OR_RETURN(lists_[j], AllocateArray<int>(n));
-    ASSIGN_OR_RETURN(means_[j], AllocateArray<Bf16>(n * 3 * E_));
-    ASSIGN_OR_RETURN(sequences_[j], AllocateArray<unsigned char>(sequence));
+    ASSIGN_OR_RETURN(lists_[j], memory_.template Allocate<int>(n));
+    ASSIGN_OR_RETURN(means_[j], memory_.template Allocate<Bf16>(n * 3 * E_));
+    ASSIGN_OR_RETURN(sequences_[j], memory_.template Allocate<unsigned char>(sequence));
   }
-  ASSIGN_OR_RETURN(gates_, AllocateArray<float>(n * kCells * kCells));
-  ASSIGN_OR_RETURN(weights_, AllocateArray<MixWeights>(n));
-  ASSIGN_OR_RETURN(projected_, AllocateArray<unsigned char>(3 * sequence));
+  ASSIGN_OR_RETURN(gates_, memory_.template Allocate<float>(n * kCells * kCells));
+  ASSIGN_OR_RETURN(weights_, memory_.template Allocate<MixWeights>(n));
+  ASSIGN_OR_RETURN(projected_, memory_.template Allocate<unsigned char>(3 * sequence));
   for (unsigned char** buffer : {&product_, &attended_, &reasoned_, &crossed_, &refined_}) {
-    ASSIGN_OR_RETURN(*buffer, AllocateArray<unsigned char>(sequence));
+    ASSIGN_OR_RETURN(*buffer, memory_.template Allocate<unsigned char>(sequence));
   }
-  ASSIGN_OR_RETURN(scores_, AllocateArray<float>(n));
-  ASSIGN_OR_RETURN(paths_, AllocateArray<float>(n * 36));
+  ASSIGN_OR_RETURN(scores_, memory_.template Allocate<float>(n));
+  ASSIGN_OR_RETURN(paths_, memory_.template Allocate<float>(n * 36));
   const int64_t rows = std::max(shape_.positions, shape_.max_context);
-  ASSIGN_OR_RETURN(staged_, AllocateArray<float>(n * rows * shape_.embed_size));
-  ASSIGN_OR_RETURN(staged_global_, AllocateArray<float>(n * shape_.embed_size));
-  ASSIGN_OR_RETURN(lengths_, AllocateArray<int>(n));
+  ASSIGN_OR_RETURN(staged_, memory_.template Allocate<float>(n * rows * shape_.embed_size));
+  ASSIGN_OR_RETURN(staged_global_, memory_.template Allocate<float>(n * shape_.embed_size));
+  ASSIGN_OR_RETURN(lengths_, memory_.template Allocate<int>(n));
   return device_->Finish();
 }
 

@@ -26,6 +26,7 @@
 namespace dime::cuda {
 
 inline constexpr int kWarp = 32;
+inline constexpr int kBlockThreads = 128;  // of every block
 
 // bfloat16 values as their bits; two of them, the first in the low half, make a word, as registers
 // of matrix instructions hold them.
@@ -100,6 +101,7 @@ DIME_DEVICE uint32_t Pack(float low, float high) {
   return word;
 }
 DIME_DEVICE float FloatOfBits(uint32_t bits) { return __uint_as_float(bits); }
+DIME_DEVICE uint32_t BitsOf(float value) { return __float_as_uint(value); }
 DIME_DEVICE float Exp2(float x) {  // to 2 units in the last place
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -144,6 +146,11 @@ inline int AtomicAdd(int* to, int value) {
   return before;
 }
 
+inline uint32_t BitsOf(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  return bits;
+}
 inline float FloatOfBits(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof(value));

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_replace.h"
 #include "index/item_filter.h"
+#include "tests/index/fake_searcher.h"
 #include "tests/index/file_fixtures.h"
 #include "tests/index/gallery_fixtures.h"
 #include "tests/index/status_matchers.h"
@@ -36,6 +37,22 @@ class FileGalleryTest : public testing::Test {
 
   const std::string directory_ = FreshDirectory() + "/sample";
 };
+
+TEST_F(FileGalleryTest, IsSearchedElsewhereWhereThatIsAskedFor) {
+  const FakeSearcherFactory searchers;
+  ASSERT_OK_AND_ASSIGN(const auto here, Open());
+  ASSERT_OK_AND_ASSIGN(const auto there, Open({.searchers = &searchers}));
+  EXPECT_EQ(searchers.made, 2);
+  EXPECT_EQ(there->info().caption_index, "exact on fake:3");
+  const std::vector<float> query = UnitVectors(1, 8, 4711);
+  for (const Modality modality : {Modality::kImage, Modality::kCaption}) {
+    ASSERT_OK_AND_ASSIGN(const auto expected, here->Recall(modality, query, 4, {}));
+    ASSERT_OK_AND_ASSIGN(const auto found, there->Recall(modality, query, 4, {}));
+    ASSERT_EQ(found.size(), expected.size());
+    for (size_t i = 0; i < found.size(); ++i) EXPECT_EQ(found[i].row, expected[i].row);
+  }
+  EXPECT_EQ(searchers.searches, 2);
+}
 
 TEST_F(FileGalleryTest, GivesBackWhatWasAdded) {
   ASSERT_OK_AND_ASSIGN(const auto gallery, Open());

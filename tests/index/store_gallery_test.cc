@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "index/item_filter.h"
+#include "tests/index/fake_searcher.h"
 #include "tests/index/file_fixtures.h"
 #include "tests/index/gallery_fixtures.h"
 #include "tests/index/status_matchers.h"
@@ -137,6 +138,45 @@ class StoreGalleryTest : public testing::Test {
   std::unique_ptr<StoreGallery> gallery_;
   std::map<std::string, std::vector<float>> coarse_;  // by id: what should be there
 };
+
+TEST_F(StoreGalleryTest, BasesAreSearchedElsewhereWhereThatIsAskedFor) {
+  FakeSearcherFactory searchers;
+  options_.searchers = &searchers;
+  Create(TestManifest());
+  Upsert(0, 30, 1);
+  ExpectAgreement();
+  EXPECT_EQ(searchers.made, 0) << "the tail is compared with one by one";
+  ASSERT_THAT(gallery_->MergeNow(), IsOk());
+  Delete(7);
+  Upsert(3, 4, 2);
+  Upsert(40, 5, 3);
+  ExpectAgreement();
+  EXPECT_EQ(gallery_->Pin()->info().image_index, "exact on fake:3");
+  EXPECT_EQ(searchers.made, 1);
+  EXPECT_GT(searchers.searches, 0);
+  Reopen();
+  EXPECT_EQ(searchers.made, 2);
+  searchers.searches = 0;
+  ExpectAgreement();
+  EXPECT_GT(searchers.searches, 0);
+  gallery_ = nullptr;
+}
+
+TEST_F(StoreGalleryTest, WhatDoesNotFitElsewhereIsSearchedByItsIndex) {
+  FakeSearcherFactory searchers;
+  searchers.room = 10;
+  options_.searchers = &searchers;
+  Create(TestManifest());
+  Upsert(0, 30, 1);
+  testing::internal::CaptureStderr();
+  ASSERT_THAT(gallery_->MergeNow(), IsOk());
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("30 vectors do not fit fake:3 (no room); they are searched on the CPU"));
+  ExpectAgreement();
+  EXPECT_EQ(searchers.searches, 0);
+  EXPECT_EQ(gallery_->Pin()->info().image_index, "Flat");
+  gallery_ = nullptr;
+}
 
 TEST_F(StoreGalleryTest, GivesBackWhatWasWritten) {
   const std::vector<ImageRecord> images = MakeImages(6);
