@@ -25,6 +25,7 @@
 #include "client/explanation_picture.h"
 #include "client/explanation_printer.h"
 #include "client/gallery_commands.h"
+#include "client/health_client.h"
 #include "client/message_json.h"
 #include "client/pair_attention.h"
 #include "client/picture_file.h"
@@ -36,6 +37,7 @@
 #include "index/build_info.h"
 #include "index/durable_file.h"
 #include "index/status_macros.h"
+#include "index/text_lines.h"
 #include "nlohmann/json.hpp"
 
 namespace dime {
@@ -85,6 +87,16 @@ constexpr char kInfoFooter[] = R"(Examples:
 
 For --address, --deadline, --json and exit codes see dime --help.)";
 
+constexpr char kHealthFooter[] =
+    R"(Asks the server's health service, which wants no token. Exit code 0: it serves; 5: it
+does not, or nobody answers. What probes call where they cannot speak TLS themselves.
+
+Examples:
+  dime health
+  dime health liveness --deadline 3s
+
+For --address, --json and exit codes see dime --help.)";
+
 struct Flags {
   // Global.
   std::string address = RetrievalClient::Options().address;
@@ -109,6 +121,8 @@ struct Flags {
   std::string picture;
   // info.
   std::string wait;
+  // health.
+  std::string service = v1::RetrievalService::service_full_name();
 };
 
 // "1.5s", "200ms", "2m"; a plain number is seconds. Nothing if it is no time longer than zero.
@@ -223,6 +237,22 @@ absl::StatusOr<std::string> Info(const RetrievalClient& client, const Flags& fla
   return flags.json ? ToJson(response) : FormatInfo(response, client.address(), terminal);
 }
 
+// What the health service says, either way.
+absl::StatusOr<std::string> Health(const RetrievalClient& client, const Flags& flags,
+                                   bool& serving) {
+  const absl::StatusOr<bool> answer = HealthClient(&client).IsServing(flags.service);
+  if (absl::IsNotFound(answer.status())) {
+    return absl::NotFoundError(absl::StrCat("the server knows no service ", Quoted(flags.service)));
+  }
+  if (!answer.ok()) return answer.status();
+  serving = *answer;
+  if (flags.json) {
+    const nlohmann::ordered_json json = {{"service", flags.service}, {"serving", serving}};
+    return json.dump(2) + "\n";
+  }
+  return std::string(serving ? "serving\n" : "not serving\n");
+}
+
 // The flags of TLS and of the token.
 absl::Status Secure(const Flags& flags, RetrievalClient::Options& options) {
   ASSIGN_OR_RETURN(options.credentials, MakeChannelCredentials(flags.tls));
@@ -326,6 +356,7 @@ struct Commands {
   CLI::App* captions;
   CLI::App* explain;
   CLI::App* info;
+  CLI::App* health;
   CLI::Option* image_id;
   CLI::Option* features;
   CLI::Option* explained_text;
@@ -365,7 +396,8 @@ Commands AddCommands(CLI::App* app, Flags* flags) {
       ->envname("DIME_TLS_KEY");
   app->add_option("--tls-server-name", flags->tls_server_name,
                   "The name that the server's certificate must be for, if not the address's host")
-      ->type_name("NAME");
+      ->type_name("NAME")
+      ->envname("DIME_TLS_SERVER_NAME");
   app->add_option("--token-file", flags->token_file,
                   "File of the bearer token to send (default: the variable DIME_TOKEN)")
       ->type_name("FILE");
@@ -446,6 +478,13 @@ Commands AddCommands(CLI::App* app, Flags* flags) {
       ->add_option("--wait", flags->wait, "First wait for a server to answer, so long at most")
       ->type_name("TIME")
       ->check(CheckDuration);
+
+  commands.health = app->add_subcommand("health", "Ask whether the server serves");
+  commands.health->footer(kHealthFooter);
+  commands.health
+      ->add_option("service", flags->service, "Of which service; \"liveness\": of the process")
+      ->type_name("SERVICE")
+      ->capture_default_str();
   return commands;
 }
 
@@ -462,7 +501,7 @@ std::string UsageMessage(const CLI::ParseError& error, const CLI::App& app,
   absl::string_view advice;
   if (!any_command) {
     advice =
-        "; the commands are search-images, search-captions, explain, info, upsert-images, "
+        "; the commands are search-images, search-captions, explain, info, health, upsert-images, "
         "upsert-captions, delete, get, list, stats, snapshot, restore, slow and replay";
   } else if ((commands.images->parsed() || commands.explain->parsed()) &&
              !absl::StartsWith(unexpected[0], "-")) {
@@ -530,18 +569,20 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
   if (!client.ok()) return ReportUsageError(client.status().message(), "dime", flags.json, err);
 
   const CommandOutput output = {.terminal = terminal, .json = flags.json, .err = err};
-  bool failed = false;
+  bool failed = false, serving = true;
   const absl::StatusOr<std::string> result =
       gallery_commands.parsed()      ? gallery_commands.Run(**client, output, failed)
       : diagnostic_commands.parsed() ? diagnostic_commands.Run(**client, output, failed)
       : commands.images->parsed()    ? SearchImages(**client, flags, terminal)
       : commands.captions->parsed()  ? SearchCaptions(**client, flags, terminal)
       : commands.explain->parsed()   ? Explain(**client, flags, terminal)
+      : commands.health->parsed()    ? Health(**client, flags, serving)
                                      : Info(**client, flags, terminal);
   if (!result.ok()) {
     return ReportError(result.status(), (*client)->address(), flags.json, err);
   }
   out << *result;
+  if (!serving) return ExitCode::kUnavailable;
   return failed ? ExitCode::kInvalidArgument : ExitCode::kOk;
 }
 

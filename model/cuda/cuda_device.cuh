@@ -36,7 +36,8 @@ class CudaDevice {
     if (cudaGetDeviceCount(&count) != cudaSuccess || device < 0 || device >= count) {
       cudaGetLastError();  // is told here, and by no later call
       return absl::FailedPreconditionError(
-          absl::StrCat("there is no CUDA device ", device, " (of ", count, ")"));
+          absl::StrCat("there is no CUDA device ", device, ": ", count,
+                       " can be used here; take the CPU, or see why nvidia-smi does not show it"));
     }
     auto opened = std::unique_ptr<CudaDevice>(new CudaDevice(device));
     opened->Check(cudaStreamCreateWithFlags(&opened->stream_, cudaStreamNonBlocking));

@@ -305,6 +305,23 @@ TEST_F(CliTest, Info) {
   EXPECT_EQ(outcome.out, FormatInfo(SampleInfo(), server_.address(), {}));
 }
 
+TEST_F(CliTest, HealthTellsByWordAndExitCode) {
+  EXPECT_EQ(Run({"health"}).exit_code, 0);
+  EXPECT_EQ(Run({"health"}).out, "serving\n");
+  server_.SetServing(false);
+  const Outcome draining = Run({"health"});
+  EXPECT_EQ(draining.exit_code, 5);
+  EXPECT_EQ(draining.out, "not serving\n");
+  const nlohmann::json json = nlohmann::json::parse(Run({"health", "--json"}).out);
+  EXPECT_EQ(json["service"], "dime.v1.RetrievalService");
+  EXPECT_EQ(json["serving"], false);
+  EXPECT_EQ(Run({"health", ""}).out, "serving\n") << "the server as a whole";
+  const Outcome unknown = Run({"health", "lunch"});
+  EXPECT_EQ(unknown.exit_code, 4);
+  EXPECT_THAT(unknown.err, HasSubstr("the server knows no service \"lunch\""));
+  EXPECT_EQ(RunWith({}, {"--address", "127.0.0.1:1", "health"}).exit_code, 5);
+}
+
 TEST_F(CliTest, InfoWaitsForAServer) {
   server_.FailNext(grpc::Status(grpc::StatusCode::UNAVAILABLE, "starting"), 2);
   EXPECT_EQ(Run({"info", "--wait", "60s"}).exit_code, 0);

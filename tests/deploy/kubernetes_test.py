@@ -9,7 +9,7 @@ import unittest
 
 from deploy_files import DEPLOY, kustomize, read_yaml, run_tool, yaml
 
-OVERLAYS = ("cpu", "gpu")
+OVERLAYS = ("cpu", "gpu", "cpu-tls")
 # The oldest whose gRPC probes are stable, and the newest that the validator knows.
 VERSIONS = ("1.27", "1.37")
 
@@ -115,10 +115,19 @@ class KubernetesTest(unittest.TestCase):
             ports = {port["name"]: port["containerPort"] for port in server["ports"]}
             self.assertIn(f"--address=0.0.0.0:{ports['grpc']}", server["args"])
             self.assertIn(f"--metrics-address=0.0.0.0:{ports['metrics']}", server["args"])
-            for probe in ("startupProbe", "readinessProbe"):
-                self.assertEqual(server[probe]["grpc"],
-                                 {"port": ports["grpc"], "service": "dime.v1.RetrievalService"})
-            self.assertEqual(server["livenessProbe"]["grpc"]["port"], ports["grpc"])
+            for probe, service in (("startupProbe", "dime.v1.RetrievalService"),
+                                   ("readinessProbe", "dime.v1.RetrievalService"),
+                                   ("livenessProbe", "liveness")):
+                if "--tls-key=/tls/tls.key" in server["args"]:
+                    self.assertNotIn("grpc", server[probe], "which speaks no TLS")
+                    command = server[probe]["exec"]["command"]
+                    self.assertEqual(command[0], "dime")
+                    self.assertEqual(command[-2:], ["health", service])
+                    seconds = float(command[command.index("--deadline") + 1].rstrip("s"))
+                    self.assertLessEqual(seconds, server[probe]["timeoutSeconds"])
+                else:
+                    self.assertEqual(server[probe]["grpc"],
+                                     {"port": ports["grpc"], "service": service})
             # Loading may take long; a busy server must not be killed as fast as it is taken out.
             startup, liveness, readiness = (
                 server[name]["periodSeconds"] * server[name]["failureThreshold"]
@@ -175,7 +184,7 @@ class KubernetesTest(unittest.TestCase):
             self.assertGreater(spec["minReplicas"], budget["maxUnavailable"])
 
     def test_overlays_differ_in_the_device(self):
-        cpu, gpu = (self.objects[overlay] for overlay in OVERLAYS)
+        cpu, gpu = (self.objects[overlay] for overlay in ("cpu", "gpu"))
         self.assertEqual(self.server(cpu)["image"], "dime:cpu")
         self.assertEqual(self.server(gpu)["image"], "dime:cuda")
         self.assertEqual(self.settings(cpu)["DEVICE"], "cpu")
