@@ -112,19 +112,19 @@ class Bench {
   }
 
   void Use(Instructions instructions) {
-    const auto read = ReadWeights();
+    const InteractionWeightsReader read = ReadWeights();
     KernelScorer::Kernels kernels;
     kernels[static_cast<int>(direction_)] =
-        kernels::InteractionKernel::Create(read->shape, read->weights, instructions);
+        kernels::InteractionKernel::Create(read.shape, read.weights, instructions);
     bank_ = nullptr;
     scorer_ = std::make_unique<KernelScorer>(std::move(kernels), info_, KernelScorer::Options());
     bank_ = *scorer_->MakeBank(images_.view());
   }
   absl::Status UseCuda() {
-    const auto read = ReadWeights();
+    const InteractionWeightsReader read = ReadWeights();
     CudaScorer::Kernels kernels;
     ASSIGN_OR_RETURN(kernels[static_cast<int>(direction_)],
-                     cuda::MakeCudaKernel(read->shape, read->weights, device_.index()));
+                     cuda::MakeCudaKernel(read.shape, read.weights, device_.index()));
     bank_ = nullptr;
     scorer_ = std::make_unique<CudaScorer>(std::move(kernels), info_);
     ASSIGN_OR_RETURN(bank_, scorer_->MakeBank(images_.view()));
@@ -160,12 +160,8 @@ class Bench {
   }
 
  private:
-  std::unique_ptr<InteractionWeightsReader> ReadWeights() const {
-    auto reader = std::make_unique<InteractionWeightsReader>(*model_);
-    const bool i2t = direction_ == Direction::kI2t;
-    reader->shape.positions = i2t ? flags_.regions : flags_.words;
-    reader->shape.max_context = i2t ? flags_.words : flags_.regions;
-    return reader;
+  InteractionWeightsReader ReadWeights() const {
+    return InteractionWeightsReader(*model_, flags_.regions, flags_.words);
   }
   std::vector<float> ScoreByModules() {
     c10::InferenceMode inference;

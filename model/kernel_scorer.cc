@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
+#include "model/local_side.h"
 #include "model/slab_items.h"
 
 namespace dime {
@@ -32,11 +33,6 @@ class AlignedBytes {
   };
   std::unique_ptr<unsigned char, Free> bytes_;
 };
-
-// Whether a direction refines items of this modality, or has them as its context.
-bool IsLocal(Modality modality, Direction direction) {
-  return (modality == Modality::kImage) == (direction == Direction::kI2t);
-}
 
 // The prepared form of item `i` into `out`.
 void Prepare(const InteractionKernel& kernel, const EncodedItemsView& items, Direction direction,
@@ -303,15 +299,14 @@ void KernelScorer::ScoreDirection(absl::Span<const ScoringRequest> requests, Dir
     std::vector<PreparedPair> prepared(size);
     for (int i = 0; i < size; ++i) {
       const Pair& pair = pairs[first + i];
-      const bool image_in_bank = pair.bank->modality() == Modality::kImage;
       const unsigned char* item = pair.bank->Find(direction, pair.row);
       if (item == nullptr) {
         if (scratch == nullptr) scratch = std::make_unique<AlignedBytes>(stride * size);
         item =
             pair.bank->Make(kernel, direction, pair.row, scratch->get() + i * stride, *workspace);
       }
-      const bool item_is_local = image_in_bank == (direction == Direction::kI2t);
-      prepared[i] = item_is_local ? PreparedPair{item, pair.query} : PreparedPair{pair.query, item};
+      prepared[i] = IsLocal(pair.bank->modality(), direction) ? PreparedPair{item, pair.query}
+                                                              : PreparedPair{pair.query, item};
     }
     kernel.Score(prepared.data(), size, scores.data() + first,
                  want_paths ? paths.data() + first * kNumPathWeights : nullptr, *workspace);

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "index/status_macros.h"
+#include "model/local_side.h"
 
 namespace dime {
 namespace {
@@ -13,11 +14,6 @@ namespace {
 using cuda::DeviceBytes;
 using cuda::DeviceKernel;
 using cuda::HostItems;
-
-// Whether a direction refines items of this modality, or has them as its context.
-bool IsLocal(Modality modality, Direction direction) {
-  return (modality == Modality::kImage) == (direction == Direction::kI2t);
-}
 
 }  // namespace
 

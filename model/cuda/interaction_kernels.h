@@ -91,6 +91,25 @@ DIME_DEVICE void LoadTile(const Sequence& from, const TileRows& rows, Bf16* to) 
   }
 }
 
+// Where a tile's rows and its values lie in a block's shared memory.
+struct Tile {
+  TileRows* rows;
+  Bf16* values;  // (kTileRows, width + kPad)
+};
+
+// Loads the block's tile of a sequence, whose items have so many rows each; false for a block
+// beyond the last.
+DIME_DEVICE bool BeginTile(const Selection& selection, int positions, const Sequence& in,
+                           Tile* tile) {
+  if (BlockX() * kTileRows >= selection.size() * positions) return false;
+  tile->rows = reinterpret_cast<TileRows*>(SharedMemory());
+  tile->values = reinterpret_cast<Bf16*>(tile->rows + 1);
+  FindTileRows(selection, positions, tile->rows);
+  LoadTile(in, *tile->rows, tile->values);
+  SyncBlock();
+  return true;
+}
+
 // The product of a tile of 64 rows in shared memory, `lda` values apart, with a layer's weights:
 // each thread calls row(r, n, v0, v1) for the sums, without the bias, of row r in columns n and
 // n + 1 that are its own. The warps are two by two, each with 32 rows and 64 columns at a time.
@@ -247,13 +266,10 @@ struct LinearKernel {
     return sizeof(TileRows) + sizeof(Bf16) * kTileRows * (width + kPad);
   }
   DIME_DEVICE void operator()() const {
-    if (BlockX() * kTileRows >= selection.size() * positions) return;
-    auto* const rows = reinterpret_cast<TileRows*>(SharedMemory());
-    auto* const a = reinterpret_cast<Bf16*>(rows + 1);
-    FindTileRows(selection, positions, rows);
-    LoadTile(in, *rows, a);
-    SyncBlock();
-    TileProduct(a, in.width + kPad, product, [&](int r, int n, float v0, float v1) {
+    Tile tile;
+    if (!BeginTile(selection, positions, in, &tile)) return;
+    const TileRows* const rows = tile.rows;
+    TileProduct(tile.values, in.width + kPad, product, [&](int r, int n, float v0, float v1) {
       if (rows->position[r] < 0) return;
       StoreWord(out.row(rows->item[r], rows->position[r]) + n,
                 Pack(v0 + product.bias[n], v1 + product.bias[n + 1]));
@@ -271,14 +287,11 @@ struct ProjectKernel {
   int64_t offset;
 
   DIME_DEVICE void operator()() const {
-    if (BlockX() * kTileRows >= selection.size() * context_rows) return;
-    auto* const rows = reinterpret_cast<TileRows*>(SharedMemory());
-    auto* const a = reinterpret_cast<Bf16*>(rows + 1);
-    FindTileRows(selection, context_rows, rows);
-    LoadTile(in, *rows, a);
-    SyncBlock();
+    Tile tile;
+    if (!BeginTile(selection, context_rows, in, &tile)) return;
+    const TileRows* const rows = tile.rows;
     const int width = in.width;
-    TileProduct(a, width + kPad, product, [&](int r, int n, float v0, float v1) {
+    TileProduct(tile.values, width + kPad, product, [&](int r, int n, float v0, float v1) {
       const int c = rows->position[r];
       if (c < 0) return;
       auto* const to = reinterpret_cast<Bf16*>(blocks[rows->item[r]] + offset) +
@@ -302,15 +315,12 @@ struct FeedForwardKernel {
     return LinearKernel::SharedBytes(width) + sizeof(Bf16) * kTileRows * (hidden + kPad);
   }
   DIME_DEVICE void operator()() const {
-    if (BlockX() * kTileRows >= selection.size() * positions) return;
-    auto* const rows = reinterpret_cast<TileRows*>(SharedMemory());
-    auto* const a = reinterpret_cast<Bf16*>(rows + 1);
-    Bf16* const hidden = a + kTileRows * (in.width + kPad);
+    Tile tile;
+    if (!BeginTile(selection, positions, in, &tile)) return;
+    const TileRows* const rows = tile.rows;
+    Bf16* const hidden = tile.values + kTileRows * (in.width + kPad);
     const int lda = second.steps * 32 + kPad;
-    FindTileRows(selection, positions, rows);
-    LoadTile(in, *rows, a);
-    SyncBlock();
-    TileProduct(a, in.width + kPad, first, [&](int r, int n, float v0, float v1) {
+    TileProduct(tile.values, in.width + kPad, first, [&](int r, int n, float v0, float v1) {
       StoreWord(hidden + r * lda + n,
                 Pack(Max(v0 + first.bias[n], 0), Max(v1 + first.bias[n + 1], 0)));
     });

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "model/dime/cross_modal_refinement_cell.h"
+#include "model/local_side.h"
 
 namespace dime {
 namespace {
@@ -30,7 +31,11 @@ kernels::ScoreNorm ToScoreNorm(AttentionNorm norm) {
 
 }  // namespace
 
-InteractionWeightsReader::InteractionWeightsReader(const DirectionModelImpl& model) {
+InteractionWeightsReader::InteractionWeightsReader(const DirectionModelImpl& model, int num_regions,
+                                                   int max_words) {
+  const bool refines_regions = IsLocal(Modality::kImage, model.direction());
+  shape.positions = refines_regions ? num_regions : max_words;
+  shape.max_context = refines_regions ? max_words : num_regions;
   const DirectionConfig& config = model.config();
   AttentionNorm norm;
   TORCH_CHECK(ParseAttentionNorm(config.raw_feature_norm, &norm), "unknown raw_feature_norm");

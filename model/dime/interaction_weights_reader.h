@@ -13,13 +13,13 @@ namespace dime {
 // A direction's interaction as the kernels take it, read out of its modules by the parameters'
 // names. Owns what `weights` points to. A value of the moment: later training does not show.
 struct InteractionWeightsReader {
-  // Throws c10::Error if a parameter is missing, which is a programmer's error.
-  explicit InteractionWeightsReader(const DirectionModelImpl& model);
+  // `num_regions`, `max_words`: R and L of the data. Throws c10::Error if a parameter is missing,
+  // which is a programmer's error.
+  InteractionWeightsReader(const DirectionModelImpl& model, int num_regions, int max_words);
   InteractionWeightsReader(const InteractionWeightsReader&) = delete;
   InteractionWeightsReader& operator=(const InteractionWeightsReader&) = delete;
 
   kernels::InteractionWeights weights;
-  // All sizes but positions and max_context, which are the data's.
   kernels::InteractionShape shape;
 
  private:

@@ -10,20 +10,6 @@
 
 namespace dime {
 
-namespace {
-
-// A direction's weights with the sizes of the network's data.
-std::unique_ptr<InteractionWeightsReader> ReadWeights(const Network& network, Direction direction) {
-  const ModelInfo info = network.Describe();
-  auto reader = std::make_unique<InteractionWeightsReader>(network.direction(direction));
-  const bool refines_regions = direction == Direction::kI2t;
-  reader->shape.positions = refines_regions ? info.num_regions : info.max_words;
-  reader->shape.max_context = refines_regions ? info.max_words : info.num_regions;
-  return reader;
-}
-
-}  // namespace
-
 absl::StatusOr<ScorerChoice> ChooseScorer(const std::string& scorer, const torch::Device& device) {
   using kernels::Instructions;
   ScorerChoice chosen;
@@ -61,27 +47,31 @@ absl::StatusOr<ScorerChoice> ChooseScorer(const std::string& scorer, const torch
 
 std::unique_ptr<KernelScorer> MakeKernelScorer(const Network& network,
                                                kernels::Instructions instructions, int threads) {
+  const ModelInfo info = network.Describe();
   KernelScorer::Kernels kernels;
   for (Direction direction : kDirections) {
     if (!network.Has(direction)) continue;
-    const auto read = ReadWeights(network, direction);
+    const InteractionWeightsReader read(network.direction(direction), info.num_regions,
+                                        info.max_words);
     kernels[static_cast<int>(direction)] =
-        kernels::InteractionKernel::Create(read->shape, read->weights, instructions);
+        kernels::InteractionKernel::Create(read.shape, read.weights, instructions);
   }
-  return std::make_unique<KernelScorer>(std::move(kernels), network.Describe(),
+  return std::make_unique<KernelScorer>(std::move(kernels), info,
                                         KernelScorer::Options{.threads = threads});
 }
 
 absl::StatusOr<std::unique_ptr<CudaScorer>> MakeCudaScorer(const Network& network,
                                                            const torch::Device& device) {
+  const ModelInfo info = network.Describe();
   CudaScorer::Kernels kernels;
   for (Direction direction : kDirections) {
     if (!network.Has(direction)) continue;
-    const auto read = ReadWeights(network, direction);
+    const InteractionWeightsReader read(network.direction(direction), info.num_regions,
+                                        info.max_words);
     ASSIGN_OR_RETURN(kernels[static_cast<int>(direction)],
-                     cuda::MakeCudaKernel(read->shape, read->weights, device.index()));
+                     cuda::MakeCudaKernel(read.shape, read.weights, device.index()));
   }
-  return std::make_unique<CudaScorer>(std::move(kernels), network.Describe());
+  return std::make_unique<CudaScorer>(std::move(kernels), info);
 }
 
 }  // namespace dime

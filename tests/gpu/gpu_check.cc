@@ -137,10 +137,8 @@ absl::StatusOr<std::unique_ptr<CudaScorer>> MakeEmulatedScorer(const ModulesMode
   const ModelInfo& info = model.info();
   for (Direction direction : kDirections) {
     if (!info.Has(direction)) continue;
-    InteractionWeightsReader read(model.network().direction(direction));
-    const bool i2t = direction == Direction::kI2t;
-    read.shape.positions = i2t ? info.num_regions : info.max_words;
-    read.shape.max_context = i2t ? info.max_words : info.num_regions;
+    const InteractionWeightsReader read(model.network().direction(direction), info.num_regions,
+                                        info.max_words);
     ASSIGN_OR_RETURN(kernels[static_cast<int>(direction)],
                      cuda::MakeEmulatedKernel(read.shape, read.weights, /*descending=*/false,
                                               /*max_items=*/8));

@@ -21,8 +21,8 @@ using ::testing::HasSubstr;
 
 absl::StatusOr<std::unique_ptr<CudaScorer>> TryMakeScorer(const Subject& subject, bool descending,
                                                           int max_items) {
-  const auto read = subject.ReadWeights();
-  auto kernel = cuda::MakeEmulatedKernel(read->shape, read->weights, descending, max_items);
+  const InteractionWeightsReader read = subject.ReadWeights();
+  auto kernel = cuda::MakeEmulatedKernel(read.shape, read.weights, descending, max_items);
   if (!kernel.ok()) return kernel.status();
   CudaScorer::Kernels kernels;
   kernels[static_cast<size_t>(subject.d())] = *std::move(kernel);
@@ -175,8 +175,8 @@ TEST(CudaScorerAtFullSizeTest, AgreesWithTheModules) {
 
 TEST(CudaKernelTest, SaysWhyThereIsNone) {
   Subject subject(Direction::kI2t, Sizes());
-  const auto read = subject.ReadWeights();
-  const absl::Status status = cuda::MakeCudaKernel(read->shape, read->weights, 999).status();
+  const InteractionWeightsReader read = subject.ReadWeights();
+  const absl::Status status = cuda::MakeCudaKernel(read.shape, read.weights, 999).status();
   EXPECT_TRUE(status.code() == absl::StatusCode::kUnimplemented ||
               status.code() == absl::StatusCode::kFailedPrecondition)
       << status;

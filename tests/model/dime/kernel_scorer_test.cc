@@ -31,10 +31,10 @@ std::vector<Instructions> SupportedInstructions() {
 
 std::unique_ptr<KernelScorer> MakeScorer(const Subject& subject, Instructions instructions,
                                          const KernelScorer::Options& options = {}) {
-  const auto read = subject.ReadWeights();
+  const InteractionWeightsReader read = subject.ReadWeights();
   KernelScorer::Kernels kernels;
   kernels[static_cast<size_t>(subject.d())] =
-      kernels::InteractionKernel::Create(read->shape, read->weights, instructions);
+      kernels::InteractionKernel::Create(read.shape, read.weights, instructions);
   return std::make_unique<KernelScorer>(std::move(kernels), subject.info(), options);
 }
 

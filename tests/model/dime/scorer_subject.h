@@ -67,12 +67,8 @@ class Subject {
   }
 
   // What kernels are made of.
-  std::unique_ptr<InteractionWeightsReader> ReadWeights() const {
-    auto reader = std::make_unique<InteractionWeightsReader>(*model_);
-    const bool i2t = direction_ == Direction::kI2t;
-    reader->shape.positions = i2t ? sizes_.regions : sizes_.words;
-    reader->shape.max_context = i2t ? sizes_.words : sizes_.regions;
-    return reader;
+  InteractionWeightsReader ReadWeights() const {
+    return InteractionWeightsReader(*model_, sizes_.regions, sizes_.words);
   }
 
   // The modules' scores (images, captions) and path weights (images, captions, 36).
