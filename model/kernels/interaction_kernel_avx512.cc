@@ -165,7 +165,11 @@ class KernelImpl : public InteractionKernel {
 
   int group_size() const override { return kGroup; }
 
-  size_t local_bytes() const override { return LocalGates() + 64 * sizeof(float); }
+  size_t local_bytes() const override {
+    // The sequence is read in whole tiles of 16 rows, which of a short one end beyond all the rest.
+    const int64_t read = int64_t{M16_} * E_ * 2;
+    return RoundUp(Greater(LocalGates() + 64 * sizeof(float), read), 64);
+  }
   size_t context_bytes(int rows) const override {
     const int64_t used = ContextMatrix(rows) + E_ * RoundUp(rows, 16) * 2;
     // The last projection is read in whole tiles of 16 rows of pairs.

@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/mman.h>
 #include <torch/torch.h>
 
 #include <algorithm>
@@ -116,6 +117,49 @@ TEST_P(KernelScorerTest, AScoreIsTheSameBitsWhateverElseIsInTheCall) {
     for (size_t k = 0; k < rows[q].size(); ++k) {
       EXPECT_EQ((*together)[q].scores[subject.d()][k], alone[q][rows[q][k]]);
     }
+  }
+}
+
+// Bytes before a page that nobody may touch.
+class GuardedBytes {
+ public:
+  explicit GuardedBytes(size_t size) : mapped_((size / kPage + 2) * kPage) {
+    memory_ = static_cast<unsigned char*>(
+        mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    mprotect(memory_ + mapped_ - kPage, kPage, PROT_NONE);
+    bytes_ = memory_ + mapped_ - kPage - size;
+  }
+  ~GuardedBytes() { munmap(memory_, mapped_); }
+  unsigned char* get() const { return bytes_; }
+
+ private:
+  static constexpr size_t kPage = 4096;
+  const size_t mapped_;
+  unsigned char* memory_;
+  unsigned char* bytes_;
+};
+
+TEST_P(KernelScorerTest, PreparedItemsAreNotReadBeyondTheirEnd) {
+  for (const auto& [regions, words] : {std::pair{1, 2}, {2, 1}, {5, 3}, {17, 16}, {36, 32}}) {
+    SCOPED_TRACE(regions);
+    Subject subject(direction(), {.regions = regions, .words = words, .embed_size = 8});
+    const InteractionWeightsReader read = subject.ReadWeights();
+    const auto kernel =
+        kernels::InteractionKernel::Create(read.shape, read.weights, instructions());
+    const auto workspace = kernel->MakeWorkspace();
+    const bool i2t = direction() == Direction::kI2t;
+    const EncodedItems& locals = i2t ? subject.images() : subject.captions();
+    const EncodedItems& contexts = i2t ? subject.captions() : subject.images();
+    const int rows = contexts.lengths[1];
+    const GuardedBytes local(kernel->local_bytes()), context(kernel->context_bytes(rows));
+    kernel->PrepareLocal(locals.view().of(direction()).local.data(), local.get(), *workspace);
+    const EncodedItemsView other = contexts.view().Slice(1, 1);
+    kernel->PrepareContext(other.of(direction()).local.data(), rows,
+                           other.of(direction()).global.data(), context.get(), *workspace);
+    const kernels::PreparedPair pair = {local.get(), context.get()};
+    float score = 2;
+    kernel->Score(&pair, 1, &score, nullptr, *workspace);
+    EXPECT_LE(std::abs(score), 1.01f);
   }
 }
 
