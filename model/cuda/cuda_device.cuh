@@ -121,7 +121,9 @@ class CudaDevice {
  private:
   explicit CudaDevice(int device) : device_(device) {}
 
-  void Select() { Check(cudaSetDevice(device_)); }
+  // For the calling thread. Where that fails, so does what follows, and is told; Allocate() and
+  // Free(), which may run beside a call, leave error_ alone.
+  void Select() const { static_cast<void>(cudaSetDevice(device_)); }
   void Check(cudaError_t error) {
     if (error == cudaSuccess || !error_.ok()) return;
     const std::string message =
