@@ -332,7 +332,6 @@ std::string CoarseIndex::description() const {
 }
 
 bool CoarseIndex::keeps_vectors() const {
-  if (impl_->searcher != nullptr) return true;
   const faiss::Index* const index = impl_->index.get();
   return dynamic_cast<const faiss::IndexFlat*>(index) != nullptr ||
          dynamic_cast<const faiss::IndexIVFFlat*>(index) != nullptr ||

@@ -85,8 +85,8 @@ class CoarseIndex {
   const std::string& factory() const;  // the string actually used; never "auto"
   // How it searches, for people: factory(), or "exact on cuda:0".
   std::string description() const;
-  // Whether scores are inner products of the vectors as they were given, not of quantised or
-  // projected ones.
+  // Whether the form's scores are inner products of the vectors as they were given, not of quantised
+  // or projected ones.
   bool keeps_vectors() const;
 
   // The `k` best rows for one query of dim() floats, best first, ties by the smaller row, also at

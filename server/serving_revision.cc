@@ -124,8 +124,9 @@ absl::Status ServingRevision::RunSearches() {
             .values = std::vector<float>(size_t{1} * model.num_regions * model.feature_dim, 0.5f)}};
     for (const Query& query : queries) {
       const Modality target = TargetOf(query);
-      if (view->size(target) == 0) {  // a living gallery that is to be filled
-        RETURN_IF_ERROR(ScoreMadeUp(query));
+      if (view->size(target) == 0) {
+        // A living gallery is going to be filled; of another this kind is never searched.
+        if (mutable_gallery() != nullptr) RETURN_IF_ERROR(ScoreMadeUp(query));
         continue;
       }
       const SearchOptions options = {

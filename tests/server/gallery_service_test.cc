@@ -918,6 +918,17 @@ TEST_F(GalleryServiceTest, AnEmptyGallerysServerHasWarmedUpAllTheSame) {
   EXPECT_EQ(launched[Modality::kCaption], depth(Modality::kCaption));
 }
 
+TEST_F(GalleryServiceTest, AKindThatAReadOnlyGalleryLacksIsNotWarmedUp) {
+  contents_.captions.clear();
+  std::set<Modality> launched;
+  model_->fake_scorer().on_launch = [&launched](absl::Span<const ScoringRequest> requests) {
+    for (const ScoringRequest& request : requests) launched.insert(request.bank->modality());
+    return absl::OkStatus();
+  };
+  StartReadOnly();
+  EXPECT_THAT(launched, ElementsAre(Modality::kImage));
+}
+
 TEST_F(GalleryServiceTest, AnEmptyGallerysServerDoesNotStartIfNothingCanBeScored) {
   model_->fake_scorer().on_launch = [](absl::Span<const ScoringRequest>) {
     return absl::InternalError("the device is gone");
