@@ -28,6 +28,13 @@ inline float Float16ToFloat(uint16_t bits) {
   return std::bit_cast<float>(sign | wide_exponent << 23 | fraction << 13);
 }
 
+// The nearest bfloat16, ties to even. NaN stays NaN.
+inline uint16_t FloatToBfloat16(float value) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value);
+  if ((bits & 0x7fffffff) > 0x7f800000) return static_cast<uint16_t>(bits >> 16 | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 // The nearest binary16, ties to even; an infinity from 65520 on, halfway to what would follow the
 // largest, 65504. NaN stays NaN.
 inline uint16_t FloatToFloat16(float value) {

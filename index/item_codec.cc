@@ -90,18 +90,12 @@ class Reader {
   bool ok_ = true;
 };
 
-uint16_t RoundToBfloat16(float value) {
-  const uint32_t bits = std::bit_cast<uint32_t>(value);
-  // To nearest, ties to even; finite values only.
-  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
 void WriteLocal(absl::Span<const float> local, int embed_size, FeatureForm form, Writer& writer) {
   switch (form) {
     case FeatureForm::kFloat32:
       return writer.Floats(local);
     case FeatureForm::kBfloat16:
-      for (const float value : local) writer.Number(RoundToBfloat16(value));
+      for (const float value : local) writer.Number(FloatToBfloat16(value));
       return;
     case FeatureForm::kInt8:
       for (size_t first = 0; first < local.size(); first += static_cast<size_t>(embed_size)) {

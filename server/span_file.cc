@@ -22,7 +22,6 @@ using Json = nlohmann::ordered_json;
 constexpr int kInternalSpan = 1;
 constexpr int kServerSpan = 2;
 constexpr int kErrorStatus = 2;
-constexpr int kSpanIdDigits = 16;
 
 // 64-bit integers are strings in the encoding.
 Json Attribute(absl::string_view key, absl::string_view value) {
@@ -63,13 +62,6 @@ void AddSearch(const SearchReport& search, Json& attributes) {
   attributes.push_back(TruthAttribute("dime.degraded", search.degraded));
 }
 
-TraceContext Below(const TraceContext& parent) {
-  return {.trace_id = parent.trace_id,
-          .span_id = RandomHex(kSpanIdDigits),
-          .parent_span_id = parent.span_id,
-          .sampled = true};
-}
-
 // The spans of a search's stages, which began at `start`.
 void AddStages(const TraceContext& parent, const v1::SearchStats& stats, absl::Time start,
                Json& spans) {
@@ -82,7 +74,7 @@ void AddStages(const TraceContext& parent, const v1::SearchStats& stats, absl::T
   };
   // They follow each other without gaps worth speaking of.
   for (const auto& [name, duration] : stages) {
-    spans.push_back(Span(Below(parent), name, kInternalSpan, start, duration));
+    spans.push_back(Span(SpanBelow(parent), name, kInternalSpan, start, duration));
     start += duration;
   }
 }
@@ -92,7 +84,7 @@ void AddQueries(const CallReport& call, Json& spans) {
   for (size_t q = 0; q < call.batch.size(); ++q) {
     if (!call.batch[q].has_value()) continue;
     const SearchReport& search = *call.batch[q];
-    const TraceContext context = Below(call.span);
+    const TraceContext context = SpanBelow(call.span);
     const absl::Time start = call.start + search.scheduled;
     Json span =
         Span(context, "query", kInternalSpan, start, FromProtoDuration(search.stats.total_time()));

@@ -78,6 +78,13 @@ TraceContext StartSpan(absl::string_view traceparent, double root_rate) {
   return span;
 }
 
+TraceContext SpanBelow(const TraceContext& parent) {
+  return {.trace_id = parent.trace_id,
+          .span_id = RandomHex(kSpanIdDigits),
+          .parent_span_id = parent.span_id,
+          .sampled = parent.sampled};
+}
+
 std::string RandomHex(int digits) {
   std::string text;
   do {

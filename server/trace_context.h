@@ -29,6 +29,9 @@ std::string FormatTraceParent(const TraceContext& span);
 // root of a new trace, sampled with probability `root_rate` (0 to 1).
 TraceContext StartSpan(absl::string_view traceparent, double root_rate);
 
+// A new span below `parent`, in its trace.
+TraceContext SpanBelow(const TraceContext& parent);
+
 // So many random digits, not all zero.
 std::string RandomHex(int digits);
 

@@ -210,7 +210,7 @@ absl::Status CudaScorer::ScoreDirection(absl::Span<const ScoringRequest> request
   const auto most = static_cast<size_t>(of_direction.max_items());
   for (size_t first = 0; first < locals.size(); first += most) {
     const size_t count = std::min(most, locals.size() - first);
-    ASSIGN_OR_RETURN(const DeviceKernel::Counts counts,
+    ASSIGN_OR_RETURN(const kernels::CellCounts counts,
                      of_direction.Score(
                          absl::MakeConstSpan(locals).subspan(first, count),
                          absl::MakeConstSpan(contexts).subspan(first, count),

@@ -18,7 +18,9 @@ constexpr int64_t kMoreResults = 64;
 }  // namespace
 
 CudaSearcher::CudaSearcher(std::unique_ptr<cuda::DeviceSearch> search, int64_t rows)
-    : search_(std::move(search)), rows_(rows) {}
+    : search_(std::move(search)),
+      rows_(rows),
+      calls_(static_cast<size_t>(search_->max_queries())) {}
 
 absl::StatusOr<std::vector<Candidate>> CudaSearcher::Search(absl::Span<const float> query,
                                                             int64_t k,
@@ -45,38 +47,21 @@ absl::StatusOr<std::vector<Candidate>> CudaSearcher::Search(absl::Span<const flo
 
 absl::StatusOr<std::vector<Candidate>> CudaSearcher::Run(
     const cuda::DeviceSearch::Query& query) const {
-  Waiter own = {.query = query};
-  std::unique_lock<std::mutex> lock(mutex_);
-  waiting_.push_back(&own);
-  own.changed.wait(lock, [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
-    return own.done || (!searching_ && waiting_.front() == &own);
-  });
-  if (own.done) return std::move(own.found);
-  // The first of those that wait searches for as many as there may be.
-  const size_t size =
-      std::min(waiting_.size(), static_cast<size_t>(std::max(1, search_->max_queries())));
-  const std::vector<Waiter*> batch(waiting_.begin(),
-                                   waiting_.begin() + static_cast<ptrdiff_t>(size));
-  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(size));
-  searching_ = true;
-  lock.unlock();
-  std::vector<cuda::DeviceSearch::Query> queries;
-  queries.reserve(size);
-  for (const Waiter* waiter : batch) queries.push_back(waiter->query);
-  absl::StatusOr<std::vector<std::vector<Candidate>>> found = search_->Search(queries);
-  lock.lock();
-  searching_ = false;
-  for (size_t q = 0; q < size; ++q) {
-    if (found.ok()) {
-      batch[q]->found = std::move((*found)[q]);
-    } else {
-      batch[q]->found = found.status();
+  Item item = {.query = query};
+  calls_.Run(item, [this](absl::Span<Item* const> batch) {
+    std::vector<cuda::DeviceSearch::Query> queries;
+    queries.reserve(batch.size());
+    for (const Item* of_batch : batch) queries.push_back(of_batch->query);
+    absl::StatusOr<std::vector<std::vector<Candidate>>> found = search_->Search(queries);
+    for (size_t q = 0; q < batch.size(); ++q) {
+      if (found.ok()) {
+        batch[q]->found = std::move((*found)[q]);
+      } else {
+        batch[q]->found = found.status();
+      }
     }
-    batch[q]->done = true;
-    if (batch[q] != &own) batch[q]->changed.notify_one();
-  }
-  if (!waiting_.empty()) waiting_.front()->changed.notify_one();
-  return std::move(own.found);
+  });
+  return std::move(item.found);
 }
 
 CudaSearcherFactory::CudaSearcherFactory(int device)

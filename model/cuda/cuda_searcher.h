@@ -1,25 +1,22 @@
 #ifndef DIME_MODEL_CUDA_CUDA_SEARCHER_H_
 #define DIME_MODEL_CUDA_CUDA_SEARCHER_H_
 
-#include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "index/vector_searcher.h"
 #include "model/cuda/device_search.h"
+#include "model/shared_calls.h"
 
 namespace dime {
 
-// The first stage on a CUDA device: all vectors there in float32, each search exact. While a pass
-// over them is under way further queries wait, and the next pass takes as many as it can. A query
+// The first stage on a CUDA device: all vectors there in float32, each search exact. Concurrent
+// queries share passes over them (see SharedCalls). A query
 // that rows are left out of is first asked for somewhat more results, of which those are dropped;
 // only where too few are left it goes again with a mask of all rows, which the host has to make.
 // Thread-safe.
@@ -30,25 +27,18 @@ class CudaSearcher : public VectorSearcher {
 
   int64_t max_results() const override { return search_->max_results(); }
   absl::StatusOr<std::vector<Candidate>> Search(absl::Span<const float> query, int64_t k,
-                                                const RowSelection* selection) const override
-      ABSL_LOCKS_EXCLUDED(mutex_);
+                                                const RowSelection* selection) const override;
 
  private:
-  // A query on its way, on its caller's stack.
-  struct Waiter {
+  struct Item {
     cuda::DeviceSearch::Query query;
     absl::StatusOr<std::vector<Candidate>> found = absl::UnknownError("not searched");
-    bool done = false;
-    std::condition_variable changed{};
   };
-  absl::StatusOr<std::vector<Candidate>> Run(const cuda::DeviceSearch::Query& query) const
-      ABSL_LOCKS_EXCLUDED(mutex_);
+  absl::StatusOr<std::vector<Candidate>> Run(const cuda::DeviceSearch::Query& query) const;
 
-  const std::unique_ptr<cuda::DeviceSearch> search_;  // used by the caller that `searching_` is of
+  const std::unique_ptr<cuda::DeviceSearch> search_;  // used within calls_ alone
   const int64_t rows_;
-  mutable std::mutex mutex_;
-  mutable std::deque<Waiter*> waiting_ ABSL_GUARDED_BY(mutex_);
-  mutable bool searching_ ABSL_GUARDED_BY(mutex_) = false;
+  mutable SharedCalls<Item> calls_;
 };
 
 class CudaSearcherFactory : public VectorSearcherFactory {

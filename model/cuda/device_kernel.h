@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/cuda/device_memory.h"
+#include "model/kernels/interaction_kernel.h"
 #include "model/kernels/interaction_weights.h"
 
 namespace dime::cuda {
@@ -48,16 +49,12 @@ class DeviceKernel {
   virtual absl::Status PrepareContexts(const HostItems& items,
                                        absl::Span<const DeviceBytes> blocks) = 0;
 
-  // What one call of Score() computed: cells' outputs, and those that no gate asked for, as
-  // kernels::CellCounts has them.
-  struct Counts {
-    int64_t open = 0;
-    int64_t skipped = 0;
-  };
-  // Pair i is of locals[i] and contexts[i]. `scores`: (count). `paths`: (count, 36), or empty.
-  virtual absl::StatusOr<Counts> Score(absl::Span<const DeviceBytes> locals,
-                                       absl::Span<const DeviceBytes> contexts,
-                                       absl::Span<float> scores, absl::Span<float> paths) = 0;
+  // Pair i is of locals[i] and contexts[i]. Gives which cells were run. `scores`: (count). `paths`:
+  // (count, 36), or empty.
+  virtual absl::StatusOr<kernels::CellCounts> Score(absl::Span<const DeviceBytes> locals,
+                                                    absl::Span<const DeviceBytes> contexts,
+                                                    absl::Span<float> scores,
+                                                    absl::Span<float> paths) = 0;
 };
 
 // On CUDA device `device` (from 0). UNIMPLEMENTED in a build without the CUDA toolkit, or for sizes

@@ -16,7 +16,6 @@ namespace dime::cuda {
 
 using kernels::ScoreNorm;
 
-inline constexpr int kThreads = kBlockThreads;
 inline constexpr int kTileRows = 64;
 inline constexpr int kCells = 4;
 inline constexpr int kMaxBlocks = 8;  // of 16 positions each
@@ -81,7 +80,7 @@ DIME_DEVICE void FindTileRows(const Selection& selection, int positions, TileRow
 // The tile's rows of a sequence into shared memory, zeros beyond the last.
 DIME_DEVICE void LoadTile(const Sequence& from, const TileRows& rows, Bf16* to) {
   const int vectors = from.width / 8;
-  for (int i = Thread(); i < kTileRows * vectors; i += kThreads) {
+  for (int i = Thread(); i < kTileRows * vectors; i += kBlockThreads) {
     const int row = i / vectors, column = i % vectors * 8;
     Words4 words = {0, 0, 0, 0};
     if (rows.position[row] >= 0) {
@@ -204,7 +203,7 @@ struct ConvertLocalKernel {
     const int item = BlockX();
     const float* const source = from + int64_t{item} * positions * true_size;
     auto* const to = reinterpret_cast<Bf16*>(blocks[item] + layout.sequence);
-    for (int e = Thread() * 2; e < embed_size; e += kThreads * 2) {
+    for (int e = Thread() * 2; e < embed_size; e += kBlockThreads * 2) {
       float sum0 = 0, sum1 = 0;
       for (int m = 0; m < positions; ++m) {
         const float v0 = e < true_size ? source[m * true_size + e] : 0;
@@ -237,7 +236,7 @@ struct ConvertContextKernel {
     const float* const source = from + int64_t{item} * from_rows * true_size;
     auto* const guide = reinterpret_cast<float*>(block + layout.guide);
     auto* const matrix = reinterpret_cast<Bf16*>(block + layout.matrix);
-    for (int e = Thread() * 2; e < embed_size; e += kThreads * 2) {
+    for (int e = Thread() * 2; e < embed_size; e += kBlockThreads * 2) {
       const auto value = [&](const float* row, int channel) {
         return channel < true_size ? row[channel] : 0;
       };
@@ -347,7 +346,7 @@ struct SelfAttentionKernel {
   Sequence x, out;
 
   static int Warps(int num_heads) {
-    return num_heads < kThreads / kWarp ? num_heads : kThreads / kWarp;
+    return num_heads < kBlockThreads / kWarp ? num_heads : kBlockThreads / kWarp;
   }
   static size_t SharedBytes(int num_heads, int head_size) {
     return sizeof(Bf16) * Warps(num_heads) * 3 * kBlocks * 16 * (RoundUp(head_size, 16) + kPad);
@@ -356,7 +355,7 @@ struct SelfAttentionKernel {
     if (BlockX() >= selection.size()) return;
     const int item = selection.item(BlockX());
     const int warp = Thread() / kWarp;
-    const int warps = num_heads < kThreads / kWarp ? num_heads : kThreads / kWarp;
+    const int warps = num_heads < kBlockThreads / kWarp ? num_heads : kBlockThreads / kWarp;
     if (warp >= warps) return;
     const int ld = RoundUp(head_size, 16) + kPad;
     auto* const memory =
@@ -505,7 +504,7 @@ struct CrossAttentionKernel {
         reinterpret_cast<Bf16*>(scores + RoundUp(kBlocks * 16 * (context_rows + 1), 4));
     const int lane = Thread() % kWarp, warp = Thread() / kWarp;
 
-    for (int i = Thread(); i < kBlocks * 16 * (width / 8); i += kThreads) {
+    for (int i = Thread(); i < kBlocks * 16 * (width / 8); i += kBlockThreads) {
       const int m = i / (width / 8), e = i % (width / 8) * 8;
       StoreWords4(own + m * ldx + e,
                   m < positions ? LoadWords4(x.row(item, m) + e) : Words4{0, 0, 0, 0});
@@ -513,7 +512,7 @@ struct CrossAttentionKernel {
     SyncBlock();
 
     const Bf16* const left_rows = own + (lane % 16) * ldx + lane / 16 * 8;
-    for (int tile = warp; tile * 8 < context_rows; tile += kThreads / kWarp) {
+    for (int tile = warp; tile * 8 < context_rows; tile += kBlockThreads / kWarp) {
       float sums[kBlocks][1][4] = {};
       for (int k = 0; k < width; k += 16) {
         uint32_t left[kBlocks][4], right[1][2];
@@ -534,9 +533,9 @@ struct CrossAttentionKernel {
       }
     }
     SyncBlock();
-    for (int c = Thread(); c < rows; c += kThreads) Normalize(scores + c, lds);
+    for (int c = Thread(); c < rows; c += kBlockThreads) Normalize(scores + c, lds);
     SyncBlock();
-    for (int m = Thread(); m < kBlocks * 16; m += kThreads) {
+    for (int m = Thread(); m < kBlocks * 16; m += kBlockThreads) {
       Softmax(scores + m * lds, m < positions ? rows : 0, shares + m * ldp);
     }
     SyncBlock();
@@ -545,7 +544,7 @@ struct CrossAttentionKernel {
                               int64_t{2} * layer * context_rows * width;
     const Bf16* const shift = scale + int64_t{context_rows} * width;
     const Bf16* const share_rows = shares + (lane % 16) * ldp + lane / 16 * 8;
-    for (int tile = warp; tile * 8 < width; tile += kThreads / kWarp) {
+    for (int tile = warp; tile * 8 < width; tile += kBlockThreads / kWarp) {
       float sums[kBlocks][2][4] = {};
       for (int k = 0; k < context_rows; k += 16) {
         uint32_t left[kBlocks][4], right[2][2];
@@ -647,7 +646,7 @@ struct RouteKernel {
     const int width = 3 * embed_size, lda = width + kPad;
     auto* const a = reinterpret_cast<Bf16*>(SharedMemory());
     auto* const partial = reinterpret_cast<float*>(a + kTileRows * lda);  // (2, rows, paths)
-    for (int i = Thread(); i < kTileRows * (width / 8); i += kThreads) {
+    for (int i = Thread(); i < kTileRows * (width / 8); i += kBlockThreads) {
       const int row = i / (width / 8), column = i % (width / 8) * 8;
       StoreWords4(a + row * lda + column,
                   first + row < *count
@@ -724,7 +723,7 @@ struct PlanKernel {
   int paths_offset;
 
   DIME_DEVICE void operator()() const {
-    const int pair = BlockX() * kThreads + Thread();
+    const int pair = BlockX() * kBlockThreads + Thread();
     if (pair >= *count) return;
     const float* const of_pair = gates != nullptr
                                      ? gates + int64_t{pair} * kCells * kCells
@@ -828,7 +827,7 @@ struct MixKernel {
     if (pair >= *count) return;
     const MixWeights& w = weights[pair];
     const auto* const guide = reinterpret_cast<const float*>(contexts[pair] + guide_offset);
-    for (int e = Thread() * 2; e < embed_size; e += kThreads * 2) {
+    for (int e = Thread() * 2; e < embed_size; e += kBlockThreads * 2) {
       float factors[2] = {0, 0}, sums[kCells][2] = {};
       if (w.open[1]) GuideFactors(cells.product, pair, positions, e, guide, factors);
       for (int m = 0; m < positions; ++m) {
@@ -870,14 +869,14 @@ struct FinishKernel {
   const float* norm_shift;
   float* scores;  // (pairs)
 
-  static size_t SharedBytes() { return sizeof(float) * 2 * kThreads / kWarp; }
+  static size_t SharedBytes() { return sizeof(float) * 2 * kBlockThreads / kWarp; }
   DIME_DEVICE void operator()() const {
     const int pair = BlockX();
     if (pair >= *count) return;
     const MixWeights& w = weights[pair];
     const auto* const guide = reinterpret_cast<const float*>(contexts[pair] + guide_offset);
     float square = 0, product = 0;
-    for (int e = Thread() * 2; e < embed_size; e += kThreads * 2) {
+    for (int e = Thread() * 2; e < embed_size; e += kBlockThreads * 2) {
       float factors[2] = {0, 0}, sums[2] = {0, 0}, tops[2] = {-3e38f, -3e38f};
       if (w.open[1]) GuideFactors(cells.product, pair, positions, e, guide, factors);
       for (int m = 0; m < positions; ++m) {
@@ -917,7 +916,7 @@ struct FinishKernel {
     }
     SyncBlock();
     if (Thread() != 0) return;
-    for (int warp = 1; warp < kThreads / kWarp; ++warp) {
+    for (int warp = 1; warp < kBlockThreads / kWarp; ++warp) {
       square += shared[warp * 2];
       product += shared[warp * 2 + 1];
     }

@@ -13,6 +13,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
+#include "index/float_bits.h"
 #include "index/status_macros.h"
 #include "model/cuda/device_kernel.h"
 #include "model/cuda/device_memory.h"
@@ -46,9 +47,10 @@ class InteractionProgram : public DeviceKernel {
   absl::Status PrepareLocals(const HostItems& items, absl::Span<const DeviceBytes> blocks) override;
   absl::Status PrepareContexts(const HostItems& items,
                                absl::Span<const DeviceBytes> blocks) override;
-  absl::StatusOr<Counts> Score(absl::Span<const DeviceBytes> locals,
-                               absl::Span<const DeviceBytes> contexts, absl::Span<float> scores,
-                               absl::Span<float> paths) override;
+  absl::StatusOr<kernels::CellCounts> Score(absl::Span<const DeviceBytes> locals,
+                                            absl::Span<const DeviceBytes> contexts,
+                                            absl::Span<float> scores,
+                                            absl::Span<float> paths) override;
 
  private:
   static constexpr int kLayers = 3;
@@ -240,7 +242,7 @@ absl::StatusOr<Product> InteractionProgram<Device>::UploadSplit(
   for (int o = 0; o < linear.out; ++o) {
     for (int i = 0; i < linear.in; ++i) {
       const float value = linear.weight[static_cast<size_t>(o) * linear.in + i];
-      const float high = RoundedValue(value);
+      const float high = Bfloat16ToFloat(FloatToBfloat16(value));
       float* const row = weight.data() + static_cast<size_t>(o) * 3 * E_;
       row[i] = row[E_ + i] = high;
       row[2 * E_ + i] = value - high;
@@ -516,7 +518,7 @@ void InteractionProgram<Device>::Plan(int layer, int items) {
     kernel.lists[j] = lists_[j];
     kernel.sizes[j] = sizes_ + layer * kCells + j;
   }
-  device_->Launch(kernel, RoundUp(items, kThreads) / kThreads, 1, 0);
+  device_->Launch(kernel, RoundUp(items, kBlockThreads) / kBlockThreads, 1, 0);
 }
 
 template <class Device>
@@ -588,13 +590,13 @@ void InteractionProgram<Device>::ScoreLayers(int items) {
 }
 
 template <class Device>
-absl::StatusOr<DeviceKernel::Counts> InteractionProgram<Device>::Score(
+absl::StatusOr<kernels::CellCounts> InteractionProgram<Device>::Score(
     absl::Span<const DeviceBytes> locals, absl::Span<const DeviceBytes> contexts,
     absl::Span<float> scores, absl::Span<float> paths) {
   const size_t size = locals.size();
   RETURN_IF_ERROR(CheckCount(size, contexts.size() == size && scores.size() == size &&
                                        (paths.empty() || paths.size() == size * 36)));
-  if (size == 0) return Counts();
+  if (size == 0) return kernels::CellCounts();
   const int count = static_cast<int>(size);
   StartCall(count, locals, contexts);
   const int items = RoundCount(count);
@@ -605,7 +607,7 @@ absl::StatusOr<DeviceKernel::Counts> InteractionProgram<Device>::Score(
   if (!paths.empty()) device_->Download(paths.data(), paths_, paths.size() * sizeof(float));
   RETURN_IF_ERROR(device_->Finish());
   // Layer 0's guidance and self-attention were prepared, and count in neither.
-  Counts counts;
+  kernels::CellCounts counts;
   for (int n = 0; n < kLayers; ++n) {
     for (int j = n == 0 ? 3 : 1; j < kCells; ++j) {
       counts.open += sizes[n * kCells + j];

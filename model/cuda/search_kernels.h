@@ -11,7 +11,6 @@
 // digit by digit out of histograms, and then all that is not worse is collected.
 namespace dime::cuda {
 
-inline constexpr int kSearchThreads = kBlockThreads;
 inline constexpr int kMaxQueries = 8;  // of one call
 inline constexpr int kDigits = 256;
 inline constexpr int kKeyPasses = 4;  // digits of a key; as many of a row
@@ -50,9 +49,9 @@ struct SearchScoreKernel {
   static size_t SharedBytes(int dim) { return sizeof(float) * kMaxQueries * dim; }
   DIME_DEVICE void operator()() const {
     auto* const shared = reinterpret_cast<float*>(SharedMemory());
-    for (int i = Thread(); i < num_queries * dim; i += kSearchThreads) shared[i] = queries[i];
+    for (int i = Thread(); i < num_queries * dim; i += kBlockThreads) shared[i] = queries[i];
     SyncBlock();
-    const int64_t row = int64_t{BlockX()} * kSearchThreads + Thread();
+    const int64_t row = int64_t{BlockX()} * kBlockThreads + Thread();
     if (row >= rows) return;
     const float* const vector = vectors + (row / kWarp * (dim / 4) * kWarp + row % kWarp) * 4;
     float sums[kMaxQueries] = {};
@@ -91,13 +90,13 @@ struct SearchHistogramKernel {
     const bool of_keys = pass < kKeyPasses;
     if (!of_keys && !state.choose_rows) return;
     auto* const counts = reinterpret_cast<int*>(SharedMemory());
-    for (int i = Thread(); i < kDigits; i += kSearchThreads) counts[i] = 0;
+    for (int i = Thread(); i < kDigits; i += kBlockThreads) counts[i] = 0;
     SyncBlock();
     const int shift = 24 - pass % kKeyPasses * 8;
     const uint32_t above = shift == 24 ? 0 : 0xffffffffu << (shift + 8);
-    const int64_t first = int64_t{BlockX()} * kSearchThreads * kRowsAThread;
+    const int64_t first = int64_t{BlockX()} * kBlockThreads * kRowsAThread;
     for (int i = 0; i < kRowsAThread; ++i) {
-      const int64_t row = first + i * kSearchThreads + Thread();
+      const int64_t row = first + i * kBlockThreads + Thread();
       if (row >= rows) break;
       const uint32_t key = keys[BlockY() * rows + row];
       const uint32_t number = of_keys ? key : ~static_cast<uint32_t>(row);
@@ -107,7 +106,7 @@ struct SearchHistogramKernel {
       if (counts_here) AtomicAdd(&counts[number >> shift & 0xff], 1);
     }
     SyncBlock();
-    for (int i = Thread(); i < kDigits; i += kSearchThreads) {
+    for (int i = Thread(); i < kDigits; i += kBlockThreads) {
       if (counts[i] > 0) AtomicAdd(&state.histogram[i], counts[i]);
     }
   }
@@ -147,9 +146,9 @@ struct SearchCollectKernel {
 
   DIME_DEVICE void operator()() const {
     const SelectionState& state = states[BlockY()];
-    const int64_t first = int64_t{BlockX()} * kSearchThreads * kRowsAThread;
+    const int64_t first = int64_t{BlockX()} * kBlockThreads * kRowsAThread;
     for (int i = 0; i < kRowsAThread; ++i) {
-      const int64_t row = first + i * kSearchThreads + Thread();
+      const int64_t row = first + i * kBlockThreads + Thread();
       if (row >= rows) break;
       const uint32_t key = keys[BlockY() * rows + row];
       if (key == 0 || key < state.key) continue;

@@ -143,8 +143,8 @@ absl::StatusOr<std::vector<std::vector<Candidate>>> SearchProgram<Device>::Searc
   const auto blocks = [this](int64_t rows_a_block) {
     return static_cast<int>((rows_ + rows_a_block - 1) / rows_a_block);
   };
-  const int64_t many = int64_t{kSearchThreads} * kRowsAThread;
-  device_->Launch(score, blocks(kSearchThreads), 1, SearchScoreKernel::SharedBytes(padded_dim_));
+  const int64_t many = int64_t{kBlockThreads} * kRowsAThread;
+  device_->Launch(score, blocks(kBlockThreads), 1, SearchScoreKernel::SharedBytes(padded_dim_));
   for (int pass = 0; pass < 2 * kKeyPasses; ++pass) {
     device_->Launch(
         SearchHistogramKernel{.keys = keys_, .rows = rows_, .pass = pass, .states = states_},

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <cstring>
 
+#include "index/float_bits.h"
+
 #if !defined(__CUDACC__)
 #include <cmath>
 
@@ -36,19 +38,9 @@ struct alignas(16) Words4 {
   uint32_t x, y, z, w;
 };
 
-// On the host: to the nearest, ties to even, as the low bits of a word; and a word of two.
-inline uint32_t RoundedBits(float value) {
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  return (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-}
+// On the host: of two values rounded to the nearest, ties to even.
 inline uint32_t RoundedPair(float low, float high) {
-  return RoundedBits(low) | RoundedBits(high) << 16;
-}
-inline float RoundedValue(float value) {
-  const uint32_t bits = RoundedBits(value) << 16;
-  std::memcpy(&value, &bits, sizeof(value));
-  return value;
+  return FloatToBfloat16(low) | uint32_t{FloatToBfloat16(high)} << 16;
 }
 
 #if defined(__CUDACC__)

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -63,6 +64,16 @@ TEST(FloatBitsTest, WidensBfloat16) {
   EXPECT_EQ(Bfloat16ToFloat(0xc049), -3.140625f);
   EXPECT_TRUE(std::isinf(Bfloat16ToFloat(0x7f80)));
   EXPECT_TRUE(std::isnan(Bfloat16ToFloat(0x7fc0)));
+}
+
+TEST(FloatBitsTest, RoundsToTheNearestBfloat16) {
+  EXPECT_EQ(FloatToBfloat16(-3.140625f), 0xc049);
+  EXPECT_EQ(FloatToBfloat16(0x1.01p0f), 0x3f80) << "a tie goes to the even one, below";
+  EXPECT_EQ(FloatToBfloat16(0x1.03p0f), 0x3f82) << "and here above";
+  EXPECT_EQ(FloatToBfloat16(0x1.010002p0f), 0x3f81);
+  EXPECT_EQ(FloatToBfloat16(std::numeric_limits<float>::max()), 0x7f80);
+  EXPECT_TRUE(std::isnan(Bfloat16ToFloat(FloatToBfloat16(std::nanf("")))));
+  EXPECT_TRUE(std::isnan(Bfloat16ToFloat(FloatToBfloat16(std::bit_cast<float>(0xffffffffu)))));
 }
 
 TEST(FloatBitsTest, FindsTheFirstNonFiniteValueAnywhere) {

@@ -70,5 +70,16 @@ TEST(TraceContextTest, WithoutACallerATraceBegins) {
   EXPECT_FALSE(StartSpan("", 0).sampled);
 }
 
+TEST(TraceContextTest, ASpanBelowAnotherIsInItsTrace) {
+  const TraceContext parent = StartSpan("", 1);
+  const TraceContext below = SpanBelow(parent);
+  EXPECT_EQ(below.trace_id, parent.trace_id);
+  EXPECT_EQ(below.parent_span_id, parent.span_id);
+  EXPECT_EQ(below.span_id.size(), 16u);
+  EXPECT_NE(below.span_id, parent.span_id);
+  EXPECT_TRUE(below.sampled);
+  EXPECT_FALSE(SpanBelow(StartSpan("", 0)).sampled);
+}
+
 }  // namespace
 }  // namespace dime
