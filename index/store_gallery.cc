@@ -33,7 +33,6 @@ namespace {
 constexpr std::array<Modality, 2> kModalities = {Modality::kImage, Modality::kCaption};
 constexpr char kStoreName[] = "store";
 constexpr char kMarkName[] = "acknowledged";
-constexpr char kRowsSuffix[] = ".rows";
 constexpr int64_t kMaxCommitBytes = int64_t{8} << 20;
 // With less room than this on the disk writes are refused before the store runs into its end.
 constexpr uint64_t kSpareBytes = uint64_t{32} << 20;
@@ -108,6 +107,8 @@ StoreGallery::StoreGallery(std::string directory, Options options, LivingManifes
       options_(std::move(options)),
       manifest_(std::move(manifest)),
       name_(NameOf(directory_)),
+      base_files_{CoarseBaseFiles(directory_, SideName(Modality::kImage)),
+                  CoarseBaseFiles(directory_, SideName(Modality::kCaption))},
       lock_(std::move(lock)) {}
 
 StoreGallery::~StoreGallery() {
@@ -240,29 +241,13 @@ absl::Status StoreGallery::LoadSide(Modality modality, const ItemStore::Snapshot
   side.live = static_cast<int64_t>(live.size());
 
   // The latest base that is whole and no newer than the store.
-  std::vector<int64_t> sequences;
-  std::error_code error;
-  std::filesystem::directory_iterator entries(directory_, error);
-  const std::string prefix = absl::StrCat(SideName(modality), "-");
-  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
-    const std::string name = entries->path().filename().string();
-    int64_t sequence;
-    if (absl::StartsWith(name, prefix) && absl::EndsWith(name, kRowsSuffix) &&
-        absl::SimpleAtoi(
-            absl::string_view(name).substr(prefix.size(),
-                                           name.size() - prefix.size() - (sizeof(kRowsSuffix) - 1)),
-            &sequence)) {
-      sequences.push_back(sequence);
-    }
-  }
-  std::sort(sequences.rbegin(), sequences.rend());
-  for (const int64_t sequence : sequences) {
-    absl::StatusOr<std::shared_ptr<CoarseBase>> base =
-        CoarseBase::Load(BaseName(modality, sequence));
+  const CoarseBaseFiles& files = base_files_[m];
+  for (const int64_t sequence : files.Sequences()) {
+    absl::StatusOr<std::shared_ptr<CoarseBase>> base = CoarseBase::Load(files.Name(sequence));
     absl::Status unfit = base.status();
     if (base.ok() && ((*base)->dim() != dim || (*base)->sequence() > state.sequence)) {
-      unfit = absl::InvalidArgumentError(absl::StrCat(
-          CoarseBase::RowsPath(BaseName(modality, sequence)), " is of another gallery"));
+      unfit = absl::InvalidArgumentError(
+          absl::StrCat(CoarseBase::RowsPath(files.Name(sequence)), " is of another gallery"));
     }
     if (unfit.ok()) {
       // Each live row that is old enough must be in it; what else it has has ended.
@@ -277,8 +262,8 @@ absl::Status StoreGallery::LoadSide(Modality modality, const ItemStore::Snapshot
         }
       }
       if (next < live.size() && live[next] <= (*base)->sequence()) {
-        unfit = absl::InvalidArgumentError(absl::StrCat(
-            CoarseBase::RowsPath(BaseName(modality, sequence)), " lacks row ", live[next]));
+        unfit = absl::InvalidArgumentError(
+            absl::StrCat(CoarseBase::RowsPath(files.Name(sequence)), " lacks row ", live[next]));
       } else {
         RETURN_IF_ERROR((*base)->SearchElsewhere(options_.searchers));
         side.base = *std::move(base);
@@ -314,8 +299,7 @@ absl::Status StoreGallery::LoadSide(Modality modality, const ItemStore::Snapshot
                       SideName(modality), "; building it from the store"));
     ASSIGN_OR_RETURN(side.base, BuildBase(modality, std::move(rows), std::move(vectors),
                                           state.sequence, /*threads=*/0));
-    if (const absl::Status saved = side.base->Save(BaseName(modality, state.sequence));
-        !saved.ok()) {
+    if (const absl::Status saved = side.base->Save(files.Name(state.sequence)); !saved.ok()) {
       Warn(absl::StrCat("the coarse index was not saved: ", saved.message()));
     }
   } else {
@@ -325,10 +309,6 @@ absl::Status StoreGallery::LoadSide(Modality modality, const ItemStore::Snapshot
   }
   side.tail = std::move(tail);
   return absl::OkStatus();
-}
-
-std::string StoreGallery::BaseName(Modality modality, int64_t sequence) const {
-  return absl::StrCat(directory_, "/", SideName(modality), "-", sequence);
 }
 
 absl::Time StoreGallery::Now() const { return options_.clock ? options_.clock() : absl::Now(); }
@@ -704,11 +684,10 @@ absl::Status StoreGallery::Merge(Modality modality) {
   builder.join();
   if (!built.ok()) return built.status();
   const std::shared_ptr<CoarseBase> base = *std::move(built);
-  const std::string name = BaseName(modality, sequence);
   absl::Status saved;
   {
     std::lock_guard<std::mutex> lock(files_mutex_);
-    saved = base->Save(name);
+    saved = base->Save(base_files_[m].Name(sequence));
   }
   {
     std::lock_guard<std::mutex> lock(write_mutex_);
@@ -746,24 +725,8 @@ absl::Status StoreGallery::Merge(Modality modality) {
     return absl::Status(saved.code(), absl::StrCat("saving it: ", saved.message()));
   }
   std::lock_guard<std::mutex> lock(files_mutex_);
-  RemoveOtherBases(modality, name);
+  base_files_[m].RemoveOthers(sequence);
   return absl::OkStatus();
-}
-
-void StoreGallery::RemoveOtherBases(Modality modality, const std::string& kept) const {
-  const std::string prefix = absl::StrCat(SideName(modality), "-");
-  std::error_code error;
-  std::vector<std::filesystem::path> others;
-  std::filesystem::directory_iterator entries(directory_, error);
-  for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
-    const std::string name = entries->path().filename().string();
-    if (!absl::StartsWith(name, prefix)) continue;
-    const std::string path = absl::StrCat(directory_, "/", name);
-    if (path != CoarseBase::RowsPath(kept) && path != CoarseBase::IndexPath(kept)) {
-      others.push_back(entries->path());
-    }
-  }
-  for (const std::filesystem::path& other : others) std::filesystem::remove(other, error);
 }
 
 absl::StatusOr<GalleryStats> StoreGallery::Stats() const {
@@ -807,8 +770,7 @@ absl::Status StoreGallery::CreateSnapshot(const std::string& directory) const {
     std::filesystem::directory_iterator entries(directory_, error);
     for (; !error && entries != std::filesystem::directory_iterator(); entries.increment(error)) {
       const std::string name = entries->path().filename().string();
-      const bool base = absl::EndsWith(name, kRowsSuffix) || absl::EndsWith(name, ".faiss");
-      if (!base && name != kSearchSettingsName) continue;
+      if (!CoarseBaseFiles::IsPart(name) && name != kSearchSettingsName) continue;
       RETURN_IF_ERROR(CopyFile(entries->path().string(), absl::StrCat(part, "/", name)));
     }
     if (error) return FileError(error.value(), "cannot read", directory_);

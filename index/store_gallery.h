@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "index/acknowledged_mark.h"
+#include "index/coarse_base_files.h"
 #include "index/coarse_segment.h"
 #include "index/directory_lock.h"
 #include "index/filter_cache.h"
@@ -140,15 +141,14 @@ class StoreGallery : public MutableGallery {
                                                         std::vector<int64_t> rows,
                                                         std::vector<float> vectors,
                                                         int64_t sequence, int threads) const;
-  std::string BaseName(Modality modality, int64_t sequence) const;
-  void RemoveOtherBases(Modality modality, const std::string& kept) const;
   absl::Time Now() const;
 
   const std::string directory_;
   const Options options_;
   const LivingManifest manifest_;
   const std::string name_;
-  const std::unique_ptr<DirectoryLock> lock_;  // before the store: it is the last to go
+  const std::array<CoarseBaseFiles, 2> base_files_;  // by Modality
+  const std::unique_ptr<DirectoryLock> lock_;        // before the store: it is the last to go
   std::unique_ptr<ItemStore> store_;
   mutable std::array<FilterCache, 2> filters_;  // by Modality
 

@@ -20,10 +20,10 @@ namespace dime {
 
 // The scorer that serves on a CUDA device: DIME's interaction by the kernels of model/cuda. Banks
 // lie on the device whole, each item prepared when the bank is made or its slot is written: for
-// both directions some three times the size of its float32 features. Queries are prepared once a call; pairs read both
-// sides in place, by row. Scores are those of the modules to bfloat16's rounding, and the same bits
-// whatever else is in a call. Thread-safe; one call at a time is at work on the device. Must
-// outlive its banks.
+// both directions some three times the size of its float32 features. Queries are prepared once a
+// call; pairs read both sides in place, by row. Scores are those of the modules to bfloat16's
+// rounding, and the same bits whatever else is in a call. Thread-safe; one call at a time is at
+// work on the device. Must outlive its banks.
 class CudaScorer : public PairScorer {
  public:
   using Kernels = std::array<std::unique_ptr<cuda::DeviceKernel>, kNumDirections>;

@@ -13,11 +13,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "index/float_bits.h"
 #include "index/status_macros.h"
+#include "model/cuda/attention_kernels.h"
 #include "model/cuda/device_kernel.h"
 #include "model/cuda/device_memory.h"
-#include "model/cuda/interaction_kernels.h"
+#include "model/cuda/item_kernels.h"
+#include "model/cuda/packed_product.h"
+#include "model/cuda/routing_kernels.h"
+#include "model/cuda/row_tiles.h"
 
 namespace dime::cuda {
 
@@ -116,10 +119,7 @@ class InteractionProgram : public DeviceKernel {
     }
     return count;
   }
-  absl::StatusOr<Product> UploadProduct(const std::vector<float>& weight,
-                                        const std::vector<float>& bias, int in, int out);
-  absl::StatusOr<Product> UploadLinear(const kernels::LinearWeights& linear);
-  absl::StatusOr<Product> UploadSplit(const kernels::LinearWeights& linear);
+  absl::StatusOr<Product> UploadProduct(const PackedProduct& packed);
 
   Sequence Buffer(unsigned char* base, int width) const {
     return {.base = base, .stride = int64_t{M_} * width * 2, .width = width};
@@ -137,6 +137,10 @@ class InteractionProgram : public DeviceKernel {
 
   void Route(int layer, int items, int paths, float* gates, unsigned char* const* blocks);
   void Plan(int layer, int items);
+  void Linear(const Selection& selection, int items, const Sequence& in, const Product& product,
+              const Sequence& out);
+  void FeedForward(const Selection& selection, int items, const Sequence& in, const Product& first,
+                   const Product& second, const Sequence& residual, const Sequence& out);
   void Reason(int layer, const Selection& selection, int items, const Sequence& in,
               const Sequence& out);
   void Refine(int layer, const Selection& selection, int items, const Sequence& in,
@@ -195,85 +199,23 @@ absl::Status InteractionProgram<Device>::CheckSizes() const {
       " bytes a block; this model has ", M_, " positions and would take ", needed, " bytes"));
 }
 
-// `weight`: (out, in).
 template <class Device>
-absl::StatusOr<Product> InteractionProgram<Device>::UploadProduct(const std::vector<float>& weight,
-                                                                  const std::vector<float>& bias,
-                                                                  int in, int out) {
-  Product product;
-  product.tiles = RoundUp(out, 32) / 8;
-  product.steps = RoundUp(in, 32) / 32;
-  std::vector<Words4> words(static_cast<size_t>(product.tiles) * product.steps * kWarp);
-  const auto pair = [&](int n, int k) {
-    const auto at = [&](int channel) {
-      return n < out && channel < in ? weight[static_cast<size_t>(n) * in + channel] : 0.0f;
-    };
-    return RoundedPair(at(k), at(k + 1));
-  };
-  for (int tile = 0; tile < product.tiles; ++tile) {
-    for (int step = 0; step < product.steps; ++step) {
-      for (int lane = 0; lane < kWarp; ++lane) {
-        const int n = tile * 8 + lane / 4, k = step * 32 + lane % 4 * 2;
-        words[(static_cast<size_t>(tile) * product.steps + step) * kWarp + lane] = {
-            pair(n, k), pair(n, k + 8), pair(n, k + 16), pair(n, k + 24)};
-      }
-    }
-  }
-  std::vector<float> padded(static_cast<size_t>(product.tiles) * 8, 0.0f);
-  std::copy(bias.begin(), bias.end(), padded.begin());
-  ASSIGN_OR_RETURN(product.weights, memory_.Upload(words));
-  ASSIGN_OR_RETURN(product.bias, memory_.Upload(padded));
+absl::StatusOr<Product> InteractionProgram<Device>::UploadProduct(const PackedProduct& packed) {
+  Product product = {.tiles = packed.tiles, .steps = packed.steps};
+  ASSIGN_OR_RETURN(product.weights, memory_.Upload(packed.weights));
+  ASSIGN_OR_RETURN(product.bias, memory_.Upload(packed.bias));
   return product;
-}
-
-template <class Device>
-absl::StatusOr<Product> InteractionProgram<Device>::UploadLinear(
-    const kernels::LinearWeights& linear) {
-  const size_t size = static_cast<size_t>(linear.in) * linear.out;
-  return UploadProduct({linear.weight, linear.weight + size},
-                       {linear.bias, linear.bias + linear.out}, linear.in, linear.out);
-}
-
-// For inputs laid out by StoreSplit(): high times high, low times high, high times low.
-template <class Device>
-absl::StatusOr<Product> InteractionProgram<Device>::UploadSplit(
-    const kernels::LinearWeights& linear) {
-  std::vector<float> weight(static_cast<size_t>(linear.out) * 3 * E_, 0.0f);
-  for (int o = 0; o < linear.out; ++o) {
-    for (int i = 0; i < linear.in; ++i) {
-      const float value = linear.weight[static_cast<size_t>(o) * linear.in + i];
-      const float high = Bfloat16ToFloat(FloatToBfloat16(value));
-      float* const row = weight.data() + static_cast<size_t>(o) * 3 * E_;
-      row[i] = row[E_ + i] = high;
-      row[2 * E_ + i] = value - high;
-    }
-  }
-  return UploadProduct(weight, {linear.bias, linear.bias + linear.out}, 3 * E_, linear.out);
 }
 
 template <class Device>
 absl::Status InteractionProgram<Device>::UploadWeights(const kernels::InteractionWeights& weights) {
   const int size = shape_.embed_size;
-  // Several layers side by side, each from a multiple of E on.
-  const auto join =
-      [&](std::initializer_list<const kernels::LinearWeights*> parts) -> absl::StatusOr<Product> {
-    const int out = static_cast<int>(parts.size()) * E_;
-    std::vector<float> weight(static_cast<size_t>(out) * size, 0.0f), bias(out, 0.0f);
-    int first = 0;
-    for (const kernels::LinearWeights* part : parts) {
-      std::copy_n(part->weight, static_cast<size_t>(part->out) * size,
-                  weight.begin() + static_cast<ptrdiff_t>(first) * size);
-      std::copy_n(part->bias, part->out, bias.begin() + first);
-      first += E_;
-    }
-    return UploadProduct(weight, bias, size, out);
-  };
   for (int n = 0; n < kLayers; ++n) {
     const kernels::LayerWeights& from = weights.layers[n];
     Layer& to = layers_[n];
     for (int j = 0; j < kCells; ++j) {
       const kernels::LinearWeights& output = from.routers[j].output;
-      ASSIGN_OR_RETURN(to.router_hidden[j], UploadSplit(from.routers[j].hidden));
+      ASSIGN_OR_RETURN(to.router_hidden[j], UploadProduct(PackSplit(from.routers[j].hidden, E_)));
       const int width = to.router_hidden[j].tiles * 8;
       std::vector<float> rows(static_cast<size_t>(output.out) * width, 0.0f);
       for (int p = 0; p < output.out; ++p) {
@@ -284,16 +226,19 @@ absl::Status InteractionProgram<Device>::UploadWeights(const kernels::Interactio
       ASSIGN_OR_RETURN(to.router_bias[j],
                        memory_.Upload(std::vector<float>(output.bias, output.bias + output.out)));
     }
-    ASSIGN_OR_RETURN(to.guidance, UploadLinear(from.guidance));
-    ASSIGN_OR_RETURN(to.attention, join({&from.query, &from.key, &from.value}));
-    ASSIGN_OR_RETURN(to.feed_in, UploadLinear(from.feed_in));
-    ASSIGN_OR_RETURN(to.feed_out, UploadLinear(from.feed_out));
-    ASSIGN_OR_RETURN(to.refine_in, UploadLinear(from.refine_in));
-    ASSIGN_OR_RETURN(to.refine_out, UploadLinear(from.refine_out));
+    ASSIGN_OR_RETURN(to.guidance, UploadProduct(PackLinear(from.guidance)));
+    ASSIGN_OR_RETURN(to.attention,
+                     UploadProduct(PackJoined({&from.query, &from.key, &from.value}, E_)));
+    ASSIGN_OR_RETURN(to.feed_in, UploadProduct(PackLinear(from.feed_in)));
+    ASSIGN_OR_RETURN(to.feed_out, UploadProduct(PackLinear(from.feed_out)));
+    ASSIGN_OR_RETURN(to.refine_in, UploadProduct(PackLinear(from.refine_in)));
+    ASSIGN_OR_RETURN(to.refine_out, UploadProduct(PackLinear(from.refine_out)));
   }
   const kernels::LayerWeights* const layers = weights.layers;
-  ASSIGN_OR_RETURN(projections_, join({&layers[0].scale, &layers[0].shift, &layers[1].scale,
-                                       &layers[1].shift, &layers[2].scale, &layers[2].shift}));
+  ASSIGN_OR_RETURN(projections_,
+                   UploadProduct(PackJoined({&layers[0].scale, &layers[0].shift, &layers[1].scale,
+                                             &layers[1].shift, &layers[2].scale, &layers[2].shift},
+                                            E_)));
   const auto channels = [&](const float* values) {
     std::vector<float> padded(static_cast<size_t>(E_), 0.0f);
     std::copy_n(values, size, padded.begin());
@@ -382,16 +327,35 @@ void InteractionProgram<Device>::Route(int layer, int items, int paths, float* g
 }
 
 template <class Device>
+void InteractionProgram<Device>::FeedForward(const Selection& selection, int items,
+                                             const Sequence& in, const Product& first,
+                                             const Product& second, const Sequence& residual,
+                                             const Sequence& out) {
+  device_->Launch(FeedForwardKernel{.selection = selection,
+                                    .positions = M_,
+                                    .in = in,
+                                    .first = first,
+                                    .second = second,
+                                    .residual = residual,
+                                    .out = out},
+                  tiles(items, M_), 1, FeedForwardKernel::SharedBytes(E_, second.steps * 32));
+}
+
+template <class Device>
+void InteractionProgram<Device>::Linear(const Selection& selection, int items, const Sequence& in,
+                                        const Product& product, const Sequence& out) {
+  device_->Launch(
+      LinearKernel{
+          .selection = selection, .positions = M_, .in = in, .product = product, .out = out},
+      tiles(items, M_), 1, LinearKernel::SharedBytes(E_));
+}
+
+template <class Device>
 void InteractionProgram<Device>::Reason(int layer, const Selection& selection, int items,
                                         const Sequence& in, const Sequence& out) {
   const Layer& weights = layers_[layer];
   const Sequence projected = Buffer(projected_, 3 * E_), attended = Buffer(attended_, E_);
-  device_->Launch(LinearKernel{.selection = selection,
-                               .positions = M_,
-                               .in = in,
-                               .product = weights.attention,
-                               .out = projected},
-                  tiles(items, M_), 1, LinearKernel::SharedBytes(E_));
+  Linear(selection, items, in, weights.attention, projected);
   WithBlocks([&](auto n) {
     using Kernel = SelfAttentionKernel<n.value>;
     device_->Launch(Kernel{.selection = selection,
@@ -403,14 +367,7 @@ void InteractionProgram<Device>::Reason(int layer, const Selection& selection, i
                            .out = attended},
                     items, 1, Kernel::SharedBytes(shape_.num_heads, head_size()));
   });
-  device_->Launch(FeedForwardKernel{.selection = selection,
-                                    .positions = M_,
-                                    .in = attended,
-                                    .first = weights.feed_in,
-                                    .second = weights.feed_out,
-                                    .residual = attended,
-                                    .out = out},
-                  tiles(items, M_), 1, FeedForwardKernel::SharedBytes(E_, H_));
+  FeedForward(selection, items, attended, weights.feed_in, weights.feed_out, attended, out);
 }
 
 template <class Device>
@@ -432,14 +389,7 @@ void InteractionProgram<Device>::Refine(int layer, const Selection& selection, i
                            .out = crossed},
                     items, 1, Kernel::SharedBytes(E_, C_));
   });
-  device_->Launch(FeedForwardKernel{.selection = selection,
-                                    .positions = M_,
-                                    .in = crossed,
-                                    .first = weights.refine_in,
-                                    .second = weights.refine_out,
-                                    .residual = in,
-                                    .out = out},
-                  tiles(items, M_), 1, FeedForwardKernel::SharedBytes(E_, E_));
+  FeedForward(selection, items, crossed, weights.refine_in, weights.refine_out, in, out);
 }
 
 template <class Device>
@@ -461,12 +411,7 @@ absl::Status InteractionProgram<Device>::PrepareLocals(const HostItems& items,
                                      .means = means_[0]},
                   count, 1, 0);
   const Sequence sequence = InBlocks(locals_, local_.sequence);
-  device_->Launch(LinearKernel{.selection = All(),
-                               .positions = M_,
-                               .in = sequence,
-                               .product = layers_[0].guidance,
-                               .out = InBlocks(locals_, local_.product)},
-                  tiles(count, M_), 1, LinearKernel::SharedBytes(E_));
+  Linear(All(), count, sequence, layers_[0].guidance, InBlocks(locals_, local_.product));
   Reason(0, All(), count, sequence, InBlocks(locals_, local_.reasoned));
   Route(0, count, kCells, nullptr, locals_);
   return device_->Finish();
@@ -557,12 +502,7 @@ void InteractionProgram<Device>::ScoreLayers(int items) {
     Route(n, items, last ? 1 : kCells, gates_, nullptr);
     Plan(n, items);
     const Sequence product = Buffer(product_, E_), reasoned = Buffer(reasoned_, E_);
-    device_->Launch(LinearKernel{.selection = Open(n, 1),
-                                 .positions = M_,
-                                 .in = in[1],
-                                 .product = layers_[n].guidance,
-                                 .out = product},
-                    tiles(items, M_), 1, LinearKernel::SharedBytes(E_));
+    Linear(Open(n, 1), items, in[1], layers_[n].guidance, product);
     Reason(n, Open(n, 2), items, in[2], reasoned);
     Refine(n, Open(n, 3), items, in[3], refined);
     const CellOutputs cells = {.identity = in[0],

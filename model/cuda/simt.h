@@ -38,6 +38,8 @@ struct alignas(16) Words4 {
   uint32_t x, y, z, w;
 };
 
+DIME_HOST_DEVICE constexpr int RoundUp(int n, int to) { return (n + to - 1) / to * to; }
+
 // On the host: of two values rounded to the nearest, ties to even.
 inline uint32_t RoundedPair(float low, float high) {
   return FloatToBfloat16(low) | uint32_t{FloatToBfloat16(high)} << 16;

@@ -99,6 +99,15 @@ class ServerObserveTest : public ServerFixture {
         v1::DiagnosticsService::NewStub(channel_)->ListSlowRequests(&context, request, &response);
     return response;
   }
+  // Of the trace file, once the server has gone; one call must have been traced.
+  json SpansOfTheOneCall() {
+    server_ = nullptr;
+    std::stringstream text;
+    text << std::ifstream(options_.trace_file).rdbuf();
+    const std::vector<json> lines = JsonLines(text.str());
+    EXPECT_EQ(lines.size(), 1u);
+    return lines.empty() ? json() : lines[0]["resourceSpans"][0]["scopeSpans"][0]["spans"];
+  }
   static std::vector<json> JsonLines(const std::string& text) {
     std::vector<json> lines;
     for (absl::string_view line : absl::StrSplit(text, '\n', absl::SkipEmpty())) {
@@ -147,12 +156,7 @@ TEST_F(ServerObserveTest, SpansOfASampledCallAreWrittenBelowItsCallers) {
   Search("red", "traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
   Search("red", "traceparent", "00-1af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00");
   Search("red");  // roots are not sampled with a rate of 0
-  server_ = nullptr;
-  std::stringstream text;
-  text << std::ifstream(options_.trace_file).rdbuf();
-  const std::vector<json> lines = JsonLines(text.str());
-  ASSERT_EQ(lines.size(), 1u);
-  const json spans = lines[0]["resourceSpans"][0]["scopeSpans"][0]["spans"];
+  const json spans = SpansOfTheOneCall();
   ASSERT_EQ(spans.size(), 6u);
   EXPECT_EQ(spans[0]["name"], "dime.v1.RetrievalService/SearchImages");
   EXPECT_EQ(spans[0]["traceId"], "0af7651916cd43dd8448eb211c80319c");
@@ -175,12 +179,7 @@ TEST_F(ServerObserveTest, QueriesOfABatchHaveSpansBelowTheCalls) {
   for (const char* text : {"red", "", "blue"}) *request.add_requests() = TextRequest(text);
   v1::BatchSearchImagesResponse response;
   ASSERT_TRUE(stub_->BatchSearchImages(&context, request, &response).ok());
-  server_ = nullptr;
-  std::stringstream text;
-  text << std::ifstream(options_.trace_file).rdbuf();
-  const std::vector<json> lines = JsonLines(text.str());
-  ASSERT_EQ(lines.size(), 1u);
-  const json spans = lines[0]["resourceSpans"][0]["scopeSpans"][0]["spans"];
+  const json spans = SpansOfTheOneCall();
   ASSERT_EQ(spans.size(), 13u);  // the call's, and of two queries their own and five stages
   std::set<std::string> queries;
   for (const json& span : spans) {

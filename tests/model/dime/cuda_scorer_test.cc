@@ -39,8 +39,7 @@ std::unique_ptr<CudaScorer> MakeScorer(const Subject& subject, bool descending =
 class CudaScorerTest : public testing::TestWithParam<Direction> {};
 
 TEST_P(CudaScorerTest, AgreesWithTheModulesForEveryNorm) {
-  for (const char* norm :
-       {"clipped_l2norm", "l2norm", "clipped_l1norm", "l1norm", "clipped", "no_norm", "softmax"}) {
+  for (const char* norm : kNorms) {
     SCOPED_TRACE(norm);
     Subject subject(GetParam(), Sizes(), norm);
     ExpectAgreement(subject, *MakeScorer(subject), 0.01f, /*every=*/3);
@@ -48,14 +47,7 @@ TEST_P(CudaScorerTest, AgreesWithTheModulesForEveryNorm) {
 }
 
 TEST_P(CudaScorerTest, AgreesWithTheModulesForOddShapes) {
-  const Sizes shapes[] = {
-      {.regions = 1, .words = 2, .embed_size = 8, .num_heads = 8},
-      {.regions = 16, .words = 33, .embed_size = 32, .num_heads = 1, .router_size = 33},
-      {.regions = 70, .words = 5, .embed_size = 33, .num_heads = 11, .feed_forward_size = 1},
-      {.regions = 17, .words = 80, .embed_size = 64, .num_heads = 4, .feed_forward_size = 128},
-      {.regions = 36, .words = 24, .embed_size = 160, .num_heads = 2},
-  };
-  for (const Sizes& sizes : shapes) {
+  for (const Sizes& sizes : kOddShapes) {
     SCOPED_TRACE(sizes.embed_size);
     Subject subject(GetParam(), sizes);
     ExpectAgreement(subject, *MakeScorer(subject), 0.015f, /*every=*/5);
@@ -81,39 +73,13 @@ TEST_P(CudaScorerTest, TheOrderOfThreadsDoesNotMatter) {
 TEST_P(CudaScorerTest, ShutGatesSkipTheirCellsAndChangeNothing) {
   Subject subject(GetParam(), Sizes());
   subject.ShutGates();
-  const auto scorer = MakeScorer(subject);
-  ExpectAgreement(subject, *scorer, 0.03f);
-  const RoutingCounts counts = scorer->routing_counts();
-  // One cell of layer 0 and three of each further layer, for each pair and each of two searches.
-  EXPECT_EQ(counts.run + counts.skipped, 2 * 7 * Subject::kImages * Subject::kCaptions);
-  EXPECT_GT(counts.skipped, counts.run / 20);
-  EXPECT_GT(counts.run, 0);
+  ExpectShutGatesAreSkipped(subject, *MakeScorer(subject));
 }
 
 TEST_P(CudaScorerTest, AScoreIsTheSameBitsWhateverElseIsInTheCall) {
   Subject subject(GetParam(), Sizes());
   subject.ShutGates();
-  const auto scorer = MakeScorer(subject);
-  const auto bank = scorer->MakeBank(subject.images().view());
-  ASSERT_TRUE(bank.ok());
-  const std::vector<int64_t> all = AllRows(Subject::kImages);
-  std::vector<std::vector<int64_t>> rows(Subject::kCaptions);
-  std::vector<ScoringRequest> requests;
-  for (int q = 0; q < Subject::kCaptions; ++q) {
-    rows[q] = all;
-    std::rotate(rows[q].begin(), rows[q].begin() + q, rows[q].end());
-    rows[q].insert(rows[q].end(), all.begin(), all.begin() + q);
-    requests.push_back(subject.Request(bank->get(), q, rows[q], q == 3));
-  }
-  const auto together = scorer->Score(requests);
-  ASSERT_TRUE(together.ok());
-  for (int q = 0; q < Subject::kCaptions; q += 4) {
-    for (size_t k = 0; k < rows[q].size(); ++k) {
-      const ScoringRequest request = subject.Request(bank->get(), q, {&rows[q][k], 1});
-      EXPECT_EQ((*together)[q].scores[subject.d()][k],
-                (*scorer->Score({&request, 1}))[0].scores[subject.d()][0]);
-    }
-  }
+  ExpectSameBitsAloneAndTogether(subject, *MakeScorer(subject), /*every=*/4);
 }
 
 TEST_P(CudaScorerTest, ASlabHoldsWhatWasWrittenLast) {

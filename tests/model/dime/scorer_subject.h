@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -172,6 +173,56 @@ inline void ExpectAgreement(Subject& subject, const PairScorer& scorer, float to
               << "image " << i << ", caption " << c << ", weight " << w;
         }
       }
+    }
+  }
+}
+
+// For every way of normalising raw attention.
+inline constexpr const char* kNorms[] = {"clipped_l2norm", "l2norm",  "clipped_l1norm", "l1norm",
+                                         "clipped",        "no_norm", "softmax"};
+
+// Sizes that fill no tile, or just fill one.
+inline constexpr Sizes kOddShapes[] = {
+    {.regions = 1, .words = 2, .embed_size = 8, .num_heads = 8},
+    {.regions = 16, .words = 33, .embed_size = 32, .num_heads = 1, .router_size = 33},
+    {.regions = 70, .words = 5, .embed_size = 33, .num_heads = 11, .feed_forward_size = 1},
+    {.regions = 17, .words = 80, .embed_size = 64, .num_heads = 4, .feed_forward_size = 128},
+    {.regions = 36, .words = 24, .embed_size = 160, .num_heads = 2},
+};
+
+// Holds a scorer of a subject whose gates are partly shut against the modules, and that it counts
+// what it ran and what it skipped.
+inline void ExpectShutGatesAreSkipped(Subject& subject, const PairScorer& scorer) {
+  ExpectAgreement(subject, scorer, 0.03f);
+  const RoutingCounts counts = scorer.routing_counts();
+  // One cell of layer 0 and three of each further layer, for each pair and each of two searches.
+  EXPECT_EQ(counts.run + counts.skipped, 2 * 7 * Subject::kImages * Subject::kCaptions);
+  EXPECT_GT(counts.skipped, counts.run / 20);
+  EXPECT_GT(counts.run, 0);
+}
+
+// That a score is the same bits in a call of many requests, each with the rows turned and some of
+// them twice, as alone: of each `every`-th request.
+inline void ExpectSameBitsAloneAndTogether(const Subject& subject, const PairScorer& scorer,
+                                           int every = 1) {
+  const auto bank = scorer.MakeBank(subject.images().view());
+  ASSERT_TRUE(bank.ok()) << bank.status();
+  const std::vector<int64_t> all = AllRows(Subject::kImages);
+  std::vector<std::vector<int64_t>> rows(Subject::kCaptions);
+  std::vector<ScoringRequest> requests;
+  for (int q = 0; q < Subject::kCaptions; ++q) {
+    rows[q] = all;
+    std::rotate(rows[q].begin(), rows[q].begin() + q, rows[q].end());
+    rows[q].insert(rows[q].end(), all.begin(), all.begin() + q);
+    requests.push_back(subject.Request(bank->get(), q, rows[q], q == 3));
+  }
+  const auto together = scorer.Score(requests);
+  ASSERT_TRUE(together.ok()) << together.status();
+  for (int q = 0; q < Subject::kCaptions; q += every) {
+    for (size_t k = 0; k < rows[q].size(); ++k) {
+      const ScoringRequest alone = subject.Request(bank->get(), q, {&rows[q][k], 1});
+      EXPECT_EQ((*together)[q].scores[subject.d()][k],
+                (*scorer.Score({&alone, 1}))[0].scores[subject.d()][0]);
     }
   }
 }
