@@ -128,16 +128,18 @@ struct Way {
   std::function<torch::Tensor(DirectionModelImpl&, const TrainingBatch&)> loss;
 };
 
-std::vector<Way> Ways(const Case& sizes) {
+std::vector<Way> Ways(const Case& sizes, bool loops) {
   const LossOptions options;
   std::vector<Way> ways = {
       {"batched, as the trainer",
        [options](DirectionModelImpl& model, const TrainingBatch& batch) {
          return ComputeStepLoss(model, batch, options).total;
-       }},
+       }}};
+  if (!loops) return ways;
+  ways.push_back(
       {"caption by caption", [options](DirectionModelImpl& model, const TrainingBatch& batch) {
          return LoopLoss(model, batch, options, /*single_pairs=*/false);
-       }}};
+       }});
   if (sizes.pair_loop) {
     ways.push_back({"pair by pair", [options](DirectionModelImpl& model, const TrainingBatch& b) {
                       return LoopLoss(model, b, options, /*single_pairs=*/true);
@@ -180,13 +182,13 @@ double Difference(const std::map<std::string, torch::Tensor>& a,
 }
 
 // False if the ways do not agree.
-bool Run(const Case& sizes, Direction direction, int runs, double tolerance) {
+bool Run(const Case& sizes, Direction direction, int runs, double tolerance, bool loops) {
   DirectionModel model = MakeModel(direction, sizes);
   // By the running statistics of batch normalisation: with those of a call, a loop's scores would
   // depend on how many pairs a call has.
   model->eval();
   const TrainingBatch batch = MakeBatch(sizes);
-  const std::vector<Way> ways = Ways(sizes);
+  const std::vector<Way> ways = Ways(sizes, loops);
   const int64_t scored =
       sizes.group_size != 0 ? sizes.pairs * sizes.group_size : sizes.pairs * sizes.pairs;
 
@@ -229,6 +231,7 @@ bool Run(const Case& sizes, Direction direction, int runs, double tolerance) {
 int main(int argc, char** argv) {
   int runs = 5;
   double tolerance = 1e-3;
+  bool loops = true;
   std::vector<std::string> names;
   CLI::App app{
       "Seconds of a training step, forward and backward, of a model with random weights: the "
@@ -240,6 +243,7 @@ int main(int argc, char** argv) {
                  "Largest difference of gradients, as a share of the largest one")
       ->capture_default_str();
   app.add_option("--cases", names, "sample, sample-twins, paper (default: all)")->delimiter(',');
+  app.add_flag("--loops,!--no-loops", loops, "Measure the loops too (default)");
   CLI11_PARSE(app, argc, argv);
   std::cout
       << "One step to warm up, median of " << runs << ", " << torch::get_num_threads()
@@ -251,7 +255,7 @@ int main(int argc, char** argv) {
       continue;
     }
     for (const dime::Direction direction : dime::kDirections) {
-      agree = dime::Run(sizes, direction, runs, tolerance) && agree;
+      agree = dime::Run(sizes, direction, runs, tolerance, loops) && agree;
     }
   }
   return agree ? 0 : 1;
