@@ -36,6 +36,7 @@ class IdleModel : public DimeModel,
                                                             int64_t capacity) const override;
   absl::StatusOr<std::vector<PairScores>> Score(
       absl::Span<const ScoringRequest> requests) const override;
+  bool launches_anywhere() const override { return true; }  // as the CPU's kernels
   absl::StatusOr<PairExplanation> Explain(const EncodedItemsView& image,
                                           const EncodedItemsView& caption,
                                           ScoreMode mode) const override;

@@ -433,20 +433,18 @@ absl::Status FileGallery::CheckRows(Modality modality, absl::Span<const int64_t>
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<ImageRecord>> FileGallery::ReadImages(
-    absl::Span<const int64_t> rows) const {
+absl::Status FileGallery::VisitImages(absl::Span<const int64_t> rows, RecordParts /*parts*/,
+                                      absl::FunctionRef<void(const ImageRecord&)> visit) const {
   RETURN_IF_ERROR(CheckRows(Modality::kImage, rows));
-  std::vector<ImageRecord> records;
-  for (const int64_t row : rows) records.push_back(images_[static_cast<size_t>(row)]);
-  return records;
+  for (const int64_t row : rows) visit(images_[static_cast<size_t>(row)]);
+  return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<CaptionRecord>> FileGallery::ReadCaptions(
-    absl::Span<const int64_t> rows) const {
+absl::Status FileGallery::VisitCaptions(absl::Span<const int64_t> rows, RecordParts /*parts*/,
+                                        absl::FunctionRef<void(const CaptionRecord&)> visit) const {
   RETURN_IF_ERROR(CheckRows(Modality::kCaption, rows));
-  std::vector<CaptionRecord> records;
-  for (const int64_t row : rows) records.push_back(captions_[static_cast<size_t>(row)]);
-  return records;
+  for (const int64_t row : rows) visit(captions_[static_cast<size_t>(row)]);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<EncodedItems> FileGallery::ReadFeatures(Modality modality,

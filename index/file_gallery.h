@@ -52,10 +52,10 @@ class FileGallery : public Gallery, public GalleryView {
   std::vector<int64_t> ListRows(Modality modality) const override;
   absl::StatusOr<std::vector<std::string>> ListIds(Modality modality, absl::string_view after_id,
                                                    int64_t limit) const override;
-  absl::StatusOr<std::vector<ImageRecord>> ReadImages(
-      absl::Span<const int64_t> rows) const override;
-  absl::StatusOr<std::vector<CaptionRecord>> ReadCaptions(
-      absl::Span<const int64_t> rows) const override;
+  absl::Status VisitImages(absl::Span<const int64_t> rows, RecordParts parts,
+                           absl::FunctionRef<void(const ImageRecord&)> visit) const override;
+  absl::Status VisitCaptions(absl::Span<const int64_t> rows, RecordParts parts,
+                             absl::FunctionRef<void(const CaptionRecord&)> visit) const override;
   absl::StatusOr<EncodedItems> ReadFeatures(Modality modality,
                                             absl::Span<const int64_t> rows) const override;
   std::optional<EncodedItemsView> whole_features(Modality modality) const override {

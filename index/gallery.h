@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -66,11 +68,15 @@ class GalleryView {
                                                            absl::string_view after_id,
                                                            int64_t limit) const = 0;
 
-  // Records in the order of `rows`, by one batch read. DATA_LOSS if the store is damaged.
-  virtual absl::StatusOr<std::vector<ImageRecord>> ReadImages(
-      absl::Span<const int64_t> rows) const = 0;
-  virtual absl::StatusOr<std::vector<CaptionRecord>> ReadCaptions(
-      absl::Span<const int64_t> rows) const = 0;
+  // Shows the records of `rows` in their order, by one batch read; a record is there for the call
+  // alone. DATA_LOSS if the store is damaged, perhaps after some were shown.
+  virtual absl::Status VisitImages(absl::Span<const int64_t> rows, RecordParts parts,
+                                   absl::FunctionRef<void(const ImageRecord&)> visit) const = 0;
+  virtual absl::Status VisitCaptions(absl::Span<const int64_t> rows, RecordParts parts,
+                                     absl::FunctionRef<void(const CaptionRecord&)> visit) const = 0;
+  // The same, whole and to keep.
+  absl::StatusOr<std::vector<ImageRecord>> ReadImages(absl::Span<const int64_t> rows) const;
+  absl::StatusOr<std::vector<CaptionRecord>> ReadCaptions(absl::Span<const int64_t> rows) const;
   absl::StatusOr<ImageRecord> ReadImage(int64_t row) const;
   absl::StatusOr<CaptionRecord> ReadCaption(int64_t row) const;
   // Features in the order of `rows`, by one batch read. DATA_LOSS as above.

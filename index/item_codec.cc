@@ -141,6 +141,11 @@ void ReadLocal(size_t rows, int embed_size, FeatureForm form, Reader& reader,
   }
 }
 
+absl::StatusOr<Payload> ReadPayload(Reader& reader, RecordParts parts) {
+  const absl::string_view bytes = reader.Bytes(reader.Number<uint32_t>());
+  return parts == RecordParts::kAll ? ParsePayload(bytes) : Payload();
+}
+
 int64_t LocalBytes(int64_t positions, int64_t embed_size, FeatureForm form) {
   switch (form) {
     case FeatureForm::kFloat32:
@@ -203,7 +208,7 @@ std::string EncodeRecord(const CaptionRecord& record) {
   return writer.Take();
 }
 
-absl::StatusOr<ImageRecord> DecodeImageRecord(absl::string_view bytes) {
+absl::StatusOr<ImageRecord> DecodeImageRecord(absl::string_view bytes, RecordParts parts) {
   Reader reader(bytes);
   const bool tagged = reader.Number<char>() == kImageTag;
   ImageRecord record;
@@ -213,14 +218,14 @@ absl::StatusOr<ImageRecord> DecodeImageRecord(absl::string_view bytes) {
   record.uri = reader.Text();
   record.create_time = reader.Time();
   record.update_time = reader.Time();
-  absl::StatusOr<Payload> payload = ParsePayload(reader.Text());
+  absl::StatusOr<Payload> payload = ReadPayload(reader, parts);
   reader.Floats(reader.Number<uint32_t>(), record.boxes);
   if (!tagged || !payload.ok() || !reader.Finished()) return Damaged("image record");
   record.payload = *std::move(payload);
   return record;
 }
 
-absl::StatusOr<CaptionRecord> DecodeCaptionRecord(absl::string_view bytes) {
+absl::StatusOr<CaptionRecord> DecodeCaptionRecord(absl::string_view bytes, RecordParts parts) {
   Reader reader(bytes);
   const bool tagged = reader.Number<char>() == kCaptionTag;
   CaptionRecord record;
@@ -230,7 +235,7 @@ absl::StatusOr<CaptionRecord> DecodeCaptionRecord(absl::string_view bytes) {
   record.uri = reader.Text();
   record.create_time = reader.Time();
   record.update_time = reader.Time();
-  absl::StatusOr<Payload> payload = ParsePayload(reader.Text());
+  absl::StatusOr<Payload> payload = ReadPayload(reader, parts);
   if (!tagged || !payload.ok() || !reader.Finished()) return Damaged("caption record");
   record.payload = *std::move(payload);
   return record;

@@ -28,8 +28,10 @@ std::optional<FeatureForm> ParseFeatureForm(absl::string_view name);
 
 std::string EncodeRecord(const ImageRecord& record);
 std::string EncodeRecord(const CaptionRecord& record);
-absl::StatusOr<ImageRecord> DecodeImageRecord(absl::string_view bytes);
-absl::StatusOr<CaptionRecord> DecodeCaptionRecord(absl::string_view bytes);
+absl::StatusOr<ImageRecord> DecodeImageRecord(absl::string_view bytes,
+                                              RecordParts parts = RecordParts::kAll);
+absl::StatusOr<CaptionRecord> DecodeCaptionRecord(absl::string_view bytes,
+                                                  RecordParts parts = RecordParts::kAll);
 
 // Length, local and global features of one item (count = 1), without the coarse embedding.
 std::string EncodeFeatures(const EncodedItemsView& item, FeatureForm form);

@@ -33,6 +33,12 @@ struct CaptionRecord {
   Payload payload;
 };
 
+// How much of a record is read.
+enum class RecordParts {
+  kAll,
+  kWithoutPayload,  // the payload may be left empty, which saves most of the work
+};
+
 }  // namespace dime
 
 #endif  // DIME_INDEX_ITEM_RECORDS_H_

@@ -481,10 +481,12 @@ absl::StatusOr<absl::Time> StoreGallery::CreateTimeOf(Modality modality, int64_t
       const std::vector<std::string> records,
       store_->Read(nullptr, ItemStore::Part::kRecord, modality, absl::MakeConstSpan(&row, 1)));
   if (modality == Modality::kImage) {
-    ASSIGN_OR_RETURN(const ImageRecord record, DecodeImageRecord(records[0]));
+    ASSIGN_OR_RETURN(const ImageRecord record,
+                     DecodeImageRecord(records[0], RecordParts::kWithoutPayload));
     return record.create_time;
   }
-  ASSIGN_OR_RETURN(const CaptionRecord record, DecodeCaptionRecord(records[0]));
+  ASSIGN_OR_RETURN(const CaptionRecord record,
+                   DecodeCaptionRecord(records[0], RecordParts::kWithoutPayload));
   return record.create_time;
 }
 

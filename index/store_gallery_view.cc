@@ -79,30 +79,30 @@ std::vector<int64_t> StoreGallery::View::RowsFrom(Modality modality, int64_t fir
   return rows;
 }
 
-absl::StatusOr<std::vector<ImageRecord>> StoreGallery::View::ReadImages(
-    absl::Span<const int64_t> rows) const {
+absl::Status StoreGallery::View::VisitImages(
+    absl::Span<const int64_t> rows, RecordParts parts,
+    absl::FunctionRef<void(const ImageRecord&)> visit) const {
   ASSIGN_OR_RETURN(
       const std::vector<std::string> values,
       gallery_.store_->Read(snapshot(), ItemStore::Part::kRecord, Modality::kImage, rows));
-  std::vector<ImageRecord> records;
   for (const std::string& value : values) {
-    ASSIGN_OR_RETURN(ImageRecord record, DecodeImageRecord(value));
-    records.push_back(std::move(record));
+    ASSIGN_OR_RETURN(const ImageRecord record, DecodeImageRecord(value, parts));
+    visit(record);
   }
-  return records;
+  return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<CaptionRecord>> StoreGallery::View::ReadCaptions(
-    absl::Span<const int64_t> rows) const {
+absl::Status StoreGallery::View::VisitCaptions(
+    absl::Span<const int64_t> rows, RecordParts parts,
+    absl::FunctionRef<void(const CaptionRecord&)> visit) const {
   ASSIGN_OR_RETURN(
       const std::vector<std::string> values,
       gallery_.store_->Read(snapshot(), ItemStore::Part::kRecord, Modality::kCaption, rows));
-  std::vector<CaptionRecord> records;
   for (const std::string& value : values) {
-    ASSIGN_OR_RETURN(CaptionRecord record, DecodeCaptionRecord(value));
-    records.push_back(std::move(record));
+    ASSIGN_OR_RETURN(const CaptionRecord record, DecodeCaptionRecord(value, parts));
+    visit(record);
   }
-  return records;
+  return absl::OkStatus();
 }
 
 absl::Span<const float> StoreGallery::View::CoarseOf(const Side& side, int64_t row) const {

@@ -33,10 +33,10 @@ class StoreGallery::View : public GalleryView {
                                                    int64_t limit) const override {
     return gallery_.store_->ListIds(snapshot(), modality, after_id, limit);
   }
-  absl::StatusOr<std::vector<ImageRecord>> ReadImages(
-      absl::Span<const int64_t> rows) const override;
-  absl::StatusOr<std::vector<CaptionRecord>> ReadCaptions(
-      absl::Span<const int64_t> rows) const override;
+  absl::Status VisitImages(absl::Span<const int64_t> rows, RecordParts parts,
+                           absl::FunctionRef<void(const ImageRecord&)> visit) const override;
+  absl::Status VisitCaptions(absl::Span<const int64_t> rows, RecordParts parts,
+                             absl::FunctionRef<void(const CaptionRecord&)> visit) const override;
   absl::StatusOr<EncodedItems> ReadFeatures(Modality modality,
                                             absl::Span<const int64_t> rows) const override;
   absl::StatusOr<std::vector<Candidate>> Recall(Modality modality,

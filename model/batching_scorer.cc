@@ -40,7 +40,7 @@ struct BatchingScorer::Job {
   const ScoringRequest& request;
   const CallContext& context;
   const absl::Time arrival;
-  // Written by the batch thread alone; read by the caller once `done`.
+  // Written by the launch's thread alone; read by the caller once `done`.
   PairScores scores;
   absl::Status status;
   // Guarded by the scorer's mutex. Rows [0, taken) are scored or in the launch under way.
@@ -103,9 +103,30 @@ absl::StatusOr<PairScores> BatchingScorer::Score(const ScoringRequest& request,
                      " more do not fit into ", options_.max_queue_pairs));
   }
   ++callers_;
+  if (scorer_->launches_anywhere() && idle() && !launching() &&
+      job.rows() <= options_.max_batch_pairs) {
+    LaunchOwn(job, lock);
+  } else {
+    AwaitLaunch(job, lock);
+  }
+  if (--callers_ == 0) callers_left_.notify_all();
+  if (!job.status.ok()) return job.status;
+  return std::move(job.scores);
+}
+
+void BatchingScorer::LaunchOwn(Job& job, std::unique_lock<std::mutex>& lock) {
+  std::vector<Chunk> batch = {{.job = &job, .first = 0, .count = job.rows()}};
+  job.taken = job.rows();
+  LaunchBatch(batch, lock);
+  // What came meanwhile waits for the batch thread, which was not told while it could do nothing.
+  if (!idle()) work_arrived_.notify_one();
+}
+
+void BatchingScorer::AwaitLaunch(Job& job, std::unique_lock<std::mutex>& lock) {
+  const CallContext& context = job.context;
   QueueOf(context.priority()).push_back(&job);
   queued_pairs_ += job.rows();
-  work_arrived_.notify_one();
+  if (!launching()) work_arrived_.notify_one();
 
   const auto done = [&job] { return job.done; };
   if (context.deadline() == absl::InfiniteFuture()) {
@@ -119,9 +140,6 @@ absl::StatusOr<PairScores> BatchingScorer::Score(const ScoringRequest& request,
       job.status = absl::DeadlineExceededError("the call's deadline passed in the reranking queue");
     }
   }
-  if (--callers_ == 0) callers_left_.notify_all();
-  if (!job.status.ok()) return job.status;
-  return std::move(job.scores);
 }
 
 int64_t BatchingScorer::queued_pairs() const {
@@ -171,28 +189,31 @@ int64_t BatchingScorer::PairsWithin(ScoreMode mode, Priority priority, absl::Dur
 void BatchingScorer::Run() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
-    work_arrived_.wait(lock, [this] { return stopping_ || !idle(); });
+    work_arrived_.wait(lock, [this] { return stopping_ || (!idle() && !launching()); });
     if (stopping_) break;
     DropUnwantedJobs();
     std::vector<Chunk> batch = TakeBatch();
-    if (batch.empty()) continue;
-    launch_start_ = absl::Now();
-    for (const Chunk& chunk : batch) {
-      launched_cost_ += chunk.count * NumDirections(chunk.job->request.mode);
-    }
-    lock.unlock();
-    const absl::Duration took = ScoreBatch(batch);
-    lock.lock();
-    rate_.Add(launched_cost_, took);
-    launched_cost_ = 0;
-    launch_start_ = absl::InfiniteFuture();
-    SettleBatch(batch);
+    if (!batch.empty()) LaunchBatch(batch, lock);
   }
   for (Queue& queue : queues_) {
     for (Job* job : queue) job->Complete(absl::UnavailableError("the server is stopping"));
     queue.clear();
   }
   queued_pairs_ = 0;
+}
+
+void BatchingScorer::LaunchBatch(std::vector<Chunk>& batch, std::unique_lock<std::mutex>& lock) {
+  launch_start_ = absl::Now();
+  for (const Chunk& chunk : batch) {
+    launched_cost_ += chunk.count * NumDirections(chunk.job->request.mode);
+  }
+  lock.unlock();
+  const absl::Duration took = ScoreBatch(batch);
+  lock.lock();
+  rate_.Add(launched_cost_, took);
+  launched_cost_ = 0;
+  launch_start_ = absl::InfiniteFuture();
+  SettleBatch(batch);
 }
 
 void BatchingScorer::DropUnwantedJobs() {

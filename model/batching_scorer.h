@@ -22,7 +22,9 @@ namespace dime {
 
 // Lets concurrent queries share launches of a PairScorer: callers block while one batch thread
 // takes what is queued, up to `max_batch_pairs`, and scores it in one call. Work-conserving: it
-// never waits for more work. A request larger than a batch is split over several, and requests take
+// never waits for more work. A caller that finds nothing queued or under way makes the launch
+// itself, where the scorer launches anywhere, for waking two threads costs more than the rest of a
+// small request's way. A request larger than a batch is split over several, and requests take
 // turns of a quarter of a batch, so that a large one does not hold up small ones. Interactive
 // requests go before bulk ones, for which an eighth of each batch is kept while they wait.
 // Admission is counted in pairs: past `max_queue_pairs` a request is refused at once, save that an
@@ -43,7 +45,7 @@ class BatchingScorer {
   struct Options {
     int64_t max_batch_pairs = 512;                    // of one launch; at least 1
     int64_t max_queue_pairs = 65536;                  // that wait for a launch
-    std::function<void(const BatchStats&)> on_batch;  // called on the batch thread; may be empty
+    std::function<void(const BatchStats&)> on_batch;  // called on the launch's thread; may be empty
   };
 
   BatchingScorer(const PairScorer* scorer, Options options);
@@ -80,7 +82,16 @@ class BatchingScorer {
   bool idle() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     return queues_[0].empty() && queues_[1].empty();
   }
+  bool launching() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return launch_start_ != absl::InfiniteFuture();
+  }
   void Run();
+  // Scores the batch and settles it, with the lock, which is held, released in between.
+  void LaunchBatch(std::vector<Chunk>& batch, std::unique_lock<std::mutex>& lock);
+  // Scores a job, all in one batch, in its caller's thread; the lock is held as above.
+  void LaunchOwn(Job& job, std::unique_lock<std::mutex>& lock);
+  // Queues a job and waits for what becomes of it; the lock is held as above.
+  void AwaitLaunch(Job& job, std::unique_lock<std::mutex>& lock);
   void DropUnwantedJobs() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<Chunk> TakeBatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Adds rows of the queue's jobs to the batch, up to `space`; gives what is left of that.
@@ -99,8 +110,8 @@ class BatchingScorer {
   const Options options_;
   const int64_t turn_pairs_;  // rows that a job may put into a batch before the next one's turn
   mutable std::mutex mutex_;
-  std::condition_variable work_arrived_;                 // a job was queued, or stopping_ was set
-  std::condition_variable callers_left_;                 // callers_ became 0
+  std::condition_variable work_arrived_;  // a job may be launched, or stopping_ was set
+  std::condition_variable callers_left_;  // callers_ became 0
   std::array<Queue, 2> queues_ ABSL_GUARDED_BY(mutex_);  // by Priority
   int64_t queued_pairs_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t callers_ ABSL_GUARDED_BY(mutex_) = 0;  // within Score()

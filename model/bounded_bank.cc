@@ -22,21 +22,24 @@ int64_t BoundedBank::TakeSlot() {
   }
   if (unused_slots_from_ < bank_->count()) return unused_slots_from_++;
   if (idle_.empty()) return -1;
-  const auto oldest = entries_.find(idle_.front());
+  const Entry& oldest = *idle_.front();
   idle_.pop_front();
-  const int64_t slot = oldest->second->slot;
-  entries_.erase(oldest);
+  const int64_t row = oldest.row, slot = oldest.slot;
+  entries_.erase(row);
   return slot;
 }
 
-void BoundedBank::Unpin(int64_t row) {
-  Entry& entry = *entries_.at(row);
-  if (--entry.pins == 0) entry.idle = idle_.insert(idle_.end(), row);
+void BoundedBank::Pin(Entry& entry) {
+  if (entry.pins++ == 0) held_.splice(held_.end(), idle_, entry.place);
 }
 
-void BoundedBank::Release(absl::Span<const int64_t> rows) {
+void BoundedBank::Unpin(Entry& entry) {
+  if (--entry.pins == 0) idle_.splice(idle_.end(), held_, entry.place);
+}
+
+void BoundedBank::Release(absl::Span<Entry* const> entries) {
   std::lock_guard<std::mutex> lock(mutex_);
-  for (const int64_t row : rows) Unpin(row);
+  for (Entry* entry : entries) Unpin(*entry);
 }
 
 void BoundedBank::Forget(absl::Span<const int64_t> rows) {
@@ -52,12 +55,10 @@ void BoundedBank::Forget(absl::Span<const int64_t> rows) {
 absl::StatusOr<BoundedBank::Lease> BoundedBank::Acquire(const GalleryView& view,
                                                         absl::Span<const int64_t> rows) {
   std::vector<int64_t> missing, missing_slots;  // that this call reads
-  struct Wait {
-    size_t place;
-    std::shared_ptr<Entry> entry;
-  };
-  std::vector<Wait> waits;      // for rows that another call reads, or this one for another place
-  std::vector<int64_t> pinned;  // rows that were ready, once for each time asked
+  std::vector<std::shared_ptr<Entry>>
+      waits;                   // for rows that another call reads, or this one for another place
+  std::vector<Entry*> pinned;  // of rows that are ready, once for each time asked
+  pinned.reserve(rows.size());
   std::vector<int64_t> slots(rows.size());
   {
     std::lock_guard<std::mutex> lock(mutex_);
@@ -65,9 +66,9 @@ absl::StatusOr<BoundedBank::Lease> BoundedBank::Acquire(const GalleryView& view,
       const auto found = entries_.find(rows[i]);
       if (found != entries_.end() && found->second->ready) {
         Entry& entry = *found->second;
-        if (entry.pins++ == 0) idle_.erase(entry.idle);
+        Pin(entry);
         slots[i] = entry.slot;
-        pinned.push_back(rows[i]);
+        pinned.push_back(&entry);
         ++counts_.hits;
         continue;
       }
@@ -75,18 +76,19 @@ absl::StatusOr<BoundedBank::Lease> BoundedBank::Acquire(const GalleryView& view,
       if (found != entries_.end()) {
         ++found->second->pins;  // from now on, so that it stays once it is ready
         slots[i] = found->second->slot;
-        waits.push_back({i, found->second});
+        waits.push_back(found->second);
         continue;
       }
       const int64_t slot = TakeSlot();
       if (slot < 0) {
-        for (const Wait& wait : waits) --wait.entry->pins;
+        for (const std::shared_ptr<Entry>& entry : waits) --entry->pins;
         Forget(missing);
-        for (const int64_t row : pinned) Unpin(row);
+        for (Entry* entry : pinned) Unpin(*entry);
         return absl::ResourceExhaustedError(
             absl::StrCat("the bank's ", bank_->count(), " slots are all in use"));
       }
       auto entry = std::make_shared<Entry>();
+      entry->row = rows[i];
       entry->slot = slot;
       entries_[rows[i]] = std::move(entry);
       slots[i] = slot;
@@ -104,25 +106,26 @@ absl::StatusOr<BoundedBank::Lease> BoundedBank::Acquire(const GalleryView& view,
     for (const int64_t row : missing) {
       Entry& entry = *entries_.at(row);
       entry.ready = true;
-      ++entry.pins;
-      pinned.push_back(row);
+      ++entry.pins;  // those that wait have theirs
+      entry.place = held_.insert(held_.end(), &entry);
+      pinned.push_back(&entry);
     }
     read_.notify_all();
   } else {
     Forget(missing);
   }
   // After this call's own rows are there, so that two calls do not wait for one another.
-  for (const Wait& wait : waits) {
-    read_.wait(lock, [&wait] { return wait.entry->ready || wait.entry->failed; });
-    if (wait.entry->ready) {
-      pinned.push_back(rows[wait.place]);
+  for (const std::shared_ptr<Entry>& entry : waits) {
+    read_.wait(lock, [&entry] { return entry->ready || entry->failed; });
+    if (entry->ready) {
+      pinned.push_back(entry.get());
     } else {
       status.Update(
           absl::UnavailableError("features that another search was reading did not come"));
     }
   }
   if (!status.ok()) {
-    for (const int64_t row : pinned) Unpin(row);
+    for (Entry* entry : pinned) Unpin(*entry);
     return status;
   }
   return Lease(this, std::move(pinned), std::move(slots));

@@ -23,6 +23,8 @@ namespace dime {
 // version of an item, so that what is in a slot never grows old. Thread-safe; a row that is being
 // read for one caller is waited for by others. Leases must not outlive it.
 class BoundedBank {
+  struct Entry;
+
  public:
   struct Counts {
     int64_t hits = 0;    // rows that were there
@@ -31,13 +33,15 @@ class BoundedBank {
   // Holds rows in their slots while it lives. Movable.
   class Lease {
    public:
-    Lease(BoundedBank* owner, std::vector<int64_t> rows, std::vector<int64_t> slots)
-        : owner_(owner), rows_(std::move(rows)), slots_(std::move(slots)) {}
+    Lease(BoundedBank* owner, std::vector<Entry*> entries, std::vector<int64_t> slots)
+        : owner_(owner), entries_(std::move(entries)), slots_(std::move(slots)) {}
     ~Lease() {
-      if (owner_ != nullptr) owner_->Release(rows_);
+      if (owner_ != nullptr) owner_->Release(entries_);
     }
     Lease(Lease&& other) noexcept
-        : owner_(other.owner_), rows_(std::move(other.rows_)), slots_(std::move(other.slots_)) {
+        : owner_(other.owner_),
+          entries_(std::move(other.entries_)),
+          slots_(std::move(other.slots_)) {
       other.owner_ = nullptr;
     }
     Lease& operator=(Lease&&) = delete;
@@ -47,7 +51,7 @@ class BoundedBank {
 
    private:
     BoundedBank* owner_;
-    std::vector<int64_t> rows_;
+    std::vector<Entry*> entries_;  // as often as they were asked for; pinned, so they stay
     std::vector<int64_t> slots_;
   };
 
@@ -62,14 +66,16 @@ class BoundedBank {
 
  private:
   struct Entry {
+    int64_t row = 0;
     int64_t slot = 0;
     int64_t pins = 0;
     bool ready = false;                 // its features are in the slot
     bool failed = false;                // they could not be read; it is no longer among the entries
-    std::list<int64_t>::iterator idle;  // in idle_, where there are no pins and it is ready
+    std::list<Entry*>::iterator place;  // once ready: in idle_ without pins, else in held_
   };
-  void Release(absl::Span<const int64_t> rows) ABSL_LOCKS_EXCLUDED(mutex_);
-  void Unpin(int64_t row) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Release(absl::Span<Entry* const> entries) ABSL_LOCKS_EXCLUDED(mutex_);
+  void Pin(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);  // one that is ready
+  void Unpin(Entry& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // A slot for one more row; -1 if all are under lease.
   int64_t TakeSlot() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Forgets rows that could not be read.
@@ -79,8 +85,10 @@ class BoundedBank {
   mutable std::mutex mutex_;
   std::condition_variable read_;  // some rows became ready, or were forgotten
   absl::flat_hash_map<int64_t, std::shared_ptr<Entry>> entries_ ABSL_GUARDED_BY(mutex_);  // by row
-  std::list<int64_t> idle_
-      ABSL_GUARDED_BY(mutex_);  // rows without a lease, least recently used first
+  // Of the rows that are ready, those without a lease, least recently used first, and the others.
+  // Rows go from one to the other for every search: by splicing, which allocates nothing.
+  std::list<Entry*> idle_ ABSL_GUARDED_BY(mutex_);
+  std::list<Entry*> held_ ABSL_GUARDED_BY(mutex_);
   std::vector<int64_t> free_slots_ ABSL_GUARDED_BY(mutex_);
   int64_t unused_slots_from_ ABSL_GUARDED_BY(mutex_) = 0;  // slots from here on were never used
   Counts counts_ ABSL_GUARDED_BY(mutex_);

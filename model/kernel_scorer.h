@@ -44,6 +44,7 @@ class KernelScorer : public PairScorer {
                                                             int64_t capacity) const override;
   absl::StatusOr<std::vector<PairScores>> Score(
       absl::Span<const ScoringRequest> requests) const override;
+  bool launches_anywhere() const override { return true; }  // its threads are its team's
   RoutingCounts routing_counts() const override;
 
   // All pairs of some images and captions, by their rows, of a direction that the model has and

@@ -80,6 +80,10 @@ class PairScorer {
   virtual absl::StatusOr<std::vector<PairScores>> Score(
       absl::Span<const ScoringRequest> requests) const = 0;
 
+  // Whether a launch costs the same from any thread, one at a time. Not so where a thread gets a
+  // team or a device's state of its own by launching: such a scorer is better off with one thread.
+  virtual bool launches_anywhere() const { return false; }
+
   // Zeros from a scorer that computes every cell.
   virtual RoutingCounts routing_counts() const { return {}; }
 };

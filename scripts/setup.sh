@@ -30,6 +30,7 @@ readonly APT_PACKAGES=(
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libabsl-dev prometheus-cpp-dev libgtest-dev libgmock-dev libbenchmark-dev libcli11-dev libcpp-httplib-dev librocksdb-dev
   nlohmann-json3-dev libutf8proc-dev zlib1g-dev libssl-dev libcjose-dev libjansson-dev libopenblas-dev libcairo2-dev
+  libgoogle-perftools-dev
 )
 
 deps="${DIME_DEPS:-${XDG_CACHE_HOME:-$HOME/.cache}/dime-deps}"

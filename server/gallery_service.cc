@@ -67,19 +67,15 @@ absl::StatusOr<std::vector<v1::Item>> ReadItems(const GalleryView& view, Modalit
                                                 const ItemFilter& filter) {
   std::vector<v1::Item> items;
   if (modality == Modality::kImage) {
-    ASSIGN_OR_RETURN(const std::vector<ImageRecord> records, view.ReadImages(rows));
-    for (const ImageRecord& record : records) {
-      items.emplace_back();
-      if (!filter.Matches(SubjectOf(record))) continue;
-      *items.back().mutable_image() = ItemConverter::Write(record);
-    }
+    RETURN_IF_ERROR(view.VisitImages(rows, RecordParts::kAll, [&](const ImageRecord& record) {
+      v1::Item& item = items.emplace_back();
+      if (filter.Matches(SubjectOf(record))) *item.mutable_image() = ItemConverter::Write(record);
+    }));
   } else {
-    ASSIGN_OR_RETURN(const std::vector<CaptionRecord> records, view.ReadCaptions(rows));
-    for (const CaptionRecord& record : records) {
-      items.emplace_back();
-      if (!filter.Matches(SubjectOf(record))) continue;
-      *items.back().mutable_caption() = ItemConverter::Write(record);
-    }
+    RETURN_IF_ERROR(view.VisitCaptions(rows, RecordParts::kAll, [&](const CaptionRecord& record) {
+      v1::Item& item = items.emplace_back();
+      if (filter.Matches(SubjectOf(record))) *item.mutable_caption() = ItemConverter::Write(record);
+    }));
   }
   return items;
 }

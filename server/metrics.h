@@ -92,7 +92,7 @@ class Metrics : public prometheus::Collectable {
   void ItemsWritten(const IngestQueue::BatchStats& stats);
   // The model's scores of its reference pairs, before it serves.
   void ModelCompared(const ReferencePairs::Deviation& deviation);
-  // The batch thread stands still, or it goes on.
+  // The launch under way stands still, or it goes on.
   void LaunchStalled(bool stalled);
   void Reloaded(bool done);
   // A call that was refused for its token: UNAUTHENTICATED or PERMISSION_DENIED.

@@ -120,8 +120,13 @@ v1::ModelInfo WriteModel(const ModelInfo& model) {
 
 std::vector<int64_t> RowsOf(const SearchResult& result) {
   std::vector<int64_t> rows;
+  rows.reserve(result.hits.size());
   for (const Hit& hit : result.hits) rows.push_back(hit.row);
   return rows;
+}
+
+RecordParts PartsFor(const HitFields& want) {
+  return want.payload ? RecordParts::kAll : RecordParts::kWithoutPayload;
 }
 
 }  // namespace
@@ -145,11 +150,9 @@ absl::StatusOr<v1::SearchImagesResponse> ResponseWriter::WriteImages(const Galle
                                                                      const SearchResult& result,
                                                                      const CallTimings& timings,
                                                                      const HitFields& want) const {
-  ASSIGN_OR_RETURN(const std::vector<ImageRecord> records, view.ReadImages(RowsOf(result)));
   v1::SearchImagesResponse response;
-  for (size_t k = 0; k < records.size(); ++k) {
-    const Hit& hit = result.hits[k];
-    const ImageRecord& record = records[k];
+  const auto write = [&](const ImageRecord& record) {
+    const Hit& hit = result.hits[static_cast<size_t>(response.hits_size())];
     v1::ImageHit& added = *response.add_hits();
     added.set_id(record.id);
     added.set_score(hit.score);
@@ -158,7 +161,8 @@ absl::StatusOr<v1::SearchImagesResponse> ResponseWriter::WriteImages(const Galle
     added.set_height(record.height);
     if (want.payload) WriteCommonFields(record, added);
     if (want.details) *added.mutable_details() = WriteDetails(hit);
-  }
+  };
+  RETURN_IF_ERROR(view.VisitImages(RowsOf(result), PartsFor(want), write));
   if (want.details) *response.mutable_stats() = WriteStats(result, timings);
   WriteDegradation(result, response);
   response.set_gallery_version(view.info().version);
@@ -169,11 +173,9 @@ absl::StatusOr<v1::SearchImagesResponse> ResponseWriter::WriteImages(const Galle
 absl::StatusOr<v1::SearchCaptionsResponse> ResponseWriter::WriteCaptions(
     const GalleryView& view, const SearchResult& result, const CallTimings& timings,
     const HitFields& want) const {
-  ASSIGN_OR_RETURN(const std::vector<CaptionRecord> records, view.ReadCaptions(RowsOf(result)));
   v1::SearchCaptionsResponse response;
-  for (size_t k = 0; k < records.size(); ++k) {
-    const Hit& hit = result.hits[k];
-    const CaptionRecord& record = records[k];
+  const auto write = [&](const CaptionRecord& record) {
+    const Hit& hit = result.hits[static_cast<size_t>(response.hits_size())];
     v1::CaptionHit& added = *response.add_hits();
     added.set_id(record.id);
     added.set_score(hit.score);
@@ -182,7 +184,8 @@ absl::StatusOr<v1::SearchCaptionsResponse> ResponseWriter::WriteCaptions(
     added.set_uri(record.uri);
     if (want.payload) WriteCommonFields(record, added);
     if (want.details) *added.mutable_details() = WriteDetails(hit);
-  }
+  };
+  RETURN_IF_ERROR(view.VisitCaptions(RowsOf(result), PartsFor(want), write));
   if (want.details) *response.mutable_stats() = WriteStats(result, timings);
   WriteDegradation(result, response);
   response.set_gallery_version(view.info().version);

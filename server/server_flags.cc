@@ -158,7 +158,7 @@ void ServerFlags::Define(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--drain-delay-seconds", drain_delay_seconds,
                  "How long to serve on after SIGTERM, already not ready, so that callers can find "
-                 "another server")
+                 "another server; by 0, calls that are on their way may be told CANCELLED")
       ->check(CLI::Range(0.0, 3600.0))
       ->capture_default_str();
   app.add_option("--longest-launch-seconds", longest_launch_seconds,

@@ -31,7 +31,9 @@ struct ServerFlags {
   int scorer_threads = 0;
   std::string recall_device = "cpu";
   double drain_seconds = 30;
-  double drain_delay_seconds = 0;
+  // Not 0: a call that is on its way when gRPC itself shuts down is told CANCELLED, which nobody
+  // retries. Health watchers are told before, and the calls that they had sent get their answers.
+  double drain_delay_seconds = 0.3;
   double longest_launch_seconds = absl::ToDoubleSeconds(Server::Options().longest_launch);
   double page_token_seconds = absl::ToDoubleSeconds(SearchLimits().page_token_ttl);
   SearchDefaults::Flags defaults;

@@ -15,13 +15,10 @@ namespace {
 absl::StatusOr<std::vector<std::string>> ReadIds(const GalleryView& view, Modality modality,
                                                  absl::Span<const int64_t> rows) {
   std::vector<std::string> ids;
-  if (modality == Modality::kImage) {
-    ASSIGN_OR_RETURN(const std::vector<ImageRecord> records, view.ReadImages(rows));
-    for (const ImageRecord& record : records) ids.push_back(record.id);
-  } else {
-    ASSIGN_OR_RETURN(const std::vector<CaptionRecord> records, view.ReadCaptions(rows));
-    for (const CaptionRecord& record : records) ids.push_back(record.id);
-  }
+  const auto add = [&ids](const auto& record) { ids.push_back(record.id); };
+  RETURN_IF_ERROR(modality == Modality::kImage
+                      ? view.VisitImages(rows, RecordParts::kWithoutPayload, add)
+                      : view.VisitCaptions(rows, RecordParts::kWithoutPayload, add));
   return ids;
 }
 

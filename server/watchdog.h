@@ -13,9 +13,8 @@ namespace dime {
 
 // Looks, again and again, how long one step of some work has been under way, and tells when that is
 // longer than any step should take, and when it goes on after all. For work whose standstill
-// nothing else shows: a process whose batch thread hangs in a device still answers its health
-// checks. The functions are called on a thread of its own, one at a time, and not after
-// destruction.
+// nothing else shows: a process whose launch hangs in a device still answers its health checks. The
+// functions are called on a thread of its own, one at a time, and not after destruction.
 class Watchdog {
  public:
   struct Options {

@@ -39,15 +39,6 @@ std::optional<std::string> GroupOf(const CaptionRecord& record, const GroupBy& g
   return TextGroup(group_by.path.front() == "image_id" ? record.image_id : record.uri);
 }
 
-template <typename Record>
-std::vector<std::optional<std::string>> GroupsOf(const std::vector<Record>& records,
-                                                 const GroupBy& group_by) {
-  std::vector<std::optional<std::string>> groups;
-  groups.reserve(records.size());
-  for (const Record& record : records) groups.push_back(GroupOf(record, group_by));
-  return groups;
-}
-
 }  // namespace
 
 absl::StatusOr<std::vector<std::optional<std::string>>> GroupStage::Run(
@@ -56,12 +47,13 @@ absl::StatusOr<std::vector<std::optional<std::string>>> GroupStage::Run(
   std::vector<int64_t> rows;
   rows.reserve(candidates.size());
   for (const Candidate& candidate : candidates) rows.push_back(candidate.row);
-  if (target == Modality::kImage) {
-    ASSIGN_OR_RETURN(const std::vector<ImageRecord> records, view.ReadImages(rows));
-    return GroupsOf(records, group_by);
-  }
-  ASSIGN_OR_RETURN(const std::vector<CaptionRecord> records, view.ReadCaptions(rows));
-  return GroupsOf(records, group_by);
+  std::vector<std::optional<std::string>> groups;
+  groups.reserve(rows.size());
+  const auto add = [&](const auto& record) { groups.push_back(GroupOf(record, group_by)); };
+  const RecordParts parts = group_by.in_payload ? RecordParts::kAll : RecordParts::kWithoutPayload;
+  RETURN_IF_ERROR(target == Modality::kImage ? view.VisitImages(rows, parts, add)
+                                             : view.VisitCaptions(rows, parts, add));
+  return groups;
 }
 
 }  // namespace dime

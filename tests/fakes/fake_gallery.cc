@@ -101,18 +101,16 @@ absl::StatusOr<std::vector<std::string>> FakeGallery::ListIds(Modality modality,
   return ids;
 }
 
-absl::StatusOr<std::vector<ImageRecord>> FakeGallery::ReadImages(
-    absl::Span<const int64_t> rows) const {
-  std::vector<ImageRecord> records;
-  for (int64_t row : rows) records.push_back(images_.at(row));
-  return records;
+absl::Status FakeGallery::VisitImages(absl::Span<const int64_t> rows, RecordParts /*parts*/,
+                                      absl::FunctionRef<void(const ImageRecord&)> visit) const {
+  for (int64_t row : rows) visit(images_.at(row));
+  return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<CaptionRecord>> FakeGallery::ReadCaptions(
-    absl::Span<const int64_t> rows) const {
-  std::vector<CaptionRecord> records;
-  for (int64_t row : rows) records.push_back(captions_.at(row));
-  return records;
+absl::Status FakeGallery::VisitCaptions(absl::Span<const int64_t> rows, RecordParts /*parts*/,
+                                        absl::FunctionRef<void(const CaptionRecord&)> visit) const {
+  for (int64_t row : rows) visit(captions_.at(row));
+  return absl::OkStatus();
 }
 
 absl::StatusOr<EncodedItems> FakeGallery::ReadFeatures(Modality modality,

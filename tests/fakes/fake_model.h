@@ -52,7 +52,9 @@ class FakePairScorer : public PairScorer {
                                                             int64_t capacity) const override;
   absl::StatusOr<std::vector<PairScores>> Score(
       absl::Span<const ScoringRequest> requests) const override;
+  bool launches_anywhere() const override { return anywhere; }
 
+  bool anywhere = false;
   // Called at the start of each launch, on its thread; an error becomes the launch's. May be empty.
   std::function<absl::Status(absl::Span<const ScoringRequest>)> on_launch;
   // Called for each score with the bank's row; what it returns is given instead. May be empty.

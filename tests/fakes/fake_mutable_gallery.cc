@@ -77,23 +77,21 @@ class FakeMutableGallery::View : public GalleryView {
     }
     return ids;
   }
-  absl::StatusOr<std::vector<ImageRecord>> ReadImages(
-      absl::Span<const int64_t> rows) const override {
-    std::vector<ImageRecord> records;
+  absl::Status VisitImages(absl::Span<const int64_t> rows, RecordParts /*parts*/,
+                           absl::FunctionRef<void(const ImageRecord&)> visit) const override {
     for (const int64_t row : rows) {
       ASSIGN_OR_RETURN(const Item* item, Find(Modality::kImage, row));
-      records.push_back(item->image);
+      visit(item->image);
     }
-    return records;
+    return absl::OkStatus();
   }
-  absl::StatusOr<std::vector<CaptionRecord>> ReadCaptions(
-      absl::Span<const int64_t> rows) const override {
-    std::vector<CaptionRecord> records;
+  absl::Status VisitCaptions(absl::Span<const int64_t> rows, RecordParts /*parts*/,
+                             absl::FunctionRef<void(const CaptionRecord&)> visit) const override {
     for (const int64_t row : rows) {
       ASSIGN_OR_RETURN(const Item* item, Find(Modality::kCaption, row));
-      records.push_back(item->caption);
+      visit(item->caption);
     }
-    return records;
+    return absl::OkStatus();
   }
   absl::StatusOr<EncodedItems> ReadFeatures(Modality modality,
                                             absl::Span<const int64_t> rows) const override {

@@ -33,6 +33,10 @@ TEST(ItemCodecTest, RecordsComeBackWhole) {
   EXPECT_EQ(back.create_time, image.create_time);
   EXPECT_EQ(back.update_time, absl::InfinitePast());
   EXPECT_EQ(back.payload, image.payload);
+  ASSERT_OK_AND_ASSIGN(const ImageRecord brief,
+                       DecodeImageRecord(EncodeRecord(image), RecordParts::kWithoutPayload));
+  EXPECT_TRUE(brief.payload.is_null());
+  EXPECT_EQ(brief.boxes, image.boxes);
 
   const CaptionRecord caption = {.id = "c", .text = "caf\xC3\xA9", .image_id = "a", .uri = "u"};
   ASSERT_OK_AND_ASSIGN(const CaptionRecord same, DecodeCaptionRecord(EncodeRecord(caption)));

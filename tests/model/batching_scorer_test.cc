@@ -125,6 +125,33 @@ class BatchingScorerTest : public ::testing::Test {
     return rows;
   }
 
+  // Eight threads with fifty requests each, of which some are larger than a batch.
+  void ExpectManyCallersGetTheirOwn() {
+    Create(/*max_batch_pairs=*/16, /*max_queue_pairs=*/100000);
+    gate_.Open();
+    std::atomic<int> right = 0;
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 8; ++t) {
+      threads.emplace_back([this, t, &right] {
+        for (int n = 0; n < 50; ++n) {
+          const std::vector<int64_t> rows = Rows((t * 7 + n) % 20, 1 + (t + n * 3) % 20);
+          const CallContext context;
+          const absl::StatusOr<PairScores> answer = batching_->Score(
+              {.query = query_.view(), .bank = bank_.get(), .rows = rows, .mode = ScoreMode::kI2t},
+              context);
+          bool same = answer.ok() && answer->scores[0].size() == rows.size();
+          for (size_t k = 0; same && k < rows.size(); ++k) {
+            same = answer->scores[0][k] == FakeScore(gallery_.features(Modality::kImage), rows[k],
+                                                     query_.view(), 0, Direction::kI2t);
+          }
+          if (same) ++right;
+        }
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
+    EXPECT_EQ(right, 8 * 50);
+  }
+
   std::vector<std::vector<int64_t>> launches() {
     std::lock_guard<std::mutex> lock(mutex_);
     return launches_;
@@ -438,30 +465,74 @@ TEST_F(BatchingScorerTest, DestructionFailsWhatIsQueued) {
   }
 }
 
-TEST_F(BatchingScorerTest, ManyCallersAllGetTheirOwnAnswers) {
-  Create(/*max_batch_pairs=*/16, /*max_queue_pairs=*/100000);
+TEST_F(BatchingScorerTest, ManyCallersAllGetTheirOwnAnswers) { ExpectManyCallersGetTheirOwn(); }
+
+TEST_F(BatchingScorerTest, ManyCallersAllGetTheirOwnAnswersWhereTheyLaunch) {
+  scorer_.anywhere = true;
+  ExpectManyCallersGetTheirOwn();
+}
+
+TEST_F(BatchingScorerTest, ACallerThatFindsNothingUnderWayLaunches) {
+  scorer_.anywhere = true;
+  std::vector<std::thread::id> threads;
+  fail_ = [this, &threads](absl::Span<const ScoringRequest>) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    threads.push_back(std::this_thread::get_id());
+    return absl::OkStatus();
+  };
+  Create(/*max_batch_pairs=*/16);
   gate_.Open();
-  std::atomic<int> right = 0;
-  std::vector<std::thread> threads;
-  for (int t = 0; t < 8; ++t) {
-    threads.emplace_back([this, t, &right] {
-      for (int n = 0; n < 50; ++n) {
-        const std::vector<int64_t> rows = Rows((t * 7 + n) % 20, 1 + (t + n * 3) % 20);
-        const CallContext context;
-        const absl::StatusOr<PairScores> answer = batching_->Score(
-            {.query = query_.view(), .bank = bank_.get(), .rows = rows, .mode = ScoreMode::kI2t},
-            context);
-        bool same = answer.ok() && answer->scores[0].size() == rows.size();
-        for (size_t k = 0; same && k < rows.size(); ++k) {
-          same = answer->scores[0][k] == FakeScore(gallery_.features(Modality::kImage), rows[k],
-                                                   query_.view(), 0, Direction::kI2t);
-        }
-        if (same) ++right;
-      }
-    });
+  Caller first(Rows(0, 3)), large(Rows(0, 17));
+  Start(first);
+  const std::thread::id own = first.thread.get_id();
+  first.Join();
+  ExpectRightAnswer(first);
+  ASSERT_THAT(threads, ElementsAre(own));
+  ASSERT_THAT(stats_, SizeIs(1));
+  EXPECT_EQ(stats_[0].pairs, 3);
+  // One that is split goes the other way, for others' turns are between its launches.
+  Start(large);
+  const std::thread::id of_large = large.thread.get_id();
+  large.Join();
+  ExpectRightAnswer(large);
+  ASSERT_THAT(threads, SizeIs(3));  // the first may have had the same id: it is gone
+  EXPECT_NE(threads[1], of_large);
+  EXPECT_EQ(threads[2], threads[1]);
+}
+
+TEST_F(BatchingScorerTest, WhatComesWhileACallerLaunchesSharesTheNextLaunch) {
+  scorer_.anywhere = true;
+  Create(/*max_batch_pairs=*/16);
+  Caller first(Rows(0, 1)), second(Rows(1, 2)), third(Rows(3, 4));
+  HoldFirstLaunch(first);
+  EXPECT_GT(batching_->launch_age(), absl::ZeroDuration());
+  Start(second);
+  AwaitQueuedPairs(2);
+  Start(third);
+  AwaitQueuedPairs(6);
+  gate_.Open();
+  for (Caller* caller : {&first, &second, &third}) {
+    caller->Join();
+    ExpectRightAnswer(*caller);
   }
-  for (std::thread& thread : threads) thread.join();
-  EXPECT_EQ(right, 8 * 50);
+  EXPECT_THAT(launches(), ElementsAre(ElementsAre(1), UnorderedElementsAre(2, 4)));
+  EXPECT_EQ(batching_->launch_age(), absl::ZeroDuration());
+}
+
+TEST_F(BatchingScorerTest, DestructionWaitsForACallersLaunch) {
+  scorer_.anywhere = true;
+  Create(/*max_batch_pairs=*/16);
+  Caller first(Rows(0, 1)), second(Rows(1, 1));
+  HoldFirstLaunch(first);
+  Start(second);
+  AwaitQueuedPairs(1);
+  std::thread destroyer([this] { batching_.reset(); });
+  second.Join();  // it is told at once
+  EXPECT_EQ(second.answer.status().code(), absl::StatusCode::kUnavailable);
+  gate_.Open();
+  destroyer.join();
+  first.Join();
+  ExpectRightAnswer(first);
 }
 
 TEST_F(BatchingScorerTest, NothingToScoreIsAnsweredAtOnce) {
