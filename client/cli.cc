@@ -561,11 +561,8 @@ ExitCode Run(std::vector<std::string> arguments, Terminal terminal, std::ostream
   if (flags.no_color) terminal.color = false;
   RetrievalClient::Options options;
   options.address = flags.address;
-  // Among several servers, one that is stopping is left out; one alone has its own say, and so has
-  // any that is asked for its health.
-  const bool several =
-      absl::StrContains(flags.address, ',') || absl::StartsWith(flags.address, "dns:");
-  options.check_health = several && !commands.health->parsed();
+  // A server that is asked for its health is to say it, whatever it is.
+  if (commands.health->parsed()) options.check_health = false;
   options.deadline = *ParsePositiveDuration(flags.deadline);
   if (absl::Status secured = Secure(flags, options); !secured.ok()) {
     return ReportUsageError(secured.message(), "dime", flags.json, err);

@@ -48,6 +48,10 @@ std::string WithPort(absl::string_view address) {
   return std::string(address);
 }
 
+bool MayNameSeveral(absl::string_view address) {
+  return absl::StrContains(address, ',') || absl::StartsWith(address, "dns:");
+}
+
 // As channel arguments want them.
 int ToIntMilliseconds(absl::Duration duration) {
   return static_cast<int>(
@@ -81,7 +85,9 @@ std::string ServiceConfig(const RetrievalClient::Options& options) {
       // When about one call in ten fails, retries stop adding to a crowded server's load.
       {"retryThrottling", {{"maxTokens", 100}, {"tokenRatio", 0.1}}},
   };
-  if (options.check_health) config["healthCheckConfig"] = {{"serviceName", kServiceName}};
+  if (options.check_health.value_or(MayNameSeveral(options.address))) {
+    config["healthCheckConfig"] = {{"serviceName", kServiceName}};
+  }
   return config.dump();
 }
 

@@ -44,7 +44,8 @@ class RetrievalClient {
     absl::Duration deadline = absl::Seconds(10);
     RetryPolicy retry;
     // Whether to leave out servers whose health service says NOT_SERVING, such as draining ones.
-    bool check_health = false;
+    // Unset: where the address may name several; one alone has its own say.
+    std::optional<bool> check_health;
     // Whether http_proxy and https_proxy of the environment are honoured. Off, because they seldom
     // mean a service on the same machine or in the same cluster.
     bool use_http_proxy = false;

@@ -282,6 +282,20 @@ TEST(RetrievalClientTest, LeavesOutServersThatAreNotHealthyIfAsked) {
   EXPECT_TRUE(MakeClient(options)->GetInfo().ok());
 }
 
+TEST(RetrievalClientTest, AmongSeveralServersThoseThatAreStoppingAreLeftOut) {
+  FakeRetrievalServer stopping, serving;
+  stopping.SetServing(false);
+  RetrievalClient::Options options =
+      QuickOptions(absl::StrCat("ipv4:127.0.0.1:", stopping.port(), ",127.0.0.1:", serving.port()));
+  const auto client = MakeClient(options);
+  for (int i = 0; i < 5; ++i) EXPECT_TRUE(client->GetInfo().ok());
+  EXPECT_EQ(stopping.calls(), 0);
+  EXPECT_EQ(serving.calls(), 5);
+  serving.SetServing(false);
+  options.check_health = false;
+  EXPECT_TRUE(MakeClient(options)->GetInfo().ok());
+}
+
 TEST(RetrievalClientTest, WaitReadyWaitsForAServerThatIsStarting) {
   FakeRetrievalServer server;
   google::rpc::RetryInfo retry;
