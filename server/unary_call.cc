@@ -51,7 +51,9 @@ void UnaryCall::Schedule(std::function<void()> work, Priority priority) {
 }
 
 void UnaryCall::End(const absl::Status& status) {
-  const bool late = absl::IsCancelled(status) && at_deadline_;
+  // An answer that is ready after the deadline reaches nobody.
+  const bool late = status.ok() ? absl::Now() >= context_.deadline()
+                                : absl::IsCancelled(status) && at_deadline_;
   const grpc::Status answer =
       record_.End(late ? absl::DeadlineExceededError("the call's deadline has passed") : status);
   parts_.live_calls->Ended();

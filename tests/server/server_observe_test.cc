@@ -239,12 +239,20 @@ TEST_F(ServerObserveTest, ACallThatUsesItsTimeUpIsKept) {
   Start();
   hold_launches_ = true;
   grpc::ClientContext context;
-  context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(50)));
-  v1::SearchImagesResponse response;
-  EXPECT_EQ(stub_->SearchImages(&context, TextRequest("red"), &response).error_code(),
-            grpc::StatusCode::DEADLINE_EXCEEDED);
+  // On a busy machine less may be over before the server has heard of the call.
+  constexpr absl::Duration kTime = absl::Milliseconds(500);
+  context.set_deadline(absl::ToChronoTime(absl::Now() + kTime));
+  std::thread call([&] {
+    v1::SearchImagesResponse response;
+    EXPECT_EQ(stub_->SearchImages(&context, TextRequest("red"), &response).error_code(),
+              grpc::StatusCode::DEADLINE_EXCEEDED);
+  });
+  gate_.AwaitArrivals(1);
+  // The server counts the time from when it has heard of the call.
+  const absl::Time late = absl::Now() + kTime;
+  call.join();
+  while (absl::Now() < late) std::this_thread::yield();
   gate_.Open();
-  // The caller gives up a little before the server has ended the call.
   const absl::Time give_up = absl::Now() + absl::Seconds(60);
   v1::ListSlowRequestsResponse listed;
   while (listed.slow_requests().empty() && absl::Now() < give_up) {
