@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "benchmarks/hardware_rates.h"
 #include "index/status_macros.h"
 #include "model/cuda/cuda_scorer.h"
 #include "model/dime/device.h"
@@ -192,44 +193,6 @@ class Bench {
   std::unique_ptr<FeatureBank> bank_;
 };
 
-// TFLOP/s of a plain product of square matrices.
-double MatrixProduct(const torch::Device& device, int64_t size, torch::Dtype type) {
-  c10::InferenceMode inference;
-  const torch::Tensor a = torch::randn({size, size}).to(device, type);
-  const torch::Tensor b = torch::randn({size, size}).to(device, type);
-  (void)a.sum().item<float>();  // waits for the device
-  const absl::Time start = absl::Now();
-  (void)torch::matmul(a, b)[0][0].item<float>();
-  const auto n = static_cast<double>(size);
-  return 2 * n * n * n / absl::ToDoubleSeconds(absl::Now() - start) * 1e-12;
-}
-
-// GB/s of a copy within the device, both ways counted: what its memory gives.
-double CopyGigabytes(const torch::Device& device) {
-  c10::InferenceMode inference;
-  const torch::Tensor from = torch::zeros({int64_t{1} << 30}, torch::TensorOptions(device));
-  torch::Tensor to = torch::empty_like(from);
-  (void)from[0].item<float>();
-  const absl::Time start = absl::Now();
-  to.copy_(from);
-  (void)to[0].item<float>();
-  return 2.0 * static_cast<double>(from.nbytes()) / absl::ToDoubleSeconds(absl::Now() - start) *
-         1e-9;
-}
-
-struct Measured {
-  double median = 0, low = 0, high = 0;
-};
-// After two runs to warm up.
-Measured Measure(int runs, const std::function<double()>& once) {
-  once();
-  once();
-  std::vector<double> rates;
-  for (int i = 0; i < runs; ++i) rates.push_back(once());
-  std::sort(rates.begin(), rates.end());
-  return {rates[rates.size() / 2], rates.front(), rates.back()};
-}
-
 absl::Status Run(const Flags& flags) {
   ASSIGN_OR_RETURN(const torch::Device device, ParseDevice(flags.device));
   std::cout << absl::StrFormat(
@@ -273,7 +236,7 @@ absl::Status Run(const Flags& flags) {
   std::cout << "\n";
   for (const auto& [type, name] :
        {std::pair{torch::kFloat32, "float32"}, std::pair{torch::kBFloat16, "bfloat16"}}) {
-    const int size = device.is_cpu() ? 2048 : 8192;
+    const int64_t size = PlainProductSize(device);
     const Measured rate =
         Measure(flags.runs, [&, type = type] { return MatrixProduct(device, size, type); });
     std::cout << absl::StrFormat("plain product %d^3 %-13s %10.2f %10.2f %10.2f TFLOP/s\n", size,

@@ -1,9 +1,9 @@
-// training_benchmark: the trainer's batched step beside loops over the same modules, forward and
-// backward, on the CPU in float32. First it checks that all of them give the same gradients. See
-// --help.
+// training_benchmark: the trainer's batched step beside the modules' and beside loops over them,
+// forward and backward. It checks that all of them give the same gradients. See --help.
 #include <torch/torch.h>
 
 #include <algorithm>
+#include <cmath>
 #include <functional>
 #include <iostream>
 #include <limits>
@@ -13,9 +13,13 @@
 #include <vector>
 
 #include "CLI/CLI.hpp"
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "benchmarks/hardware_rates.h"
+#include "model/dime/device.h"
 #include "model/dime/direction_model.h"
 #include "model/dime/losses.h"
 #include "model/dime/tensor_ops.h"
@@ -44,7 +48,7 @@ const std::vector<Case>& Cases() {
 
 constexpr int64_t kRegions = 36;
 
-DirectionModel MakeModel(Direction direction, const Case& sizes) {
+DirectionModel MakeModel(Direction direction, const Case& sizes, const torch::Device& device) {
   torch::manual_seed(1);
   DirectionConfig config;
   config.embed_size = static_cast<int>(sizes.embed_size);
@@ -53,10 +57,12 @@ DirectionModel MakeModel(Direction direction, const Case& sizes) {
   config.feed_forward_size = static_cast<int>(sizes.feed_forward);
   config.router_size = static_cast<int>(sizes.router);
   config.lambda_softmax = direction == Direction::kI2t ? 4 : 9;
-  return DirectionModel(direction, config, static_cast<int>(sizes.bert_size));
+  DirectionModel model(direction, config, static_cast<int>(sizes.bert_size));
+  model->to(device);
+  return model;
 }
 
-TrainingBatch MakeBatch(const Case& sizes) {
+TrainingBatch MakeBatch(const Case& sizes, const torch::Device& device) {
   torch::manual_seed(2);
   TrainingBatch batch;
   batch.features = torch::randn({sizes.pairs, kRegions, sizes.feature_dim});
@@ -71,6 +77,10 @@ TrainingBatch MakeBatch(const Case& sizes) {
   } else {
     batch.not_negative = torch::eye(sizes.pairs, torch::kBool);
   }
+  for (torch::Tensor* tensor :
+       {&batch.features, &batch.states, &batch.lengths, &batch.not_negative}) {
+    *tensor = tensor->to(device);
+  }
   return batch;
 }
 
@@ -81,7 +91,8 @@ torch::Tensor LoopLoss(DirectionModelImpl& model, const TrainingBatch& batch,
   const ImageHeadsImpl::Output images = model.image->forward(batch.features);
   const TextHeadsImpl::Output texts = model.text->forward(batch.states);
   const torch::Tensor mask =
-      torch::arange(batch.states.size(1)).unsqueeze(0) < batch.lengths.unsqueeze(1);
+      torch::arange(batch.states.size(1), batch.lengths.options()).unsqueeze(0) <
+      batch.lengths.unsqueeze(1);
   const int64_t captions = batch.states.size(0);
   const int64_t group = batch.group_size != 0 ? batch.group_size : batch.features.size(0);
   std::vector<torch::Tensor> scores, paths;  // of each caption: (group), (group, 36)
@@ -125,25 +136,42 @@ torch::Tensor LoopLoss(DirectionModelImpl& model, const TrainingBatch& batch,
 // One way to compute a step's loss.
 struct Way {
   std::string name;
+  bool exact;  // up to float32's rounding
   std::function<torch::Tensor(DirectionModelImpl&, const TrainingBatch&)> loss;
 };
 
-std::vector<Way> Ways(const Case& sizes, bool loops) {
+// The modules' comes first and is what gradients are held against; then the trainer's own.
+std::vector<Way> Ways(const Case& sizes, const torch::Device& device, bool loops) {
   const LossOptions options;
-  std::vector<Way> ways = {
-      {"batched, as the trainer",
-       [options](DirectionModelImpl& model, const TrainingBatch& batch) {
-         return ComputeStepLoss(model, batch, options).total;
-       }}};
-  if (!loops) return ways;
-  ways.push_back(
-      {"caption by caption", [options](DirectionModelImpl& model, const TrainingBatch& batch) {
-         return LoopLoss(model, batch, options, /*single_pairs=*/false);
-       }});
-  if (sizes.pair_loop) {
-    ways.push_back({"pair by pair", [options](DirectionModelImpl& model, const TrainingBatch& b) {
-                      return LoopLoss(model, b, options, /*single_pairs=*/true);
+  LossOptions by_modules;
+  by_modules.fused = false;
+  std::vector<Way> ways = {{"batched, by the modules", true,
+                            [by_modules](DirectionModelImpl& model, const TrainingBatch& batch) {
+                              return ComputeStepLoss(model, batch, by_modules).total;
+                            }}};
+  if (device.is_cuda()) {
+    LossOptions mixed;
+    mixed.mixed_precision = true;
+    ways.push_back({"batched, mixed precision, as the trainer", false,
+                    [mixed](DirectionModelImpl& model, const TrainingBatch& batch) {
+                      return ComputeStepLoss(model, batch, mixed).total;
                     }});
+  } else {
+    ways.push_back({"batched, as the trainer", true,
+                    [options](DirectionModelImpl& model, const TrainingBatch& batch) {
+                      return ComputeStepLoss(model, batch, options).total;
+                    }});
+  }
+  if (!loops) return ways;
+  ways.push_back({"caption by caption", true,
+                  [options](DirectionModelImpl& model, const TrainingBatch& batch) {
+                    return LoopLoss(model, batch, options, /*single_pairs=*/false);
+                  }});
+  if (sizes.pair_loop) {
+    ways.push_back(
+        {"pair by pair", true, [options](DirectionModelImpl& model, const TrainingBatch& batch) {
+           return LoopLoss(model, batch, options, /*single_pairs=*/true);
+         }});
   }
   return ways;
 }
@@ -160,7 +188,7 @@ std::map<std::string, torch::Tensor> Gradients(DirectionModelImpl& model) {
   std::map<std::string, torch::Tensor> gradients;
   for (const auto& parameter : model.named_parameters()) {
     if (parameter.value().grad().defined()) {
-      gradients[parameter.key()] = parameter.value().grad().clone();
+      gradients[parameter.key()] = parameter.value().grad().cpu().clone();
     }
   }
   return gradients;
@@ -176,51 +204,59 @@ double Difference(const std::map<std::string, torch::Tensor>& a,
     const auto other = b.find(name);
     if (other == b.end()) return std::numeric_limits<double>::infinity();
     largest = std::max(largest, gradient.abs().max().item<double>());
-    difference = std::max(difference, (gradient - other->second).abs().max().item<double>());
+    const double own = (gradient - other->second).abs().max().item<double>();
+    if (!(own <= difference)) difference = own;  // NaN as well
   }
+  if (!std::isfinite(largest)) return std::numeric_limits<double>::infinity();
   return largest == 0 ? difference : difference / largest;
 }
 
 // False if the ways do not agree.
-bool Run(const Case& sizes, Direction direction, int runs, double tolerance, bool loops) {
-  DirectionModel model = MakeModel(direction, sizes);
+bool Run(const Case& sizes, Direction direction, const torch::Device& device, int runs,
+         double tolerance, bool loops) {
+  DirectionModel model = MakeModel(direction, sizes, device);
   // By the running statistics of batch normalisation: with those of a call, a loop's scores would
   // depend on how many pairs a call has.
   model->eval();
-  const TrainingBatch batch = MakeBatch(sizes);
-  const std::vector<Way> ways = Ways(sizes, loops);
+  const TrainingBatch batch = MakeBatch(sizes, device);
   const int64_t scored =
       sizes.group_size != 0 ? sizes.pairs * sizes.group_size : sizes.pairs * sizes.pairs;
 
-  std::vector<double> medians;
+  struct Row {
+    std::string name;
+    std::vector<double> seconds;  // sorted
+    double loss, difference;
+    double median() const { return seconds[seconds.size() / 2]; }
+  };
+  std::vector<Row> rows;
   std::map<std::string, torch::Tensor> expected;
-  for (const Way& way : ways) {
-    const double loss = Step(*model, batch, way);  // to warm up as well
-    double difference = 0;
-    if (expected.empty()) {
-      expected = Gradients(*model);
-    } else {
-      difference = Difference(expected, Gradients(*model));
+  for (const Way& way : Ways(sizes, device, loops)) {
+    Row row{.name = way.name, .loss = Step(*model, batch, way)};  // to warm up as well
+    const std::map<std::string, torch::Tensor> gradients = Gradients(*model);
+    if (expected.empty()) expected = gradients;
+    row.difference = Difference(expected, gradients);
+    if (way.exact && !(row.difference <= tolerance)) {
+      std::cerr << "training_benchmark: the gradients of '" << way.name << "' differ by "
+                << row.difference << " from the modules'\n";
+      return false;
     }
-    std::vector<double> seconds;
     for (int i = 0; i < runs; ++i) {
       const absl::Time start = absl::Now();
       Step(*model, batch, way);
-      seconds.push_back(absl::ToDoubleSeconds(absl::Now() - start));
+      if (device.is_cuda()) torch::cuda::synchronize();
+      row.seconds.push_back(absl::ToDoubleSeconds(absl::Now() - start));
     }
-    std::sort(seconds.begin(), seconds.end());
-    medians.push_back(seconds[seconds.size() / 2]);
+    std::sort(row.seconds.begin(), row.seconds.end());
+    rows.push_back(std::move(row));
+  }
+  for (const Row& row : rows) {
     std::cout << absl::StrFormat(
                      "| %s, %s: %s | %d | %.3f | %.3f | %.3f | %.0f | %.2f | %.5f | %.1e |\n",
-                     sizes.name, DirectionName(direction), way.name, scored, medians.back(),
-                     seconds.front(), seconds.back(), static_cast<double>(scored) / medians.back(),
-                     medians.back() / medians.front(), loss, difference)
+                     sizes.name, DirectionName(direction), row.name, scored, row.median(),
+                     row.seconds.front(), row.seconds.back(),
+                     static_cast<double>(scored) / row.median(), row.median() / rows[1].median(),
+                     row.loss, row.difference)
               << std::flush;
-    if (!(difference <= tolerance)) {
-      std::cerr << "training_benchmark: the gradients of '" << way.name << "' differ by "
-                << difference << " from the batched step's\n";
-      return false;
-    }
   }
   return true;
 }
@@ -229,13 +265,17 @@ bool Run(const Case& sizes, Direction direction, int runs, double tolerance, boo
 }  // namespace dime
 
 int main(int argc, char** argv) {
+  dime::KeepFreedMemory();  // as dime_train does
   int runs = 5;
   double tolerance = 1e-3;
   bool loops = true;
   std::vector<std::string> names;
+  std::string device_name = "cpu";
   CLI::App app{
       "Seconds of a training step, forward and backward, of a model with random weights: the "
-      "trainer's batched step, and loops over the same modules. Fails if their gradients differ."};
+      "trainer's batched step, the same by the modules alone, and loops over the modules. Fails if "
+      "their gradients differ."};
+  app.add_option("--device", device_name, "cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--runs", runs, "Steps measured; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
@@ -245,18 +285,34 @@ int main(int argc, char** argv) {
   app.add_option("--cases", names, "sample, sample-twins, paper (default: all)")->delimiter(',');
   app.add_flag("--loops,!--no-loops", loops, "Measure the loops too (default)");
   CLI11_PARSE(app, argc, argv);
-  std::cout
-      << "One step to warm up, median of " << runs << ", " << torch::get_num_threads()
-      << " threads\n\n| step | pairs | median s | lowest | highest | pairs/s | times the "
-         "batched step | loss | gradients differ by |\n|---|---|---|---|---|---|---|---|---|\n";
+  const absl::StatusOr<torch::Device> device = dime::ParseDevice(device_name);
+  if (!device.ok()) {
+    std::cerr << "training_benchmark: " << device.status().message() << "\n";
+    return 1;
+  }
+  if (device->is_cpu()) dime::UseAvailableCores();
+  std::cout << "One step to warm up, median of " << runs << ", "
+            << (device->is_cpu() ? absl::StrCat(torch::get_num_threads(), " threads")
+                                 : device->str())
+            << "\n\n| step | pairs | median s | lowest | highest | pairs/s | times the trainer's "
+               "step | loss | gradients differ by |\n|---|---|---|---|---|---|---|---|---|\n";
   bool agree = true;
   for (const dime::Case& sizes : dime::Cases()) {
     if (!names.empty() && std::find(names.begin(), names.end(), sizes.name) == names.end()) {
       continue;
     }
     for (const dime::Direction direction : dime::kDirections) {
-      agree = dime::Run(sizes, direction, runs, tolerance, loops) && agree;
+      agree = dime::Run(sizes, direction, *device, runs, tolerance, loops) && agree;
     }
+  }
+  const int64_t size = dime::PlainProductSize(*device);
+  for (const auto& [type, name] :
+       {std::pair{torch::kFloat32, "float32"}, std::pair{torch::kBFloat16, "bfloat16"}}) {
+    if (type == torch::kBFloat16 && device->is_cpu()) continue;
+    const dime::Measured rate =
+        dime::Measure(runs, [&, type = type] { return dime::MatrixProduct(*device, size, type); });
+    std::cout << absl::StrFormat("\nplain product %d^3, %s: %.2f TFLOP/s (%.2f to %.2f)\n", size,
+                                 name, rate.median, rate.low, rate.high);
   }
   return agree ? 0 : 1;
 }

@@ -15,7 +15,8 @@ case "${1:-}" in
   --bundle) bundle=${2:?--bundle needs a directory}; shift 2 ;;
 esac
 DIME_CHECK_TOOLS=0 scripts/setup.sh
-build_preset release dime_gpu_check scorer_benchmark device_recall_benchmark
+programs=(dime_gpu_check scorer_benchmark device_recall_benchmark training_benchmark)
+build_preset release "${programs[@]}"
 if [ $# -gt 0 ]; then
   models=("$@")
 else
@@ -29,9 +30,9 @@ if [ -n "$bundle" ]; then
   trap 'rm -rf "$files"' EXIT
   mkdir -p "$files/lib" "$files/models" "$bundle"
   # Without symbols for profiles.
-  for program in dime_gpu_check scorer_benchmark device_recall_benchmark; do strip -o "$files/$program" "$bin/$program"; done
+  for program in "${programs[@]}"; do strip -o "$files/$program" "$bin/$program"; done
   # All that a bare machine lacks: neither LibTorch, which PyTorch has, nor the C library.
-  ldd "$bin/dime_gpu_check" "$bin/scorer_benchmark" "$bin/device_recall_benchmark" | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
+  ldd "${programs[@]/#/$bin/}" | awk '$2 == "=>" && $3 ~ /^\// {print $3}' | sort -u |
     grep -vE '/dime-deps/|/(libc|libm|libdl|librt|libpthread|ld-linux[^/]*|libresolv)\.so' |
     xargs -I{} cp -L {} "$files/lib/"
   for model in "${models[@]}"; do
@@ -47,4 +48,5 @@ for model in "${models[@]}"; do "$bin/dime_gpu_check" "$model"; done
 if [ -e /dev/nvidiactl ] || [ -e /dev/dxg ]; then
   for pairs in 256 1024 16384; do "$bin/scorer_benchmark" --device cuda --pairs "$pairs"; done
   "$bin/device_recall_benchmark"
+  "$bin/training_benchmark" --device cuda
 fi

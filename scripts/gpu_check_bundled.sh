@@ -19,4 +19,5 @@ for pairs in ${DIME_PAIRS:-256 1024 16384}; do
   ./scorer_benchmark --device cuda --pairs "$pairs" || failed=1
 done
 ./device_recall_benchmark || failed=1
+./training_benchmark --device cuda || failed=1
 exit "$failed"

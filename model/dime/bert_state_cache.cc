@@ -88,7 +88,9 @@ torch::Tensor BertStateCache::States(const std::vector<int64_t>& captions,
   const torch::Tensor rows = torch::tensor(captions);
   *lengths = token_lengths_.index_select(0, rows).to(device_);
   if (states_.defined()) return states_.index_select(0, rows).to(device_, torch::kFloat32);
-  return Bert(backbone_.bert)->forward(token_ids_.index_select(0, rows).to(device_), *lengths);
+  return Bert(backbone_.bert)
+      ->forward(token_ids_.index_select(0, rows).to(device_), *lengths)
+      .to(torch::kFloat32);  // in mixed precision it may be another
 }
 
 }  // namespace dime

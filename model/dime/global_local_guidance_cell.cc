@@ -14,13 +14,13 @@ GlobalLocalGuidanceCellImpl::GlobalLocalGuidanceCellImpl(const InteractionOption
 
 torch::Tensor GlobalLocalGuidanceCellImpl::forward(const torch::Tensor& local,
                                                    const CrossModalInput& other) {
-  const torch::Tensor projected = fc_1_->forward(local);
   const torch::Tensor guide = other.guide.unsqueeze(-2);  // (..., 1, E)
-  if (is_training()) {
-    const torch::Tensor sign = torch::sign(guide.detach());
-    return local + local * NormalizeL2(projected, -2) * sign;
-  }
-  return (1 + NormalizeL2(projected * guide, /*dim=*/-2)) * local;
+  if (is_training()) return local + GuidanceTerm(local) * torch::sign(guide.detach());
+  return (1 + NormalizeL2(fc_1_->forward(local) * guide, /*dim=*/-2)) * local;
+}
+
+torch::Tensor GlobalLocalGuidanceCellImpl::GuidanceTerm(const torch::Tensor& local) {
+  return local * NormalizeL2(fc_1_->forward(local), /*dim=*/-2);
 }
 
 }  // namespace dime

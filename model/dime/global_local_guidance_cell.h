@@ -15,6 +15,8 @@ class GlobalLocalGuidanceCellImpl : public CellImpl {
  public:
   GlobalLocalGuidanceCellImpl(const InteractionOptions& options, int num_paths);
   torch::Tensor forward(const torch::Tensor& local, const CrossModalInput& other) override;
+  // Z * normalize(fc_1(Z)), what the guide's sign turns; (..., M, E), of one side alone.
+  torch::Tensor GuidanceTerm(const torch::Tensor& local);
 
  private:
   torch::nn::Linear fc_1_{nullptr};

@@ -49,6 +49,10 @@ InteractionImpl::Output InteractionImpl::forward(const torch::Tensor& local,
                                      -1)};
 }
 
+RoutingLayerImpl& InteractionImpl::layer(int index) {
+  return index == 0 ? *dynamic_itr_l0_ : index == 1 ? *dynamic_itr_l1_ : *dynamic_itr_l2_;
+}
+
 torch::Tensor InteractionImpl::EmbedPaths(const torch::Tensor& paths) {
   return NormalizeL2(path_mapping_->forward(paths), -1);
 }

@@ -32,6 +32,10 @@ class InteractionImpl : public torch::nn::Module {
   Output forward(const torch::Tensor& local, const CrossModalInput& other,
                  Attention* attention = nullptr);
 
+  // Layer 0 to kNumRoutingLayers - 1, and the batch normalisation of the last one's output.
+  RoutingLayerImpl& layer(int index);
+  torch::nn::BatchNorm1dImpl& batch_norm() { return *bn_; }
+
   // Path regularisation's embedding of averaged path vectors: (n, 36) -> (n, 128), unit rows
   // (dime-model.md, 6).
   torch::Tensor EmbedPaths(const torch::Tensor& paths);

@@ -31,8 +31,9 @@ kernels::ScoreNorm ToScoreNorm(AttentionNorm norm) {
 
 }  // namespace
 
-InteractionWeightsReader::InteractionWeightsReader(const DirectionModelImpl& model, int num_regions,
-                                                   int max_words) {
+kernels::InteractionShape KernelShape(const DirectionModelImpl& model, int num_regions,
+                                      int max_words) {
+  kernels::InteractionShape shape;
   const bool refines_regions = IsLocal(Modality::kImage, model.direction());
   shape.positions = refines_regions ? num_regions : max_words;
   shape.max_context = refines_regions ? max_words : num_regions;
@@ -45,7 +46,12 @@ InteractionWeightsReader::InteractionWeightsReader(const DirectionModelImpl& mod
   shape.router_size = config.router_size;
   shape.norm = ToScoreNorm(norm);
   shape.lambda = static_cast<float>(config.lambda_softmax);
+  return shape;
+}
 
+InteractionWeightsReader::InteractionWeightsReader(const DirectionModelImpl& model, int num_regions,
+                                                   int max_words)
+    : shape(KernelShape(model, num_regions, max_words)) {
   const auto parameters = model.interaction->named_parameters();
   const auto buffers = model.interaction->named_buffers();
   const auto keep = [this](const torch::Tensor& tensor) {
@@ -64,9 +70,8 @@ InteractionWeightsReader::InteractionWeightsReader(const DirectionModelImpl& mod
   for (int n = 0; n < kNumRoutingLayers; ++n) {
     kernels::LayerWeights& layer = weights.layers[n];
     const std::string prefix = absl::StrCat("dynamic_itr_l", n, ".");
-    static constexpr const char* kCellNames[kNumCells] = {"ric", "glgc", "imrc", "cmrc"};
     for (int j = 0; j < kNumCells; ++j) {
-      const std::string router = absl::StrCat(prefix, kCellNames[j], ".router.mlp.");
+      const std::string router = absl::StrCat(prefix, kCellModules[j], ".router.mlp.");
       layer.routers[j] = {.hidden = linear(router + "0"), .output = linear(router + "2")};
     }
     layer.guidance = linear(prefix + "glgc.fc_1");

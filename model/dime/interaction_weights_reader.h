@@ -10,6 +10,11 @@
 
 namespace dime {
 
+// A direction's sizes and options as the kernels take them. `num_regions`, `max_words`: R and L of
+// the data.
+kernels::InteractionShape KernelShape(const DirectionModelImpl& model, int num_regions,
+                                      int max_words);
+
 // A direction's interaction as the kernels take it, read out of its modules by the parameters'
 // names. Owns what `weights` points to. A value of the moment: later training does not show.
 struct InteractionWeightsReader {

@@ -8,13 +8,14 @@ namespace {
 // Gates below this leave a path without any input, and it takes the rectified identity instead.
 constexpr double kShut = 1e-4;
 
-std::vector<torch::Tensor> Broadcast(const CellInputs& tensors) {
+std::vector<torch::Tensor> Broadcast(absl::Span<const torch::Tensor> tensors) {
   return torch::broadcast_tensors(std::vector<torch::Tensor>(tensors.begin(), tensors.end()));
 }
 
-// Weights (..., rows, 4) over sequences 4 x (..., M, E) -> (..., rows, M, E), as one product.
-torch::Tensor MixSequences(const torch::Tensor& weights, const CellInputs& sequences) {
-  const torch::Tensor stacked = torch::stack(Broadcast(sequences), -3);  // (..., 4, M, E)
+// Weights (..., rows, n) over n sequences (..., M, E) -> (..., rows, M, E), as one product.
+torch::Tensor MixSequences(const torch::Tensor& weights,
+                           absl::Span<const torch::Tensor> sequences) {
+  const torch::Tensor stacked = torch::stack(Broadcast(sequences), -3);  // (..., n, M, E)
   const torch::Tensor mixed = torch::matmul(weights, stacked.flatten(-2));
   return mixed.unflatten(-1, {stacked.size(-2), stacked.size(-1)});
 }
@@ -23,10 +24,10 @@ torch::Tensor MixSequences(const torch::Tensor& weights, const CellInputs& seque
 
 RoutingLayerImpl::RoutingLayerImpl(const InteractionOptions& options, int num_paths)
     : num_paths_(num_paths) {
-  ric_ = register_module("ric", RectifiedIdentityCell(options, num_paths));
-  glgc_ = register_module("glgc", GlobalLocalGuidanceCell(options, num_paths));
-  imrc_ = register_module("imrc", IntraModalReasoningCell(options, num_paths));
-  cmrc_ = register_module("cmrc", CrossModalRefinementCell(options, num_paths));
+  ric_ = register_module(kCellModules[0], RectifiedIdentityCell(options, num_paths));
+  glgc_ = register_module(kCellModules[1], GlobalLocalGuidanceCell(options, num_paths));
+  imrc_ = register_module(kCellModules[2], IntraModalReasoningCell(options, num_paths));
+  cmrc_ = register_module(kCellModules[3], CrossModalRefinementCell(options, num_paths));
 }
 
 RoutingLayerImpl::Output RoutingLayerImpl::forward(const CellInputs& inputs,
@@ -41,17 +42,34 @@ RoutingLayerImpl::Output RoutingLayerImpl::forward(const CellInputs& inputs,
   return num_paths_ == 1 ? MixToOutput(inputs, outputs, gates) : MixToCells(outputs, gates);
 }
 
-// out[i] = sum_j p[j][i] * cell_j + skip[i] * cell_0
-RoutingLayerImpl::Output RoutingLayerImpl::MixToCells(const CellInputs& outputs,
-                                                      const CellInputs& gates) {
+RoutingLayerImpl::LocalPart RoutingLayerImpl::ForwardLocal(const torch::Tensor& local) {
+  const CellShares shares =
+      ShareOut({ric_->Gate(local), glgc_->Gate(local), imrc_->Gate(local), cmrc_->Gate(local)});
+  const std::array<torch::Tensor, 3> outputs = {ric_->forward(local, {}), local,
+                                                imrc_->forward(local, {})};
+  return {.base = MixSequences(shares.weights.narrow(-1, 0, outputs.size()), outputs),
+          .guided = glgc_->GuidanceTerm(local),
+          .guided_share = shares.weights.select(-1, 1),
+          .refined_share = shares.weights.select(-1, 3),
+          .path_weights = shares.path_weights.flatten(-2)};
+}
+
+RoutingLayerImpl::CellShares RoutingLayerImpl::ShareOut(const CellInputs& gates) {
   const torch::Tensor gate = torch::stack(Broadcast(gates), -1);  // (..., paths, cells)
   const torch::Tensor sum = gate.sum(-1, /*keepdim=*/true);
   const torch::Tensor path_weights = gate / (sum + 1e-8);
   const torch::Tensor skip = (sum < kShut).to(gate.dtype());  // (..., paths, 1)
   // The skip path is cell 0's output: its weight joins that cell's column.
-  const torch::Tensor weights = path_weights + torch::constant_pad_nd(skip, {0, kNumCells - 1});
-  return {.sequences = MixSequences(weights, outputs).unbind(-3),
-          .path_weights = path_weights.flatten(-2)};
+  return {.path_weights = path_weights,
+          .weights = path_weights + torch::constant_pad_nd(skip, {0, kNumCells - 1})};
+}
+
+// out[i] = sum_j p[j][i] * cell_j + skip[i] * cell_0
+RoutingLayerImpl::Output RoutingLayerImpl::MixToCells(const CellInputs& outputs,
+                                                      const CellInputs& gates) {
+  const CellShares shares = ShareOut(gates);
+  return {.sequences = MixSequences(shares.weights, outputs).unbind(-3),
+          .path_weights = shares.path_weights.flatten(-2)};
 }
 
 // Y = sum_j (q_j * cell_j + o_j * Z_j) / (sum_j o_j + sum_j q_j)

@@ -39,6 +39,13 @@ int main(int argc, char** argv) {
       ->required()
       ->check(CLI::IsMember({"i2t", "t2i"}));
   app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  std::string precision = "auto";
+  app.add_option("--precision", precision,
+                 "bf16: products in bfloat16, the rest in float32; auto: bf16 on CUDA devices")
+      ->check(CLI::IsMember({"auto", "float32", "bf16"}))
+      ->capture_default_str();
+  app.add_flag("!--no-fused-scores", options.loss.fused,
+               "Score by the modules alone, which on a CPU with AVX-512 is slower");
   app.add_option("--train-split", options.train_split)->capture_default_str();
   app.add_option("--validation-split", options.validation_split)->capture_default_str();
   app.add_flag("--link-bert", options.link_bert, "Link to the BERT folder rather than copy it");
@@ -147,6 +154,7 @@ int main(int argc, char** argv) {
 
   options.direction = direction == "i2t" ? dime::Direction::kI2t : dime::Direction::kT2i;
   options.bert_dropout = !no_dropout;
+  if (precision != "auto") options.mixed_precision = precision == "bf16";
   if (lambda->count() == 0) options.model.lambda_softmax = direction == "i2t" ? 4 : 9;
   options.batches.extra_captions *= options.batches.batch_size;
   options.batches.extra_images *= options.batches.batch_size;

@@ -15,6 +15,7 @@
 #include "index/safetensors_file.h"
 #include "index/status_macros.h"
 #include "model/dime/device.h"
+#include "model/dime/mixed_precision.h"
 #include "model/dime/similarity.h"
 #include "model/dime/tensor_ops.h"
 #include "model/dime/weights.h"
@@ -81,6 +82,7 @@ absl::StatusOr<std::unique_ptr<Trainer>> Trainer::Create(const Options& options,
 absl::Status Trainer::Prepare() {
   UseAvailableCores();
   ASSIGN_OR_RETURN(device_, ParseDevice(options_.device));
+  mixed_precision_ = options_.mixed_precision.value_or(device_.is_cuda());
   ASSIGN_OR_RETURN(train_, PrecomputedDataset::Open(options_.data, options_.train_split));
   ASSIGN_OR_RETURN(validation_, PrecomputedDataset::Open(options_.data, options_.validation_split));
   for (const PrecomputedDataset* split : {train_.get(), validation_.get()}) {
@@ -298,7 +300,11 @@ absl::StatusOr<TrainingBatch> Trainer::MakeBatch(const BatchSampler::Batch& batc
         {features.data_ptr<float>() + i * row_size, static_cast<size_t>(row_size)}));
   }
   made.features = features.to(device_);
-  made.states = states_->States(batch.captions, &made.lengths);
+  {
+    std::optional<MixedPrecision> mixed;
+    if (mixed_precision_) mixed.emplace(device_.type());
+    made.states = states_->States(batch.captions, &made.lengths);
+  }
   made.group_size = group_size;
   if (group_size == 0) {
     made.not_negative = NotNegative(batch);
@@ -358,6 +364,7 @@ absl::Status Trainer::Step() {
   }
   LossOptions loss_options = options_.loss;
   loss_options.contrastive = ordinary < options_.contrastive_steps;
+  loss_options.mixed_precision = mixed_precision_;
   model_->train(!grouped);
   optimizer_->zero_grad();
   const StepLoss loss = ComputeStepLoss(*model_, batch, loss_options);
@@ -370,6 +377,10 @@ absl::Status Trainer::Step() {
   const double limit =
       options_.gradient_clip > 0 ? options_.gradient_clip : std::numeric_limits<double>::infinity();
   const double norm = torch::nn::utils::clip_grad_norm_(model_->parameters(), limit);
+  if (!std::isfinite(norm)) {  // the last saved state is still whole
+    return absl::InternalError(absl::StrCat("the gradient of step ", step_, " has the norm ", norm,
+                                            "; try a lower learning rate"));
+  }
   optimizer_->step();
 
   const auto number = [](const torch::Tensor& x) {
@@ -449,7 +460,8 @@ std::string Trainer::OptionsKey() const {
       l.hardest_negatives, " ", l.path_weight, " ", l.temperature, " ", l.global_weight, " ",
       options_.contrastive_steps, " dropout ", options_.bert_dropout, " groups ",
       options_.group_steps, " ", options_.group_batch_size, " alignment ", options_.alignment_steps,
-      " ", options_.alignment_batch_size, " ", l.alignment_weight, " ", l.alignment_temperature);
+      " ", options_.alignment_batch_size, " ", l.alignment_weight, " ", l.alignment_temperature,
+      mixed_precision_ ? " bf16" : "");
 }
 
 absl::Status Trainer::SaveState() {

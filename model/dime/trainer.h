@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,7 +54,10 @@ class Trainer {
     double gradient_clip = 2;          // largest norm; 0 = off
     LossOptions loss;
     int64_t contrastive_steps = 0;  // the first ordinary steps use the contrastive loss
-    bool bert_dropout = true;       // BERT's dropout stays active, as published
+    // bfloat16 where products allow it (MixedPrecision), else float32 throughout; unset: on CUDA
+    // devices alone.
+    std::optional<bool> mixed_precision;
+    bool bert_dropout = true;                      // BERT's dropout stays active, as published
     int64_t state_cache_bytes = int64_t{4} << 30;  // without dropout, BERT's states of all captions
                                                    // are kept (float16) if they fit
     std::string state_cache;  // file for those states, for other runs too; empty: in memory
@@ -109,6 +113,7 @@ class Trainer {
   const Options options_;
   const std::atomic<bool>* const stop_;
   torch::Device device_ = torch::kCPU;
+  bool mixed_precision_ = false;
   std::string directory_;  // out/training/<direction>
   ModelConfig config_;     // of `out`, with this direction in it
   std::unique_ptr<PrecomputedDataset> train_, validation_;

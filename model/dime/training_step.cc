@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <vector>
 
+#include "model/dime/fused_interaction.h"
 #include "model/dime/losses.h"
+#include "model/dime/mixed_precision.h"
 #include "model/dime/tensor_ops.h"
 
 namespace dime {
@@ -54,33 +56,91 @@ StepLoss AlignmentLoss(const ImageHeadsImpl::Output& images, const TextHeadsImpl
   return loss;
 }
 
+// All images of the batch against all its captions, (images, captions), or all of a group against
+// each other, (groups, group_size, group_size), by the modules.
+InteractionImpl::Output ScoreByModules(DirectionModelImpl& model, const PairedItems& items,
+                                       const torch::Tensor& mask, int64_t group_size) {
+  const auto image_side = [&](const torch::Tensor& x) {
+    return group_size != 0 ? InGroups(x, group_size, 2) : x.unsqueeze(1);
+  };
+  const auto text_side = [&](const torch::Tensor& x) {
+    return group_size != 0 ? InGroups(x, group_size, 1) : x.unsqueeze(0);
+  };
+  return model.Score(image_side(items.regions), image_side(items.image), text_side(items.words),
+                     text_side(items.sentence), text_side(mask));
+}
+
+// The same by FusedScores().
+InteractionImpl::Output ScoreFused(DirectionModelImpl& model, const PairedItems& items,
+                                   int64_t group_size) {
+  const int64_t images = items.regions.size(0), captions = items.words.size(0);
+  TORCH_CHECK(group_size == 0 || (images == captions && images % group_size == 0),
+              "a step within groups takes whole groups of pairs");
+  std::vector<ImageCaptionPair> pairs;
+  for (int64_t i = 0; i < images; ++i) {
+    const int64_t first = group_size != 0 ? i / group_size * group_size : 0;
+    const int64_t end = group_size != 0 ? first + group_size : captions;
+    for (int64_t c = first; c < end; ++c) pairs.push_back({.image = i, .caption = c});
+  }
+  std::vector<int64_t> shape = {images, captions};
+  if (group_size != 0) shape = {images / group_size, group_size, group_size};
+  const InteractionImpl::Output output = FusedScores(model, items, pairs);
+  std::vector<int64_t> path_shape = shape;
+  path_shape.push_back(kNumPathWeights);
+  return {.scores = output.scores.view(shape),
+          .path_weights = output.path_weights.view(path_shape)};
+}
+
+// What the model makes of a batch, and what losses are made of.
+struct ModelOutput {
+  ImageHeadsImpl::Output images;
+  TextHeadsImpl::Output texts;
+  torch::Tensor mask;             // (captions, L): valid words
+  InteractionImpl::Output pairs;  // undefined in a step of the encoders alone
+};
+
+ModelOutput RunModel(DirectionModelImpl& model, const TrainingBatch& batch,
+                     const LossOptions& options) {
+  ModelOutput made = {.images = model.image->forward(batch.features),
+                      .texts = model.text->forward(batch.states)};
+  made.mask = torch::arange(batch.states.size(1), batch.lengths.options()).unsqueeze(0) <
+              batch.lengths.unsqueeze(1);
+  if (batch.alignment_group != 0) return made;
+  const PairedItems items = {made.images.regions, made.images.image, made.texts.words,
+                             made.texts.sentence, batch.lengths};
+  made.pairs = options.fused && CanFuseScores(items)
+                   ? ScoreFused(model, items, batch.group_size)
+                   : ScoreByModules(model, items, made.mask, batch.group_size);
+  return made;
+}
+
+// The same in mixed precision. What it gives is float32, as the losses are.
+ModelOutput RunModelMixed(DirectionModelImpl& model, const TrainingBatch& batch,
+                          const LossOptions& options) {
+  const MixedPrecision mixed(batch.features.device().type());
+  ModelOutput made = RunModel(model, batch, options);
+  for (torch::Tensor* x : {&made.images.regions, &made.images.image, &made.texts.words,
+                           &made.texts.sentence, &made.pairs.scores, &made.pairs.path_weights}) {
+    if (x->defined()) *x = x->to(torch::kFloat32);
+  }
+  return made;
+}
+
 }  // namespace
 
 StepLoss ComputeStepLoss(DirectionModelImpl& model, const TrainingBatch& batch,
                          const LossOptions& options) {
-  const ImageHeadsImpl::Output images = model.image->forward(batch.features);
-  const TextHeadsImpl::Output texts = model.text->forward(batch.states);
-  const torch::Tensor mask =
-      torch::arange(batch.states.size(1), batch.lengths.options()).unsqueeze(0) <
-      batch.lengths.unsqueeze(1);
+  const auto& [images, texts, mask, output] = options.mixed_precision
+                                                  ? RunModelMixed(model, batch, options)
+                                                  : RunModel(model, batch, options);
   if (batch.alignment_group != 0) return AlignmentLoss(images, texts, mask, batch, options);
-  const bool grouped = batch.group_size != 0;
-  const auto image_side = [&](const torch::Tensor& x) {
-    return grouped ? InGroups(x, batch.group_size, 2) : x.unsqueeze(1);
-  };
-  const auto text_side = [&](const torch::Tensor& x) {
-    return grouped ? InGroups(x, batch.group_size, 1) : x.unsqueeze(0);
-  };
-  const InteractionImpl::Output output =
-      model.Score(image_side(images.regions), image_side(images.image), text_side(texts.words),
-                  text_side(texts.sentence), text_side(mask));
 
   StepLoss loss;
   {
     torch::NoGradGuard no_grad;
     loss.found = ShareFound(output.scores);
   }
-  if (grouped) {
+  if (batch.group_size != 0) {
     loss.rank = GroupContrastiveLoss(output.scores, options.temperature, batch.not_negative);
     loss.total = loss.rank;
     return loss;

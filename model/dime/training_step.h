@@ -32,6 +32,11 @@ struct LossOptions {
   double alignment_temperature = 0.02;
   double global_weight = 0;  // of a contrastive term on the global vectors, which otherwise
                              // never learn to find neighbours: the first stage's training
+
+  // How scores are computed: by FusedScores() where that can be, or by the modules alone; heads and
+  // modules in MixedPrecision or as their tensors are.
+  bool fused = true;
+  bool mixed_precision = false;
 };
 
 struct StepLoss {
@@ -44,7 +49,8 @@ struct StepLoss {
 };
 
 // The whole loss of one step, differentiable by the model's parameters (dime-model.md, 6). All
-// pairs of the batch are scored in one pass.
+// pairs of the batch are scored in one pass: by FusedScores() where that can be, else by the
+// modules.
 // A step within groups has the contrastive term alone, at options.temperature.
 StepLoss ComputeStepLoss(DirectionModelImpl& model, const TrainingBatch& batch,
                          const LossOptions& options);

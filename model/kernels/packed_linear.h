@@ -4,41 +4,16 @@
 #include <immintrin.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 
+#include "model/kernels/array.h"
 #include "model/kernels/interaction_weights.h"
 #include "model/kernels/vector_math.h"
 
-// Arrays and weights in the layout that tile_product.h multiplies. For the units that vector_math.h
+// Weights in the layout that tile_product.h multiplies. For the units that vector_math.h
 // is for; static as that is, and what has members in an unnamed namespace, for the same reason.
 namespace dime::kernels {
 namespace {
-
-static constexpr int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-static inline int Lesser(int a, int b) { return a < b ? a : b; }
-static inline int64_t Greater(int64_t a, int64_t b) { return a > b ? a : b; }
-
-// An array on cache lines, zero at first; zeros make what stands beyond a matrix's edge finite.
-template <class T>
-class Array {
- public:
-  Array() = default;
-  ~Array() { std::free(values_); }
-  Array(const Array&) = delete;
-  Array& operator=(const Array&) = delete;
-  void Resize(int64_t count) {
-    std::free(values_);
-    const size_t bytes = RoundUp(count * sizeof(T), 64);
-    values_ = static_cast<T*>(std::aligned_alloc(64, bytes));
-    if (values_ == nullptr) std::abort();
-    std::memset(values_, 0, bytes);
-  }
-  T* get() const { return values_; }
-
- private:
-  T* values_ = nullptr;
-};
 
 static inline Bf16 Round(float value) {  // to the nearest, ties to even
   uint32_t bits;

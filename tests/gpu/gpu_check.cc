@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "benchmarks/hardware_rates.h"
 #include "index/status_macros.h"
 #include "model/cuda/cuda_scorer.h"
 #include "model/dime/device.h"
@@ -54,14 +55,8 @@ double MedianSeconds(const std::function<void()>& call) {
 
 // TFLOP/s of a plain matrix product in the same run: the ceiling beside which rates are read.
 double MatmulTeraflops(torch::Device device, torch::ScalarType type) {
-  const int64_t n = device.is_cpu() ? 2048 : 8192;
-  const torch::Tensor a = torch::randn({n, n}, torch::TensorOptions(device)).to(type);
-  const torch::Tensor b = torch::randn({n, n}, torch::TensorOptions(device)).to(type);
-  const double seconds = MedianSeconds([&] {
-    torch::Tensor c = torch::matmul(a, b);
-    c[0][0].item<float>();  // waits for the device
-  });
-  return 2.0 * n * n * n / seconds / 1e12;
+  return Measure(kRuns, [&] { return MatrixProduct(device, PlainProductSize(device), type); })
+      .median;
 }
 
 struct Workload {

@@ -11,9 +11,11 @@
 #include "index/npy_file.h"
 #include "index/safetensors_file.h"
 #include "model/dime/losses.h"
+#include "model/dime/mixed_precision.h"
 #include "model/dime/trainer.h"
 #include "model/dime/training_step.h"
 #include "model/dime/weights.h"
+#include "model/kernels/training_kernel.h"
 
 namespace dime {
 namespace {
@@ -108,6 +110,76 @@ TEST(AlignmentScoresTest, MeanOverValidWordsOfTheNearestRegion) {
   ASSERT_EQ(scores.sizes(), (std::vector<int64_t>{2, 1}));
   EXPECT_NEAR(scores[0][0].item<float>(), 1, 1e-6);
   EXPECT_NEAR(scores[1][0].item<float>(), (0.6 + 0.8) / 2, 1e-6);
+}
+
+// A float32 model and batch of its own size, ordinary or within groups.
+struct StepSubject {
+  StepSubject(Direction direction, int64_t group_size) {
+    torch::manual_seed(13);
+    model = DirectionModel(direction, TinyConfig(), 12);
+    batch.features = torch::rand({6, 3, 6});
+    batch.states = torch::randn({6, 5, 12});
+    batch.lengths = torch::tensor({5, 3, 4, 2, 5, 3});
+    batch.pairs = 6;
+    batch.group_size = group_size;
+    if (group_size != 0) {
+      const std::vector<int64_t> shape = {6 / group_size, group_size, group_size};
+      batch.not_negative = torch::zeros(shape, torch::kBool);
+    }
+  }
+  DirectionModel model{nullptr};
+  TrainingBatch batch;
+};
+
+// All gradients of a step in one row.
+torch::Tensor StepGradients(DirectionModelImpl& model, const TrainingBatch& batch,
+                            const LossOptions& options, double* loss) {
+  model.zero_grad();
+  const torch::Tensor total = ComputeStepLoss(model, batch, options).total;
+  total.backward();
+  *loss = total.item<double>();
+  std::vector<torch::Tensor> gradients;
+  for (const torch::Tensor& parameter : model.parameters()) {
+    if (parameter.grad().defined()) gradients.push_back(parameter.grad().flatten());
+  }
+  return torch::cat(gradients);
+}
+
+TEST(FusedStepTest, HasTheModulesLossAndGradients) {
+  if (!kernels::TrainingKernel::IsSupported()) GTEST_SKIP() << "this processor has no AVX-512";
+  for (Direction direction : kDirections) {
+    for (const int64_t group_size : {0, 2, 3}) {
+      StepSubject subject(direction, group_size);
+      subject.model->train(group_size == 0);  // as the trainer has it
+      LossOptions options;
+      double fused_loss = 0, loss = 0;
+      const torch::Tensor fused =
+          StepGradients(*subject.model, subject.batch, options, &fused_loss);
+      options.fused = false;
+      const torch::Tensor modules = StepGradients(*subject.model, subject.batch, options, &loss);
+      EXPECT_NEAR(fused_loss, loss, 1e-4 * std::abs(loss));
+      ASSERT_EQ(fused.sizes(), modules.sizes());
+      EXPECT_LE((fused - modules).norm().item<double>(), 1e-3 * modules.norm().item<double>());
+    }
+  }
+}
+
+// Rounded as bfloat16 rounds, a step still goes the same way.
+TEST(MixedPrecisionTest, AStepGoesWhereItWouldInFloat32) {
+  for (Direction direction : kDirections) {
+    StepSubject subject(direction, 0);
+    const LossOptions options{.contrastive = true, .temperature = 0.5};
+    LossOptions rounded = options;
+    rounded.mixed_precision = true;
+    double mixed_loss = 0, loss = 0;
+    const torch::Tensor mixed = StepGradients(*subject.model, subject.batch, rounded, &mixed_loss);
+    EXPECT_FALSE(MixedPrecision::IsOn(torch::kCPU));
+    const torch::Tensor exact = StepGradients(*subject.model, subject.batch, options, &loss);
+    EXPECT_NEAR(mixed_loss, loss, 0.02 * std::abs(loss));
+    EXPECT_NE(mixed_loss, loss);
+    EXPECT_EQ(mixed.scalar_type(), torch::kFloat32);
+    EXPECT_GT(torch::cosine_similarity(mixed, exact, 0).item<double>(), 0.98);
+  }
 }
 
 // A step within groups scores the very pairs that the whole matrix has in its diagonal blocks.

@@ -1,0 +1,49 @@
+#include "model/kernels/training_kernel.h"
+
+namespace dime::kernels {
+
+// In training_kernel_avx512.cc, the unit that is compiled for these instructions.
+std::unique_ptr<TrainingKernel> CreateAvx512TrainingKernel(const InteractionShape& shape);
+
+TrainingLayout::TrainingLayout(const InteractionShape& shape) {
+  const int width = shape.embed_size;
+  const auto place = [this](int in, int out) {
+    TrainingSlot slot{.weight = size, .bias = size + int64_t{out} * in, .in = in, .out = out};
+    size = slot.bias + out;
+    return slot;
+  };
+  for (int n = 0; n < 3; ++n) {
+    Layer& layer = layers[n];
+    if (n > 0) {
+      for (int j = 0; j < 4; ++j) {
+        layer.router_hidden[j] = place(width, shape.router_size);
+        layer.router_output[j] = place(shape.router_size, n == 1 ? 4 : 1);
+      }
+      layer.guidance = place(width, width);
+      layer.attention = place(width, 3 * width);
+      layer.feed_in = place(width, shape.feed_forward_size);
+      layer.feed_out = place(shape.feed_forward_size, width);
+    }
+    layer.refine_in = place(width, width);
+    layer.refine_out = place(width, width);
+  }
+}
+
+bool TrainingKernel::IsSupported() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#else
+  return false;
+#endif
+}
+
+std::unique_ptr<TrainingKernel> TrainingKernel::Create(const InteractionShape& shape) {
+#if defined(__x86_64__)
+  return CreateAvx512TrainingKernel(shape);
+#else
+  return nullptr;  // not reached: nothing is supported
+#endif
+}
+
+}  // namespace dime::kernels

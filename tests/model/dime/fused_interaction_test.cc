@@ -1,0 +1,300 @@
+// Scores and gradients of FusedScores() against the modules', in float64.
+#include "model/dime/fused_interaction.h"
+
+#include <torch/torch.h>
+
+#include <functional>
+#include <limits>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "model/dime/tensor_ops.h"
+
+namespace dime {
+namespace {
+
+struct ModelSizes {
+  int regions = 7;
+  int words = 10;
+  int embed_size = 24;
+  int num_heads = 3;
+  int feed_forward_size = 40;
+  int router_size = 20;
+};
+
+constexpr int64_t kImages = 5, kCaptions = 4;
+
+DirectionModel MakeModel(Direction direction, const ModelSizes& sizes, const std::string& norm,
+                         double lambda = 0) {
+  torch::manual_seed(7);
+  DirectionConfig config;
+  config.embed_size = sizes.embed_size;
+  config.feature_dim = 5;
+  config.num_heads = sizes.num_heads;
+  config.feed_forward_size = sizes.feed_forward_size;
+  config.router_size = sizes.router_size;
+  config.raw_feature_norm = norm;
+  config.lambda_softmax = lambda != 0 ? lambda : direction == Direction::kI2t ? 4 : 9;
+  DirectionModel model(direction, config, 6);
+  torch::NoGradGuard no_grad;
+  for (auto& buffer : model->named_buffers()) {
+    if (buffer.key() == "interaction.bn.running_mean") buffer.value().uniform_(-0.1, 0.1);
+    if (buffer.key() == "interaction.bn.running_var") buffer.value().uniform_(0.5, 2);
+  }
+  for (auto& parameter : model->named_parameters()) {
+    // Some channels' maxima are then minima before.
+    if (parameter.key() == "interaction.bn.weight") parameter.value().uniform_(-1, 1);
+  }
+  return model;
+}
+
+PairedItems MakeItems(const ModelSizes& sizes) {
+  torch::manual_seed(8);
+  const int64_t e = sizes.embed_size;
+  return {NormalizeL2(torch::randn({kImages, sizes.regions, e}), -1),
+          NormalizeL2(torch::randn({kImages, e}), -1),
+          NormalizeL2(torch::randn({kCaptions, sizes.words, e}), -1),
+          NormalizeL2(torch::randn({kCaptions, e}), -1),
+          torch::randint(1, sizes.words + 1, {kCaptions}, torch::kLong)};
+}
+
+// What a scorer gives and the gradients of a random function of it.
+struct Outcome {
+  InteractionImpl::Output output;
+  std::map<std::string, torch::Tensor> gradients;  // of parameters and of the items, by name
+  std::map<std::string, torch::Tensor> buffers;
+};
+
+using Scorer =
+    std::function<InteractionImpl::Output(DirectionModelImpl& model, const PairedItems& items)>;
+
+Outcome RunScorer(DirectionModelImpl& model, const PairedItems& items, torch::Dtype type,
+                  const Scorer& scorer) {
+  model.to(type);
+  model.zero_grad();
+  const auto leaf = [type](const torch::Tensor& x) {
+    return x.detach().clone().to(type).requires_grad_();
+  };
+  const PairedItems own = {leaf(items.regions), leaf(items.image), leaf(items.words),
+                           leaf(items.sentence), items.word_lengths};
+  Outcome outcome;
+  outcome.output = scorer(model, own);
+  torch::manual_seed(9);
+  const torch::Tensor scores = torch::randn(outcome.output.scores.sizes()).to(type);
+  const torch::Tensor paths = torch::randn(outcome.output.path_weights.sizes()).to(type);
+  ((outcome.output.scores * scores).sum() + (outcome.output.path_weights * paths).sum()).backward();
+  const auto keep = [&](const std::string& name, const torch::Tensor& leaf) {
+    if (leaf.grad().defined()) outcome.gradients[name] = leaf.grad().clone();
+  };
+  for (const auto& parameter : model.named_parameters()) keep(parameter.key(), parameter.value());
+  keep("regions", own.regions);
+  keep("image", own.image);
+  keep("words", own.words);
+  keep("sentence", own.sentence);
+  for (const auto& buffer : model.named_buffers()) {
+    outcome.buffers[buffer.key()] = buffer.value().clone();
+  }
+  return outcome;
+}
+
+InteractionImpl::Output ModulesScores(DirectionModelImpl& model, const PairedItems& items) {
+  const torch::Tensor mask =
+      torch::arange(items.words.size(1)).unsqueeze(0) < items.word_lengths.unsqueeze(1);
+  const InteractionImpl::Output output =
+      model.Score(items.regions.unsqueeze(1), items.image.unsqueeze(1), items.words.unsqueeze(0),
+                  items.sentence.unsqueeze(0), mask.unsqueeze(0));
+  return {output.scores.flatten(), output.path_weights.flatten(0, 1)};
+}
+
+InteractionImpl::Output AllFused(DirectionModelImpl& model, const PairedItems& items) {
+  std::vector<ImageCaptionPair> pairs;
+  for (int64_t i = 0; i < items.regions.size(0); ++i) {
+    for (int64_t c = 0; c < items.words.size(0); ++c) pairs.push_back({i, c});
+  }
+  return FusedScores(model, items, pairs);
+}
+
+void ExpectNear(const torch::Tensor& actual, const torch::Tensor& expected, double tolerance,
+                const std::string& what) {
+  ASSERT_TRUE(actual.defined() && expected.defined()) << what;
+  ASSERT_EQ(actual.sizes(), expected.sizes()) << what;
+  const double largest = expected.abs().max().item<double>();
+  const double difference = (actual.to(torch::kFloat64) - expected).abs().max().item<double>();
+  EXPECT_LE(difference, tolerance * (1e-2 + largest)) << what << ", the largest of " << largest;
+}
+
+// `change` is done to the model first. Gives the share of path weights that are zero.
+double ExpectAgreement(
+    Direction direction, const ModelSizes& sizes, const std::string& norm, bool train,
+    const std::function<void(DirectionModelImpl&)>& change = [](DirectionModelImpl&) {},
+    double lambda = 0) {
+  const PairedItems items = MakeItems(sizes);
+  EXPECT_TRUE(CanFuseScores(items));
+  const auto outcome = [&](torch::Dtype type, const Scorer& scorer) {
+    DirectionModel model = MakeModel(direction, sizes, norm, lambda);
+    change(*model);
+    model->train(train);
+    return RunScorer(*model, items, type, scorer);
+  };
+  const Outcome fused = outcome(torch::kFloat32, AllFused);
+  const Outcome modules = outcome(torch::kFloat64, ModulesScores);
+  ExpectNear(fused.output.scores, modules.output.scores, 2e-5, "scores");
+  ExpectNear(fused.output.path_weights, modules.output.path_weights, 2e-5, "paths");
+  for (const auto& [name, gradient] : modules.gradients) {
+    if (fused.gradients.count(name) == 0) {
+      ADD_FAILURE() << name << " has no gradient";
+      continue;
+    }
+    ExpectNear(fused.gradients.at(name), gradient, 3e-4, name);
+  }
+  for (const auto& [name, buffer] : modules.buffers) {
+    ExpectNear(fused.buffers.at(name), buffer, 1e-5, name);
+  }
+  return (modules.output.path_weights == 0).to(torch::kFloat64).mean().item<double>();
+}
+
+// Gates differ from pair to pair, and about half of them are shut.
+void ShutGates(DirectionModelImpl& model) {
+  torch::NoGradGuard no_grad;
+  for (auto& parameter : model.named_parameters()) {
+    if (parameter.key().find("router.mlp.2.bias") != std::string::npos) parameter.value().zero_();
+    if (parameter.key().find("router.mlp.2.weight") != std::string::npos) {
+      parameter.value().mul_(20);
+    }
+  }
+}
+
+class FusedInteractionTest : public testing::TestWithParam<Direction> {
+ protected:
+  void SetUp() override {
+    if (!kernels::TrainingKernel::IsSupported()) {
+      GTEST_SKIP() << "this processor has no AVX-512";
+    }
+  }
+};
+
+TEST_P(FusedInteractionTest, AgreesWithTheModulesForEveryNorm) {
+  for (const char* norm :
+       {"clipped_l2norm", "l2norm", "clipped_l1norm", "l1norm", "clipped", "no_norm", "softmax"}) {
+    SCOPED_TRACE(norm);
+    ExpectAgreement(GetParam(), {}, norm, /*train=*/false);
+  }
+}
+
+TEST_P(FusedInteractionTest, AgreesWithTheModulesForOddShapes) {
+  for (const ModelSizes& sizes : {ModelSizes{1, 3, 8, 1, 5, 3}, ModelSizes{19, 33, 70, 5, 31, 66},
+                                  ModelSizes{36, 24, 64, 4, 128, 32}}) {
+    SCOPED_TRACE(sizes.embed_size);
+    ExpectAgreement(GetParam(), sizes, "clipped_l2norm", /*train=*/false);
+  }
+}
+
+TEST_P(FusedInteractionTest, AgreesWithTheModulesAtFullSize) {
+  ExpectAgreement(GetParam(), {36, 32, 256, 16, 512, 512}, "clipped_l2norm", /*train=*/true);
+}
+
+TEST_P(FusedInteractionTest, BatchNormalisationLearnsAsTheModulesDo) {
+  ExpectAgreement(GetParam(), {}, "clipped_l2norm", /*train=*/true);
+}
+
+TEST_P(FusedInteractionTest, ShutGatesHaveNoGradient) {
+  const double shut = ExpectAgreement(GetParam(), {}, "clipped_l2norm", /*train=*/true, ShutGates);
+  EXPECT_GT(shut, 0.2);
+}
+
+TEST_P(FusedInteractionTest, WithAllGatesShutTheRectifiedIdentityAndTheInputsRemain) {
+  const double shut = ExpectAgreement(
+      GetParam(), {}, "clipped_l2norm", /*train=*/true, [](DirectionModelImpl& model) {
+        torch::NoGradGuard no_grad;
+        for (auto& parameter : model.named_parameters()) {
+          if (parameter.key().find("router.mlp.2.bias") != std::string::npos) {
+            parameter.value().fill_(-5);
+          }
+        }
+      });
+  EXPECT_EQ(shut, 1);
+}
+
+TEST_P(FusedInteractionTest, SharpAttentionNeitherOverflowsNorVanishes) {
+  for (const double lambda : {300.0, -300.0}) {
+    SCOPED_TRACE(lambda);
+    ExpectAgreement(
+        GetParam(), {}, "no_norm", /*train=*/false, [](DirectionModelImpl&) {}, lambda);
+  }
+}
+
+// A weight that is not a number must show in the loss, where the trainer stops.
+TEST_P(FusedInteractionTest, NotANumberIsNotLost) {
+  const PairedItems items = MakeItems({});
+  int checked = 0;
+  const DirectionModel names = MakeModel(GetParam(), {}, "clipped_l2norm");
+  for (const auto& parameter : names->interaction->named_parameters()) {
+    const std::string& name = parameter.key();
+    if (name.find("glgc.fc_2") != std::string::npos || name.find("path_mapping") == 0) continue;
+    DirectionModel model = MakeModel(GetParam(), {}, "clipped_l2norm");
+    model->eval();
+    torch::NoGradGuard no_grad;
+    model->interaction->named_parameters()[name].fill_(std::numeric_limits<float>::quiet_NaN());
+    EXPECT_TRUE(AllFused(*model, items).scores.isnan().all().item<bool>()) << name;
+    ++checked;
+  }
+  EXPECT_GT(checked, 80);
+}
+
+TEST_P(FusedInteractionTest, AnyNumberOfThreadsGivesTheSame) {
+  const int before = torch::get_num_threads();
+  for (const int threads : {2, 3, 50}) {
+    SCOPED_TRACE(threads);
+    torch::set_num_threads(threads);
+    ExpectAgreement(GetParam(), {}, "clipped_l2norm", /*train=*/true);
+  }
+  torch::set_num_threads(before);
+}
+
+TEST_P(FusedInteractionTest, WhatIsNotThereIsRefused) {
+  DirectionModel model = MakeModel(GetParam(), {}, "clipped_l2norm");
+  PairedItems items = MakeItems({});
+  EXPECT_THROW(FusedScores(*model, items, {}), c10::Error);
+  EXPECT_THROW(FusedScores(*model, items, {{kImages, 0}}), c10::Error);
+  EXPECT_THROW(FusedScores(*model, items, {{0, -1}}), c10::Error);
+  items.word_lengths[2] = 0;
+  EXPECT_THROW(FusedScores(*model, items, {{0, 0}}), c10::Error);
+  items.word_lengths[2] = items.words.size(1) + 1;
+  EXPECT_THROW(FusedScores(*model, items, {{0, 0}}), c10::Error);
+}
+
+TEST_P(FusedInteractionTest, SelectedPairsScoreAsAmongAll) {
+  DirectionModel model = MakeModel(GetParam(), {}, "clipped_l2norm");
+  model->eval();
+  const PairedItems items = MakeItems({});
+  torch::NoGradGuard no_grad;
+  const torch::Tensor all = AllFused(*model, items).scores.view({kImages, kCaptions});
+  const torch::Tensor some = FusedScores(*model, items, {{3, 1}, {0, 2}, {3, 3}}).scores;
+  EXPECT_TRUE(torch::equal(some, torch::stack({all[3][1], all[0][2], all[3][3]})));
+}
+
+TEST_P(FusedInteractionTest, TheSameTwiceIsTheSameBits) {
+  DirectionModel model = MakeModel(GetParam(), {}, "clipped_l2norm");
+  model->eval();
+  const PairedItems items = MakeItems({});
+  const Outcome once = RunScorer(*model, items, torch::kFloat32, AllFused);
+  const Outcome twice = RunScorer(*model, items, torch::kFloat32, AllFused);
+  for (const auto& [name, gradient] : once.gradients) {
+    EXPECT_TRUE(torch::equal(gradient, twice.gradients.at(name))) << name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Directions, FusedInteractionTest, testing::ValuesIn(kDirections),
+                         [](const auto& info) { return std::string(DirectionName(info.param)); });
+
+TEST(CanFuseScoresTest, OnlyFloat32) {
+  PairedItems items = MakeItems({});
+  EXPECT_EQ(CanFuseScores(items), kernels::TrainingKernel::IsSupported());
+  items.words = items.words.to(torch::kFloat64);
+  EXPECT_FALSE(CanFuseScores(items));
+}
+
+}  // namespace
+}  // namespace dime
