@@ -591,12 +591,17 @@ class KernelImpl : public TrainingKernel {
       }
       const float* const attended = s.attended.get() + PairRow(first);
       float* const feed = s.feed.get() + int64_t{first} * M_ * F_;
-      FloatProduct(Rows(attended, E_), step.weights.get() + slots.feed_in.weight, F_, rows, F_, E_,
-                   AddBiasAndRectify{feed, F_, biases + slots.feed_in.bias});
-      FloatProduct(Rows(feed, F_), step.weights.get() + slots.feed_out.weight, E_, rows, E_, F_,
-                   AddResidual{s.reasoned.get() + PairRow(first), E_, attended,
-                               biases + slots.feed_out.bias});
+      TwoLayers(step, slots.feed_in, slots.feed_out, rows, attended, feed, attended,
+                s.reasoned.get() + PairRow(first));
     });
+  }
+  // hidden = relu(in(x)); to = residual + out(hidden).
+  void TwoLayers(const StepImpl& step, const TrainingSlot& in, const TrainingSlot& out, int rows,
+                 const float* x, float* hidden, const float* residual, float* to) const {
+    FloatProduct(Rows(x, in.in), step.weights.get() + in.weight, in.out, rows, in.out, in.in,
+                 AddBiasAndRectify{hidden, in.out, step.inputs.weights + in.bias});
+    FloatProduct(Rows(hidden, in.out), step.weights.get() + out.weight, out.out, rows, out.out,
+                 out.in, AddResidual{to, out.out, residual, step.inputs.weights + out.bias});
   }
   float SelfFactor() const {  // 1 / sqrt(head size)
     return _mm512_cvtss_f32(_mm512_sqrt_ps(_mm512_set1_ps(1.0f / static_cast<float>(head_))));
@@ -637,14 +642,9 @@ class KernelImpl : public TrainingKernel {
         });
       }
       float* const hidden = s.refine_hidden.get() + PairRow(first);
-      FloatProduct(Rows(s.modulated.get() + PairRow(first), E_),
-                   step.weights.get() + slots.refine_in.weight, E_, open * M_, E_, E_,
-                   AddBiasAndRectify{hidden, E_, step.inputs.weights + slots.refine_in.bias});
-      FloatProduct(Rows(hidden, E_), step.weights.get() + slots.refine_out.weight, E_, open * M_,
-                   E_, E_,
-                   AddResidual{s.refined.get() + PairRow(first), E_,
-                               s.input[kRefinement].get() + PairRow(first),
-                               step.inputs.weights + slots.refine_out.bias});
+      TwoLayers(step, slots.refine_in, slots.refine_out, open * M_,
+                s.modulated.get() + PairRow(first), hidden,
+                s.input[kRefinement].get() + PairRow(first), s.refined.get() + PairRow(first));
     });
   }
 
@@ -1002,6 +1002,21 @@ class KernelImpl : public TrainingKernel {
     AddColumnSums(gradient, gradient_stride, rows, slot.out, weights + slot.bias);
   }
 
+  // Of TwoLayers(), from `gradient` of what it adds to the residual: finish() gets that of x.
+  // Leaves that of in(x) in `before`.
+  template <class Finish>
+  void TwoLayersGradient(const StepImpl& step, const TrainingSlot& in, const TrainingSlot& out,
+                         int rows, const float* gradient, const float* x, const float* hidden,
+                         float* before, const TrainingArrays<float>& gradients,
+                         const Finish& finish) const {
+    AddLinearGradient(out, gradient, out.out, hidden, out.in, rows, gradients.weights);
+    FloatProduct(Rows(gradient, out.out), step.inputs.weights + out.weight, out.in, rows, out.in,
+                 out.out, WhereRectifierOpen{before, out.in, hidden});
+    AddLinearGradient(in, before, in.out, x, in.in, rows, gradients.weights);
+    FloatProduct(Rows(before, in.out), step.inputs.weights + in.weight, in.in, rows, in.in, in.out,
+                 finish);
+  }
+
   void GuidanceGradient(const StepImpl& step, int count, int n, float* to,
                         const TrainingArrays<float>& gradients, WorkspaceImpl& w) const {
     const LayerState& s = w.layers[n];
@@ -1028,12 +1043,8 @@ class KernelImpl : public TrainingKernel {
       const float* const feed = s.feed.get() + int64_t{first} * M_ * F_;
       const float* const attended = s.attended.get() + PairRow(first);
       float* const middle = w.narrow.get() + PairRow(first);  // of `attended`
-      AddLinearGradient(slots.feed_out, gradient, E_, feed, F_, rows, gradients.weights);
-      FloatProduct(Rows(gradient, E_), weights + slots.feed_out.weight, F_, rows, F_, E_,
-                   WhereRectifierOpen{w.wide.get(), F_, feed});
-      AddLinearGradient(slots.feed_in, w.wide.get(), F_, attended, E_, rows, gradients.weights);
-      FloatProduct(Rows(w.wide.get(), F_), weights + slots.feed_in.weight, E_, rows, E_, F_,
-                   AddResidual{middle, E_, gradient, nullptr});
+      TwoLayersGradient(step, slots.feed_in, slots.feed_out, rows, gradient, attended, feed,
+                        w.wide.get(), gradients, AddResidual{middle, E_, gradient, nullptr});
       // Of query, key and value, side by side as they are.
       const int64_t stride = 3 * int64_t{E_};
       for (int t = first; t < first + pairs; ++t) {
@@ -1069,7 +1080,6 @@ class KernelImpl : public TrainingKernel {
                           WorkspaceImpl& w) const {
     const LayerState& s = w.layers[n];
     const TrainingLayout::Layer& slots = layout_.layers[n];
-    const float* const weights = step.inputs.weights;
     ClearShut(s, kRefinement, count, to);
     ForOpen(s, kRefinement, count, [&](int first, int open) {
       const int rows = open * M_;
@@ -1078,14 +1088,11 @@ class KernelImpl : public TrainingKernel {
       const float* const modulated = s.modulated.get() + PairRow(first);
       float* const before = w.narrow.get() + PairRow(first);    // of fc_1's output
       float* const modulation = w.wide.get() + PairRow(first);  // of z
-      AddLinearGradient(slots.refine_out, gradient, E_, hidden, E_, rows, gradients.weights);
-      FloatProduct(Rows(gradient, E_), weights + slots.refine_out.weight, E_, rows, E_, E_,
-                   WhereRectifierOpen{before, E_, hidden});
-      AddLinearGradient(slots.refine_in, before, E_, modulated, E_, rows, gradients.weights);
-      FloatProduct(Rows(before, E_), weights + slots.refine_in.weight, E_, rows, E_, E_,
-                   StoreTo{modulation, E_});
-      for (int t = first; t < first + open; ++t)
+      TwoLayersGradient(step, slots.refine_in, slots.refine_out, rows, gradient, modulated, hidden,
+                        before, gradients, StoreTo{modulation, E_});
+      for (int t = first; t < first + open; ++t) {
         RefineAttentionGradient(step, pairs[t], n, t, to, gradients, w);
+      }
     });
   }
 

@@ -11,22 +11,14 @@
 
 #include "gtest/gtest.h"
 #include "model/dime/tensor_ops.h"
+#include "tests/model/dime/scorer_subject.h"
 
 namespace dime {
 namespace {
 
-struct ModelSizes {
-  int regions = 7;
-  int words = 10;
-  int embed_size = 24;
-  int num_heads = 3;
-  int feed_forward_size = 40;
-  int router_size = 20;
-};
-
 constexpr int64_t kImages = 5, kCaptions = 4;
 
-DirectionModel MakeModel(Direction direction, const ModelSizes& sizes, const std::string& norm,
+DirectionModel MakeModel(Direction direction, const Sizes& sizes, const std::string& norm,
                          double lambda = 0) {
   torch::manual_seed(7);
   DirectionConfig config;
@@ -50,7 +42,7 @@ DirectionModel MakeModel(Direction direction, const ModelSizes& sizes, const std
   return model;
 }
 
-PairedItems MakeItems(const ModelSizes& sizes) {
+PairedItems MakeItems(const Sizes& sizes) {
   torch::manual_seed(8);
   const int64_t e = sizes.embed_size;
   return {NormalizeL2(torch::randn({kImages, sizes.regions, e}), -1),
@@ -127,7 +119,7 @@ void ExpectNear(const torch::Tensor& actual, const torch::Tensor& expected, doub
 
 // `change` is done to the model first. Gives the share of path weights that are zero.
 double ExpectAgreement(
-    Direction direction, const ModelSizes& sizes, const std::string& norm, bool train,
+    Direction direction, const Sizes& sizes, const std::string& norm, bool train,
     const std::function<void(DirectionModelImpl&)>& change = [](DirectionModelImpl&) {},
     double lambda = 0) {
   const PairedItems items = MakeItems(sizes);
@@ -155,17 +147,6 @@ double ExpectAgreement(
   return (modules.output.path_weights == 0).to(torch::kFloat64).mean().item<double>();
 }
 
-// Gates differ from pair to pair, and about half of them are shut.
-void ShutGates(DirectionModelImpl& model) {
-  torch::NoGradGuard no_grad;
-  for (auto& parameter : model.named_parameters()) {
-    if (parameter.key().find("router.mlp.2.bias") != std::string::npos) parameter.value().zero_();
-    if (parameter.key().find("router.mlp.2.weight") != std::string::npos) {
-      parameter.value().mul_(20);
-    }
-  }
-}
-
 class FusedInteractionTest : public testing::TestWithParam<Direction> {
  protected:
   void SetUp() override {
@@ -184,15 +165,15 @@ TEST_P(FusedInteractionTest, AgreesWithTheModulesForEveryNorm) {
 }
 
 TEST_P(FusedInteractionTest, AgreesWithTheModulesForOddShapes) {
-  for (const ModelSizes& sizes : {ModelSizes{1, 3, 8, 1, 5, 3}, ModelSizes{19, 33, 70, 5, 31, 66},
-                                  ModelSizes{36, 24, 64, 4, 128, 32}}) {
+  for (const Sizes& sizes :
+       {Sizes{1, 3, 8, 1, 5, 3}, Sizes{19, 33, 70, 5, 31, 66}, Sizes{36, 24, 64, 4, 128, 32}}) {
     SCOPED_TRACE(sizes.embed_size);
     ExpectAgreement(GetParam(), sizes, "clipped_l2norm", /*train=*/false);
   }
 }
 
 TEST_P(FusedInteractionTest, AgreesWithTheModulesAtFullSize) {
-  ExpectAgreement(GetParam(), {36, 32, 256, 16, 512, 512}, "clipped_l2norm", /*train=*/true);
+  ExpectAgreement(GetParam(), kFull, "clipped_l2norm", /*train=*/true);
 }
 
 TEST_P(FusedInteractionTest, BatchNormalisationLearnsAsTheModulesDo) {

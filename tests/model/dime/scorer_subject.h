@@ -27,6 +27,17 @@ struct Sizes {
 };
 inline constexpr Sizes kFull = {36, 32, 256, 16, 512, 512};
 
+// Sets the routers so that gates differ from pair to pair and about half of them are shut.
+inline void ShutGates(DirectionModelImpl& model) {
+  torch::NoGradGuard no_grad;
+  for (auto& parameter : model.named_parameters()) {
+    if (parameter.key().find("router.mlp.2.bias") != std::string::npos) parameter.value().zero_();
+    if (parameter.key().find("router.mlp.2.weight") != std::string::npos) {
+      parameter.value().mul_(20);
+    }
+  }
+}
+
 // One direction with random weights and items, against which scorers made of it are held.
 class Subject {
  public:
@@ -56,16 +67,7 @@ class Subject {
     captions_ = MakeItems(Modality::kCaption, kCaptions, sizes.words);
   }
 
-  // Sets the routers so that gates differ from pair to pair and about half of them are shut.
-  void ShutGates() {
-    torch::NoGradGuard no_grad;
-    for (auto& parameter : model_->named_parameters()) {
-      if (parameter.key().find("router.mlp.2.bias") != std::string::npos) parameter.value().zero_();
-      if (parameter.key().find("router.mlp.2.weight") != std::string::npos) {
-        parameter.value().mul_(20);
-      }
-    }
-  }
+  void ShutGates() { dime::ShutGates(*model_); }
 
   // What kernels are made of.
   InteractionWeightsReader ReadWeights() const {
