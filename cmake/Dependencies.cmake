@@ -41,7 +41,7 @@ endif()
 add_library(dime_malloc INTERFACE IMPORTED)
 if(NOT DIME_SANITIZE)
   pkg_check_modules(TCMALLOC REQUIRED IMPORTED_TARGET libtcmalloc_minimal)
-  # By the name alone: nothing refers to its symbols that others do not have as well.
+  # By the name alone: what refers to its symbols does so weakly.
   target_link_libraries(dime_malloc INTERFACE
     "-Wl,--push-state,--no-as-needed" PkgConfig::TCMALLOC "-Wl,--pop-state")
 endif()

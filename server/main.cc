@@ -31,6 +31,9 @@
 #include "server/server_config.h"
 #include "server/server_flags.h"
 
+// tcmalloc's, where the program has it: sanitizers bring their own allocator.
+extern "C" __attribute__((weak)) void MallocExtension_ReleaseFreeMemory();
+
 namespace dime {
 namespace {
 
@@ -114,11 +117,17 @@ std::string Describe(const ServingRevision& revision) {
                       view->size(Modality::kCaption), " captions");
 }
 
+// Gives back to the system what loading has used and freed, which tcmalloc would keep.
+void ReleaseFreedMemory() {
+  if (MallocExtension_ReleaseFreeMemory != nullptr) MallocExtension_ReleaseFreeMemory();
+}
+
 // Whatever goes wrong, the server goes on with what it has.
 void Reload(const Session& session, Server& server) {
   Stopwatch stopwatch;
   session.log->Info("loading anew ...");
   const absl::Status status = server.Reload(Load(session));
+  ReleaseFreedMemory();
   if (!status.ok()) {
     session.log->Write(Log::Severity::kError,
                        absl::StrCat(status.message(), "; serving on as before"));
@@ -146,6 +155,7 @@ absl::Status Serve(const Session& session) {
   log.Info("warming up ...");
   RETURN_IF_ERROR(server->Start());
   RETURN_IF_ERROR(InstallSignals());
+  ReleaseFreedMemory();
   session.answers->Info(absl::StrCat(
       kProgram, " ", options.version,
       absl::StrFormat(" ready in %.1f s", absl::ToDoubleSeconds(stopwatch.Elapsed())), ": gRPC on ",
