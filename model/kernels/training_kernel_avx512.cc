@@ -622,19 +622,27 @@ class KernelImpl : public TrainingKernel {
     }
   }
 
+  // 16 channels of a sequence over its positions.
+  struct Pooled {
+    __m512 mean, most, least;
+  };
+  Pooled PoolChannels(const float* y, int64_t e, __mmask16 mask) const {
+    __m512 sum = _mm512_setzero_ps(), most = Load(y + e, mask), least = most;
+    for (int64_t at = e; at < PairRow(1); at += E_) {
+      const __m512 x = Load(y + at, mask);
+      sum = _mm512_add_ps(sum, x);
+      most = _mm512_max_ps(most, x);
+      least = _mm512_min_ps(least, x);
+    }
+    return {_mm512_mul_ps(sum, _mm512_set1_ps(1.0f / static_cast<float>(M_))), most, least};
+  }
+
   void Summarize(const WorkspaceImpl& w, int t, int64_t row,
                  const PairSummaries<float>& out) const {
     const float* const y = w.output.get() + PairRow(t);
     const __m512 per_position = _mm512_set1_ps(1.0f / static_cast<float>(M_));
     ForVectors(E_, [&](int64_t e, __mmask16 mask) {
-      __m512 sum = _mm512_setzero_ps(), most = Load(y + e, mask), least = most;
-      for (int64_t at = e; at < PairRow(1); at += E_) {
-        const __m512 x = Load(y + at, mask);
-        sum = _mm512_add_ps(sum, x);
-        most = _mm512_max_ps(most, x);
-        least = _mm512_min_ps(least, x);
-      }
-      const __m512 mean = _mm512_mul_ps(sum, per_position);
+      const auto [mean, most, least] = PoolChannels(y, e, mask);
       __m512 squares = _mm512_setzero_ps();
       for (int64_t at = e; at < PairRow(1); at += E_) {
         const __m512 distance = _mm512_sub_ps(Load(y + at, mask), mean);
@@ -703,14 +711,7 @@ class KernelImpl : public TrainingKernel {
     float* const to = w.flow[0][0].get() + PairRow(t);
     const __m512 per_position = _mm512_set1_ps(1.0f / static_cast<float>(M_));
     ForVectors(E_, [&](int64_t e, __mmask16 mask) {
-      __m512 sum = _mm512_setzero_ps(), most = Load(y + e, mask), least = most;
-      for (int64_t at = e; at < PairRow(1); at += E_) {
-        const __m512 x = Load(y + at, mask);
-        sum = _mm512_add_ps(sum, x);
-        most = _mm512_max_ps(most, x);
-        least = _mm512_min_ps(least, x);
-      }
-      const __m512 mean = _mm512_mul_ps(sum, per_position);
+      const auto [mean, most, least] = PoolChannels(y, e, mask);
       const int64_t at_summary = row * E_ + e;
       const __m512 for_mean = _mm512_mul_ps(per_position, Load(given.mean + at_summary, mask));
       const __m512 for_most = Load(given.maximum + at_summary, mask);
