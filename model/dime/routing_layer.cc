@@ -8,6 +8,9 @@ namespace {
 // Gates below this leave a path without any input, and it takes the rectified identity instead.
 constexpr double kShut = 1e-4;
 
+// Cells whose outputs depend on the other side, in a layer's order.
+constexpr int kGuidance = 1, kRefinement = 3;
+
 std::vector<torch::Tensor> Broadcast(absl::Span<const torch::Tensor> tensors) {
   return torch::broadcast_tensors(std::vector<torch::Tensor>(tensors.begin(), tensors.end()));
 }
@@ -49,8 +52,8 @@ RoutingLayerImpl::LocalPart RoutingLayerImpl::ForwardLocal(const torch::Tensor& 
                                                 imrc_->forward(local, {})};
   return {.base = MixSequences(shares.weights.narrow(-1, 0, outputs.size()), outputs),
           .guided = glgc_->GuidanceTerm(local),
-          .guided_share = shares.weights.select(-1, 1),
-          .refined_share = shares.weights.select(-1, 3),
+          .guided_share = shares.weights.select(-1, kGuidance),
+          .refined_share = shares.weights.select(-1, kRefinement),
           .path_weights = shares.path_weights.flatten(-2)};
 }
 

@@ -14,6 +14,8 @@
 namespace dime::kernels {
 namespace {
 
+constexpr float kLeastNorm = 1e-12f;
+
 // Calls body(first, mask) for each 16 of n floats.
 template <class Body>
 inline void ForVectors(int64_t n, Body&& body) {
@@ -35,6 +37,18 @@ inline __m512 SignOf(__m512 x) {
   const __m512 zero = _mm512_setzero_ps(), one = _mm512_set1_ps(1);
   const __mmask16 negative = _mm512_cmp_ps_mask(x, zero, _CMP_LT_OQ);
   return _mm512_mask_sub_ps(_mm512_maskz_mov_ps(IsPositive(x), one), negative, zero, one);
+}
+
+// 1 / max(norm, 1e-12), the modules' clamp, from sums of squares.
+inline __m512 InverseNorm(__m512 squares) {
+  return _mm512_div_ps(_mm512_set1_ps(1),
+                       _mm512_max_ps(_mm512_sqrt_ps(squares), _mm512_set1_ps(kLeastNorm)));
+}
+// 1 where a norm was not clamped, else 0: whether it has a gradient.
+inline __m512 IsUnclamped(__m512 inverse_norm) {
+  const __mmask16 free =
+      _mm512_cmp_ps_mask(inverse_norm, _mm512_set1_ps(0.999f / kLeastNorm), _CMP_LT_OQ);
+  return _mm512_maskz_mov_ps(free, _mm512_set1_ps(1));
 }
 
 // to[n] += the sums of a (rows, n)'s columns.

@@ -76,8 +76,8 @@ struct PairSummaries {
 // (dime-model.md, 3 and 4), in float32, for training on a CPU.
 //
 // A few pairs go through the three layers together, one core's work, in memory that stays in its
-// cache; the backward pass computes their forward pass anew, which takes no longer than to read
-// what a whole batch of them would have had to keep. Cells whose gates are shut run in neither
+// cache; the backward pass computes their forward pass anew, instead of keeping some 40 sequences
+// of every pair of a batch. Cells whose gates are shut run in neither
 // pass: they contribute nothing and have no gradient. Maxima and minima give their gradient to the
 // first position that attains them.
 //

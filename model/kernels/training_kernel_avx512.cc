@@ -8,6 +8,7 @@
 #include "model/kernels/array.h"
 #include "model/kernels/float_product.h"
 #include "model/kernels/float_rows.h"
+#include "model/kernels/score_norms.h"
 #include "model/kernels/training_kernel.h"
 #include "model/kernels/vector_math.h"
 
@@ -29,8 +30,7 @@ constexpr int kMostPairs = 8;
 constexpr int64_t kStateBytes = 1200000;
 constexpr int64_t kCachedWeights = 1 << 18;  // floats
 constexpr int kPairsBeyond = 4;
-constexpr float kTiny = 1e-12f;  // the modules' clamp of norms
-constexpr float kShut = 1e-4f;   // below this a path's gates count as shut
+constexpr float kShut = 1e-4f;  // below this a path's gates count as shut
 
 // Gates of one pair and layer, and what mixing makes of them.
 struct Routing {
@@ -407,17 +407,6 @@ class KernelImpl : public TrainingKernel {
       }
     });
   }
-  static __m512 InverseNorm(__m512 squares) {
-    return _mm512_div_ps(_mm512_set1_ps(1),
-                         _mm512_max_ps(_mm512_sqrt_ps(squares), _mm512_set1_ps(kTiny)));
-  }
-  // 1 where a norm was not clamped, else 0: whether it has a gradient.
-  static __m512 IsUnclamped(__m512 inverse_norm) {
-    const __mmask16 free =
-        _mm512_cmp_ps_mask(inverse_norm, _mm512_set1_ps(0.999f / kTiny), _CMP_LT_OQ);
-    return _mm512_maskz_mov_ps(free, _mm512_set1_ps(1));
-  }
-
   void Reason(const StepImpl& step, int count, int n, WorkspaceImpl& w) const {
     LayerState& s = w.layers[n];
     const TrainingLayout::Layer& slots = layout_.layers[n];
@@ -478,7 +467,8 @@ class KernelImpl : public TrainingKernel {
         float* const shares = s.cross_shares.get() + int64_t{t} * M_ * C16_;
         FloatProduct(Rows(input, E_), context.transposed, C16_, M_, context.rows, E_,
                      StoreTo{normed, C16_});
-        NormalizeScores(normed, context.rows, s.norm_scale.get() + int64_t{t} * C16_,
+        NormalizeScores(shape_.norm, normed, M_, context.rows, C16_,
+                        s.norm_scale.get() + int64_t{t} * C16_,
                         s.norm_factor.get() + int64_t{t} * C16_);
         std::memcpy(shares, normed, int64_t{M_} * C16_ * sizeof(float));
         Softmax(shares, M_, context.rows, C16_, shape_.lambda);
@@ -501,60 +491,6 @@ class KernelImpl : public TrainingKernel {
                 s.modulated.get() + PairRow(first), hidden,
                 s.input[kRefinement].get() + PairRow(first), s.refined.get() + PairRow(first));
     });
-  }
-
-  // Raw scores (M, C16) of which `rows` columns are valid, each normalised along the positions, in
-  // place. For ScoresGradient(): what each column was multiplied by, and how much of itself its
-  // gradient loses.
-  void NormalizeScores(float* scores, int rows, float* scales, float* factors) const {
-    const __m512 one = _mm512_set1_ps(1), zero = _mm512_setzero_ps();
-    const ScoreNorm norm = shape_.norm;
-    const bool clipped = IsClipped();
-    const int64_t end = int64_t{M_} * C16_;
-    for (int c = 0; c < rows; c += 16) {
-      const __mmask16 mask = TailMask16(rows - c);
-      __m512 squares = zero, magnitudes = zero, most = _mm512_set1_ps(-3e38f);
-      for (int64_t at = c; at < end; at += C16_) {
-        __m512 x = Load(scores + at, mask);
-        if (clipped) {
-          x = _mm512_mask_mul_ps(x, static_cast<__mmask16>(~IsPositive(x)), x,
-                                 _mm512_set1_ps(0.1f));
-          _mm512_storeu_ps(scores + at, x);
-        }
-        squares = _mm512_fmadd_ps(x, x, squares);
-        magnitudes = _mm512_add_ps(magnitudes, _mm512_abs_ps(x));
-        most = _mm512_max_ps(most, x);
-      }
-      __m512 scale = one, factor = zero;
-      if (norm == ScoreNorm::kClippedL2) {
-        scale = InverseNorm(squares);
-        factor = IsUnclamped(scale);
-      } else if (norm == ScoreNorm::kL2) {
-        const __m512 length = _mm512_sqrt_ps(squares);
-        const __m512 divisor = _mm512_add_ps(length, _mm512_set1_ps(1e-8f));
-        scale = _mm512_div_ps(one, divisor);
-        factor = _mm512_maskz_div_ps(IsPositive(length), divisor, length);
-      } else if (norm == ScoreNorm::kClippedL1 || norm == ScoreNorm::kL1) {
-        scale = _mm512_div_ps(one, _mm512_add_ps(magnitudes, _mm512_set1_ps(1e-8f)));
-      } else if (norm == ScoreNorm::kSoftmax) {
-        __m512 total = zero;
-        for (int64_t at = c; at < end; at += C16_) {
-          const __m512 power = Exp(_mm512_sub_ps(Load(scores + at, mask), most));
-          _mm512_storeu_ps(scores + at, power);
-          total = _mm512_add_ps(total, power);
-        }
-        scale = _mm512_div_ps(one, total);
-      }
-      for (int64_t at = c; at < end; at += C16_) {
-        _mm512_storeu_ps(scores + at, _mm512_mul_ps(scale, Load(scores + at, mask)));
-      }
-      _mm512_storeu_ps(scales + c, scale);
-      _mm512_storeu_ps(factors + c, factor);
-    }
-  }
-  bool IsClipped() const {
-    return shape_.norm == ScoreNorm::kClippedL2 || shape_.norm == ScoreNorm::kClippedL1 ||
-           shape_.norm == ScoreNorm::kClipped;
   }
 
   // What a layer's cells give for pair t, 16 channels of one position.
@@ -984,45 +920,12 @@ class KernelImpl : public TrainingKernel {
     FloatProduct(Columns(shares, C16_), shift, E_, context.rows, E_, M_,
                  AddTo{projected + E_, stride});
     SoftmaxGradient(shares, scores, M_, context.rows, C16_, shape_.lambda);
-    ScoresGradient(normed, context.rows, s.norm_scale.get() + int64_t{t} * C16_,
-                   s.norm_factor.get() + int64_t{t} * C16_, scores);
+    ScoresGradient(shape_.norm, normed, M_, context.rows, C16_,
+                   s.norm_scale.get() + int64_t{t} * C16_, s.norm_factor.get() + int64_t{t} * C16_,
+                   scores);
     FloatProduct(Rows(scores, C16_), context.values, E_, M_, E_, context.rows, AddTo{at_input, E_});
     FloatProduct(Columns(scores, C16_), input, E_, context.rows, E_, M_,
                  AddTo{gradients.context + int64_t{pair.context} * C_ * E_, E_});
-  }
-
-  // The gradient with respect to what NormalizeScores() was given, in place.
-  void ScoresGradient(const float* normed, int rows, const float* scales, const float* factors,
-                      float* gradient) const {
-    const ScoreNorm norm = shape_.norm;
-    const bool absolute = norm == ScoreNorm::kClippedL1 || norm == ScoreNorm::kL1;
-    const bool clipped = IsClipped();
-    const int64_t end = int64_t{M_} * C16_;
-    for (int c = 0; c < rows; c += 16) {
-      const __mmask16 mask = TailMask16(rows - c);
-      __m512 along = _mm512_setzero_ps();
-      for (int64_t at = c; at < end; at += C16_) {
-        along = _mm512_fmadd_ps(Load(normed + at, mask), Load(gradient + at, mask), along);
-      }
-      const __m512 scale = Load(scales + c, mask);
-      const __m512 lost = _mm512_mul_ps(along, Load(factors + c, mask));
-      for (int64_t at = c; at < end; at += C16_) {
-        const __m512 value = Load(normed + at, mask);
-        __m512 x = Load(gradient + at, mask);
-        if (norm == ScoreNorm::kSoftmax) {
-          x = _mm512_mul_ps(value, _mm512_sub_ps(x, along));
-        } else if (absolute) {
-          x = _mm512_mul_ps(scale, _mm512_fnmadd_ps(SignOf(value), along, x));
-        } else {
-          x = _mm512_mul_ps(scale, _mm512_fnmadd_ps(value, lost, x));
-        }
-        if (clipped) {
-          x = _mm512_mask_mul_ps(x, static_cast<__mmask16>(~IsPositive(value)), x,
-                                 _mm512_set1_ps(0.1f));
-        }
-        Store(gradient + at, mask, x);
-      }
-    }
   }
 
   // From w.gate_gradient to the routers' weights and, by way of the means, to every position of the

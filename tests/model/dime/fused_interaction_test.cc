@@ -20,21 +20,8 @@ constexpr int64_t kImages = 5, kCaptions = 4;
 
 DirectionModel MakeModel(Direction direction, const Sizes& sizes, const std::string& norm,
                          double lambda = 0) {
-  torch::manual_seed(7);
-  DirectionConfig config;
-  config.embed_size = sizes.embed_size;
-  config.feature_dim = 5;
-  config.num_heads = sizes.num_heads;
-  config.feed_forward_size = sizes.feed_forward_size;
-  config.router_size = sizes.router_size;
-  config.raw_feature_norm = norm;
-  config.lambda_softmax = lambda != 0 ? lambda : direction == Direction::kI2t ? 4 : 9;
-  DirectionModel model(direction, config, 6);
+  DirectionModel model = MakeRandomModel(direction, sizes, norm, lambda);
   torch::NoGradGuard no_grad;
-  for (auto& buffer : model->named_buffers()) {
-    if (buffer.key() == "interaction.bn.running_mean") buffer.value().uniform_(-0.1, 0.1);
-    if (buffer.key() == "interaction.bn.running_var") buffer.value().uniform_(0.5, 2);
-  }
   for (auto& parameter : model->named_parameters()) {
     // Some channels' maxima are then minima before.
     if (parameter.key() == "interaction.bn.weight") parameter.value().uniform_(-1, 1);

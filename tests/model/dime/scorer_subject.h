@@ -38,6 +38,27 @@ inline void ShutGates(DirectionModelImpl& model) {
   }
 }
 
+// Random weights, always the same ones. `lambda` 0: the published one.
+inline DirectionModel MakeRandomModel(Direction direction, const Sizes& sizes,
+                                      const std::string& norm, double lambda = 0) {
+  torch::manual_seed(7);
+  DirectionConfig config;
+  config.embed_size = sizes.embed_size;
+  config.feature_dim = 5;
+  config.num_heads = sizes.num_heads;
+  config.feed_forward_size = sizes.feed_forward_size;
+  config.router_size = sizes.router_size;
+  config.raw_feature_norm = norm;
+  config.lambda_softmax = lambda != 0 ? lambda : direction == Direction::kI2t ? 4 : 9;
+  DirectionModel model(direction, config, 6);
+  torch::NoGradGuard no_grad;
+  for (auto& buffer : model->named_buffers()) {
+    if (buffer.key() == "interaction.bn.running_mean") buffer.value().uniform_(-0.1, 0.1);
+    if (buffer.key() == "interaction.bn.running_var") buffer.value().uniform_(0.5, 2);
+  }
+  return model;
+}
+
 // One direction with random weights and items, against which scorers made of it are held.
 class Subject {
  public:
@@ -45,20 +66,7 @@ class Subject {
 
   Subject(Direction direction, const Sizes& sizes, const std::string& norm = "clipped_l2norm")
       : direction_(direction), sizes_(sizes) {
-    torch::manual_seed(7);
-    config_.embed_size = sizes.embed_size;
-    config_.feature_dim = 5;
-    config_.num_heads = sizes.num_heads;
-    config_.feed_forward_size = sizes.feed_forward_size;
-    config_.router_size = sizes.router_size;
-    config_.raw_feature_norm = norm;
-    config_.lambda_softmax = direction == Direction::kI2t ? 4 : 9;
-    model_ = DirectionModel(direction, config_, 6);
-    torch::NoGradGuard no_grad;
-    for (auto& buffer : model_->named_buffers()) {
-      if (buffer.key() == "interaction.bn.running_mean") buffer.value().uniform_(-0.1, 0.1);
-      if (buffer.key() == "interaction.bn.running_var") buffer.value().uniform_(0.5, 2);
-    }
+    model_ = MakeRandomModel(direction, sizes, norm);
     model_->eval();
     info_.num_regions = sizes.regions;
     info_.max_words = sizes.words;
@@ -129,7 +137,6 @@ class Subject {
 
   const Direction direction_;
   const Sizes sizes_;
-  DirectionConfig config_;
   DirectionModel model_{nullptr};
   ModelInfo info_;
   EncodedItems images_, captions_;
