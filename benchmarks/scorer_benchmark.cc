@@ -226,7 +226,7 @@ absl::Status Run(const Flags& flags) {
         measure("cuda");
         continue;
       }
-      for (Instructions instructions : {Instructions::kAmx, Instructions::kAvx512Bf16}) {
+      for (const Instructions instructions : kernels::kAllInstructions) {
         if (!kernels::IsSupported(instructions)) continue;
         bench.Use(instructions);
         measure(kernels::InstructionsName(instructions));
@@ -236,6 +236,11 @@ absl::Status Run(const Flags& flags) {
   std::cout << "\n";
   for (const auto& [type, name] :
        {std::pair{torch::kFloat32, "float32"}, std::pair{torch::kBFloat16, "bfloat16"}}) {
+    // A processor without bfloat16 takes a minute for what says nothing.
+    if (type == torch::kBFloat16 && device.is_cpu() &&
+        !kernels::IsSupported(Instructions::kAvx512Bf16)) {
+      continue;
+    }
     const int64_t size = PlainProductSize(device);
     const Measured rate =
         Measure(flags.runs, [&, type = type] { return MatrixProduct(device, size, type); });

@@ -13,11 +13,13 @@
 
 namespace dime {
 
-// Of a program's --scorer option.
+// What a program's --scorer option may be (DimeModel::Options::scorer), and its help.
+inline constexpr const char* kScorerNames[] = {"auto",   "modules", "amx", "avx512_bf16",
+                                               "avx512", "avx2",    "cuda"};
 inline constexpr char kScorerHelp[] =
-    "What scores pairs: modules (float32); kernels in bfloat16, amx or avx512_bf16 on a CPU, cuda "
-    "on "
-    "a CUDA device; or auto, on a CPU the first kernels that the processor has, else the modules";
+    "What scores pairs: modules (float32); on a CPU kernels in bfloat16, amx or avx512_bf16, or in "
+    "float32, avx512 or avx2; on a CUDA device cuda (bfloat16); or auto, on a CPU the first of the "
+    "kernels that the processor has, else the modules";
 
 // A model directory, loaded: DIME's encoders and its pair scorer on one device, behind interfaces
 // that carry no LibTorch types. Thread-safe.
@@ -26,9 +28,10 @@ class DimeModel {
   struct Options {
     // "cpu", "cuda", "cuda:N", or "auto": the first CUDA device if there is one, else the CPU.
     std::string device = "auto";
-    // What scores pairs: "modules", float32, the yardstick; on a CPU "amx" or "avx512_bf16", the
-    // kernels in bfloat16 (see KernelScorer) on these instructions; on a CUDA device "cuda" (see
-    // CudaScorer); "auto", on a CPU the first kernels that the processor has, else the modules.
+    // What scores pairs: "modules", float32, the yardstick; on a CPU the kernels (see KernelScorer)
+    // on these instructions, "amx" or "avx512_bf16" in bfloat16, "avx512" or "avx2" in float32; on
+    // a CUDA device "cuda" (see CudaScorer); "auto", on a CPU the first of the kernels that the
+    // processor has, else the modules.
     std::string scorer = "auto";
     int scorer_threads = 0;  // of the kernels; 0: one for each core that the process may use
   };

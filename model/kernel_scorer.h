@@ -24,7 +24,7 @@ namespace dime {
 // cores. A query is prepared once a call. A gallery item is prepared when it is first scored and
 // kept, as long as a bank's items take no more than `prepared_bytes`; beyond that it is prepared
 // anew each time, which costs about half as much again. Scores are those of the modules to
-// bfloat16's rounding, and the same bits whatever else is in a call. Thread-safe. Banks borrow
+// the kernel's rounding, and the same bits whatever else is in a call. Thread-safe. Banks borrow
 // their features' memory, as PairScorer says.
 class KernelScorer : public PairScorer {
  public:

@@ -1,7 +1,10 @@
 #include "server/server_flags.h"
 
 #include <cstdint>
+#include <iterator>
 #include <limits>
+#include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
@@ -32,7 +35,8 @@ void ServerFlags::Define(CLI::App& app) {
                  "Gallery directory, made by dime_build_gallery; required, here or in --config");
   app.add_option("--device", device, "cpu, cuda, cuda:N or auto")->capture_default_str();
   app.add_option("--scorer", scorer, kScorerHelp)
-      ->check(CLI::IsMember({"auto", "modules", "amx", "avx512_bf16", "cuda"}))
+      ->check(
+          CLI::IsMember(std::vector<std::string>(std::begin(kScorerNames), std::end(kScorerNames))))
       ->capture_default_str();
   app.add_option("--scorer-threads", scorer_threads,
                  "Threads of the kernels; 0: one for each core that the process may use")

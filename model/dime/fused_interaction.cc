@@ -12,6 +12,7 @@
 #include "model/dime/routing_layer.h"
 #include "model/dime/tensor_ops.h"
 #include "model/dime/torch_threads.h"
+#include "model/kernels/training_kernel.h"
 
 namespace dime {
 namespace {
@@ -214,14 +215,16 @@ bool CanFuseScores(const PairedItems& items) {
   const auto fits = [](const torch::Tensor& x) {
     return x.is_cpu() && x.scalar_type() == torch::kFloat32;
   };
-  return kernels::TrainingKernel::IsSupported() && !MixedPrecision::IsOn(torch::kCPU) &&
+  return kernels::SupportedFloat32().has_value() && !MixedPrecision::IsOn(torch::kCPU) &&
          fits(items.regions) && fits(items.words) && fits(items.image) && fits(items.sentence) &&
          items.word_lengths.is_cpu();
 }
 
 InteractionImpl::Output FusedScores(DirectionModelImpl& model, const PairedItems& items,
-                                    const std::vector<ImageCaptionPair>& pairs) {
+                                    const std::vector<ImageCaptionPair>& pairs,
+                                    std::optional<kernels::Instructions> instructions) {
   TORCH_CHECK(CanFuseScores(items), "these items' scores cannot be fused");
+  if (!instructions.has_value()) instructions = kernels::SupportedFloat32();
   TORCH_CHECK(!pairs.empty(), "no pairs to score");
   TORCH_CHECK(items.word_lengths.ge(1)
                   .logical_and(items.word_lengths.le(items.words.size(1)))
@@ -237,7 +240,7 @@ InteractionImpl::Output FusedScores(DirectionModelImpl& model, const PairedItems
 
   auto call = c10::make_intrusive<PairCall>();
   call->kernel = kernels::TrainingKernel::Create(
-      KernelShape(model, static_cast<int>(regions), static_cast<int>(words)));
+      KernelShape(model, static_cast<int>(regions), static_cast<int>(words)), *instructions);
   call->guide_sign = torch::sign(guide.detach()).contiguous();
   call->context_rows = refines_regions
                            ? items.word_lengths.to(torch::kLong).clone()

@@ -4,10 +4,11 @@
 #include <torch/torch.h>
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "model/dime/direction_model.h"
-#include "model/kernels/training_kernel.h"
+#include "model/kernels/instructions.h"
 
 namespace dime {
 
@@ -27,7 +28,7 @@ struct ImageCaptionPair {
 };
 
 // Whether FusedScores() can compute with such tensors on this processor: float32 ones, outside of
-// mixed precision.
+// mixed precision, where kernels multiply in float32.
 bool CanFuseScores(const PairedItems& items);
 
 // What DirectionModelImpl::Score() gives for `pairs`, up to rounding, differentiable by the model's
@@ -37,9 +38,11 @@ bool CanFuseScores(const PairedItems& items);
 // its statistics over all the pairs, as the modules do. Where positions tie for a maximum, the
 // first has its gradient, which the modules share out. Deterministic for a given number of
 // LibTorch's threads. The gradients cannot be differentiated further. Throws c10::Error for pairs
-// or lengths out of range, and where CanFuseScores() is false.
-InteractionImpl::Output FusedScores(DirectionModelImpl& model, const PairedItems& items,
-                                    const std::vector<ImageCaptionPair>& pairs);
+// or lengths out of range, and where CanFuseScores() is false. `instructions`: of the kernel, which
+// must be supported and multiply in float32; none: the fastest of them.
+InteractionImpl::Output FusedScores(
+    DirectionModelImpl& model, const PairedItems& items, const std::vector<ImageCaptionPair>& pairs,
+    std::optional<kernels::Instructions> instructions = std::nullopt);
 
 }  // namespace dime
 

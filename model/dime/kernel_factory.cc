@@ -5,8 +5,10 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "index/status_macros.h"
 #include "model/dime/interaction_weights_reader.h"
+#include "model/dime_model.h"
 
 namespace dime {
 
@@ -22,7 +24,7 @@ absl::StatusOr<ScorerChoice> ChooseScorer(const std::string& scorer, const torch
     return absl::FailedPreconditionError(
         "scorer cuda needs a CUDA device (--device cuda); take auto or modules");
   }
-  for (Instructions instructions : {Instructions::kAmx, Instructions::kAvx512Bf16}) {
+  for (const Instructions instructions : kernels::kAllInstructions) {
     const bool usable = device.is_cpu() && kernels::IsSupported(instructions);
     if (scorer == "auto" && usable) {
       chosen.instructions = instructions;
@@ -41,8 +43,8 @@ absl::StatusOr<ScorerChoice> ChooseScorer(const std::string& scorer, const torch
     return chosen;
   }
   if (scorer == "auto") return chosen;
-  return absl::InvalidArgumentError(
-      absl::StrCat("scorer must be auto, modules, amx, avx512_bf16 or cuda, got \"", scorer, "\""));
+  return absl::InvalidArgumentError(absl::StrCat(
+      "scorer must be one of ", absl::StrJoin(kScorerNames, ", "), "; got \"", scorer, "\""));
 }
 
 std::unique_ptr<KernelScorer> MakeKernelScorer(const Network& network,

@@ -45,7 +45,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"auto", "float32", "bf16"}))
       ->capture_default_str();
   app.add_flag("!--no-fused-scores", options.loss.fused,
-               "Score by the modules alone, which on a CPU with AVX-512 is slower");
+               "Score by the modules alone, which on a CPU with AVX2 is slower");
   app.add_option("--train-split", options.train_split)->capture_default_str();
   app.add_option("--validation-split", options.validation_split)->capture_default_str();
   app.add_flag("--link-bert", options.link_bert, "Link to the BERT folder rather than copy it");

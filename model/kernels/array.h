@@ -6,7 +6,7 @@
 #include <cstdlib>
 #include <cstring>
 
-// Memory for the units that vector_math.h is for, and arithmetic on sizes. In an unnamed namespace,
+// Memory for the units that float_vector.h is for, and arithmetic on sizes. In an unnamed namespace,
 // as they share no inline functions with other units.
 namespace dime::kernels {
 namespace {

@@ -1,17 +1,23 @@
 #ifndef DIME_MODEL_KERNELS_FLOAT_PRODUCT_H_
 #define DIME_MODEL_KERNELS_FLOAT_PRODUCT_H_
 
-#include <immintrin.h>
-
 #include <cstddef>
+#include <cstdint>
 
-#include "model/kernels/vector_math.h"
+#include "model/kernels/array.h"
+#include "model/kernels/float_vector.h"
 
-// Matrix products in float32 of operands that lie in a core's cache: nothing is packed, and what
-// follows a product (a bias, a rectifier, a residual) is done while it is still in registers. For
-// the units that vector_math.h is for; in an unnamed namespace for the same reason.
+// Matrix products in float32 of operands that lie in a core's cache. What follows a product (a
+// bias, a rectifier, a residual) is done while it is still in registers. For the units that
+// float_vector.h is for; in an unnamed namespace for the same reason.
 namespace dime::kernels {
 namespace {
+
+// Columns that are computed together, and rows: so many that their sums, the columns' values and a
+// row's factor fill the registers, of which AVX-512 has twice as many.
+constexpr int kPanelVectors = kWidth == 16 ? 4 : 2;
+constexpr int kPanel = kPanelVectors * kWidth;
+constexpr int kPanelRows = 6;
 
 // A left operand (m, k), or a transposed one: element (i, l) is at data[i * row + l * column].
 struct Left {
@@ -22,40 +28,60 @@ struct Left {
 inline Left Rows(const float* data, ptrdiff_t stride) { return {data, stride, 1}; }
 inline Left Columns(const float* data, ptrdiff_t stride) { return {data, 1, stride}; }
 
-// What becomes of a product's 16 values from (row, column) on, of which `mask` says which are
-// within the matrix.
+// A right operand (k, n): element (l, j) is at data[j / kPanel * panel + l * row + j % kPanel].
+struct Right {
+  const float* data;
+  ptrdiff_t row;
+  ptrdiff_t panel;
+};
+inline Right RowMajor(const float* data, ptrdiff_t stride) { return {data, stride, kPanel}; }
+// In panels of kPanel columns side by side, one after the other, the last one padded.
+inline Right Panels(const float* data, int inner) {
+  return {data, kPanel, ptrdiff_t{kPanel} * inner};
+}
+constexpr int64_t PanelsSize(int inner, int columns) { return RoundUp(columns, kPanel) * inner; }
+
+// Rows of a left operand that a product is made of.
+struct RowRun {
+  int first;
+  int count;
+};
+
+// What becomes of a product's values from (row, column) on, of which `mask` says which are within
+// the matrix.
 struct StoreTo {
   float* to;
   ptrdiff_t stride;
-  void operator()(int row, int column, __m512 sum, __mmask16 mask) const {
-    _mm512_mask_storeu_ps(to + row * stride + column, mask, sum);
+  template <class Lanes>
+  void operator()(int row, int column, Vec sum, Lanes mask) const {
+    Store(to + row * stride + column, mask, sum);
   }
 };
 struct AddTo {
   float* to;
   ptrdiff_t stride;
-  void operator()(int row, int column, __m512 sum, __mmask16 mask) const {
+  template <class Lanes>
+  void operator()(int row, int column, Vec sum, Lanes mask) const {
     float* const at = to + row * stride + column;
-    _mm512_mask_storeu_ps(at, mask, _mm512_add_ps(_mm512_maskz_loadu_ps(mask, at), sum));
+    Store(at, mask, Load(at, mask) + sum);
   }
 };
 struct AddBias {
   float* to;
   ptrdiff_t stride;
   const float* bias;
-  void operator()(int row, int column, __m512 sum, __mmask16 mask) const {
-    _mm512_mask_storeu_ps(to + row * stride + column, mask,
-                          _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, bias + column)));
+  template <class Lanes>
+  void operator()(int row, int column, Vec sum, Lanes mask) const {
+    Store(to + row * stride + column, mask, sum + Load(bias + column, mask));
   }
 };
-struct AddBiasAndRectify {  // leaves NaN what it is: maxima give their second operand then
+struct AddBiasAndRectify {  // leaves NaN what it is
   float* to;
   ptrdiff_t stride;
   const float* bias;
-  void operator()(int row, int column, __m512 sum, __mmask16 mask) const {
-    const __m512 biased = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, bias + column));
-    _mm512_mask_storeu_ps(to + row * stride + column, mask,
-                          _mm512_max_ps(_mm512_setzero_ps(), biased));
+  template <class Lanes>
+  void operator()(int row, int column, Vec sum, Lanes mask) const {
+    Store(to + row * stride + column, mask, Maximum(Zero(), sum + Load(bias + column, mask)));
   }
 };
 // `residual` has the stride of `to`; `bias` may be null.
@@ -64,10 +90,11 @@ struct AddResidual {
   ptrdiff_t stride;
   const float* residual;
   const float* bias;
-  void operator()(int row, int column, __m512 sum, __mmask16 mask) const {
-    sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, residual + row * stride + column));
-    if (bias != nullptr) sum = _mm512_add_ps(sum, _mm512_maskz_loadu_ps(mask, bias + column));
-    _mm512_mask_storeu_ps(to + row * stride + column, mask, sum);
+  template <class Lanes>
+  void operator()(int row, int column, Vec sum, Lanes mask) const {
+    sum = sum + Load(residual + row * stride + column, mask);
+    if (bias != nullptr) sum = sum + Load(bias + column, mask);
+    Store(to + row * stride + column, mask, sum);
   }
 };
 // The gradient before a rectifier: 0 where its output, of the stride of `to`, is 0.
@@ -75,94 +102,117 @@ struct WhereRectifierOpen {
   float* to;
   ptrdiff_t stride;
   const float* rectified;
-  void operator()(int row, int column, __m512 sum, __mmask16 mask) const {
-    const __m512 output = _mm512_maskz_loadu_ps(mask, rectified + row * stride + column);
-    const __mmask16 open = _mm512_cmp_ps_mask(output, _mm512_setzero_ps(), _CMP_GT_OQ);
-    _mm512_mask_storeu_ps(to + row * stride + column, mask, _mm512_maskz_mov_ps(open, sum));
+  template <class Lanes>
+  void operator()(int row, int column, Vec sum, Lanes mask) const {
+    const Vec output = Load(rectified + row * stride + column, mask);
+    Store(to + row * stride + column, mask, Keep(IsPositive(output), sum));
   }
 };
 
-// kRows rows of a product by up to 16 kVectors columns, held in registers.
-template <int kRows, int kVectors, class Finish>
-inline __attribute__((always_inline)) void FloatBlock(const Left& a, int first_row,
-                                                      int first_column, const float* b,
-                                                      ptrdiff_t b_stride, int inner, __mmask16 last,
-                                                      const Finish& finish) {
-  __m512 sums[kRows][kVectors];
+// kRows rows of a product by up to kVectors vectors of columns, held in registers. `b` and `column`
+// are where the first of them is.
+template <int kRows, int kVectors, class Lanes, class Finish>
+inline __attribute__((always_inline)) void FloatBlock(const Left& a, int row, const float* b,
+                                                      ptrdiff_t b_stride, int column, int inner,
+                                                      Lanes last, const Finish& finish) {
+  Vec sums[kRows][kVectors];
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) sums[i][v] = _mm512_setzero_ps();
+    for (int v = 0; v < kVectors; ++v) sums[i][v] = Zero();
   }
-  const float* left = a.data + first_row * a.row;
-  const float* right = b + first_column;
-  for (int l = 0; l < inner; ++l, left += a.column, right += b_stride) {
-    __m512 values[kVectors];
+  const float* left = a.data + row * a.row;
+  for (int l = 0; l < inner; ++l, left += a.column, b += b_stride) {
+    Vec values[kVectors];
 #pragma GCC unroll 4
-    for (int v = 0; v + 1 < kVectors; ++v) values[v] = _mm512_loadu_ps(right + 16 * v);
-    values[kVectors - 1] = _mm512_maskz_loadu_ps(last, right + 16 * (kVectors - 1));
+    for (int v = 0; v + 1 < kVectors; ++v) values[v] = LoadAll(b + kWidth * v);
+    values[kVectors - 1] = Load(b + kWidth * (kVectors - 1), last);
 #pragma GCC unroll 16
     for (int i = 0; i < kRows; ++i) {
-      const __m512 factor = _mm512_set1_ps(left[i * a.row]);
+      const Vec factor = Set(left[i * a.row]);
 #pragma GCC unroll 4
-      for (int v = 0; v < kVectors; ++v) {
-        sums[i][v] = _mm512_fmadd_ps(factor, values[v], sums[i][v]);
-      }
+      for (int v = 0; v < kVectors; ++v) sums[i][v] = MulAdd(factor, values[v], sums[i][v]);
     }
   }
 #pragma GCC unroll 16
   for (int i = 0; i < kRows; ++i) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kVectors; ++v) {
-      finish(first_row + i, first_column + 16 * v, sums[i][v],
-             v == kVectors - 1 ? last : static_cast<__mmask16>(0xffff));
+    for (int v = 0; v + 1 < kVectors; ++v) {
+      finish(row + i, column + kWidth * v, sums[i][v], AllLanes());
     }
+    finish(row + i, column + kWidth * (kVectors - 1), sums[i][kVectors - 1], last);
   }
 }
 
-// All rows of a block of columns: as many at once as the registers hold, then 4, 2 and 1.
-template <int kVectors, class Finish>
-__attribute__((noinline)) void FloatPanel(const Left& a, int rows, int first_column, const float* b,
-                                          ptrdiff_t b_stride, int inner, __mmask16 last,
-                                          const Finish& finish) {
-  constexpr int kMost = kVectors > 2 ? 6 : 12;
-  int i = 0;
-  for (; i + kMost <= rows; i += kMost) {
-    FloatBlock<kMost, kVectors>(a, i, first_column, b, b_stride, inner, last, finish);
-  }
-  for (; i + 4 <= rows; i += 4) {
-    FloatBlock<4, kVectors>(a, i, first_column, b, b_stride, inner, last, finish);
-  }
-  if (i + 2 <= rows) {
-    FloatBlock<2, kVectors>(a, i, first_column, b, b_stride, inner, last, finish);
-    i += 2;
-  }
-  if (i < rows) FloatBlock<1, kVectors>(a, i, first_column, b, b_stride, inner, last, finish);
-}
-
-// finish(A B): A (m, k), B (k, n) row-major with rows `b_stride` floats apart. Each element's sum
-// runs over k in order.
-template <class Finish>
-inline void FloatProduct(const Left& a, const float* b, ptrdiff_t b_stride, int m, int n, int k,
-                         const Finish& finish) {
-  for (int j = 0; j < n; j += 64) {
-    const int vectors = n - j >= 64 ? 4 : (n - j + 15) / 16;
-    const __mmask16 last = TailMask16(n - j - 16 * (vectors - 1));
-    switch (vectors) {
-      case 4:
-        FloatPanel<4>(a, m, j, b, b_stride, k, last, finish);
-        break;
+// Runs of rows of a panel's columns: as many rows at once as the registers hold, and what is left
+// of a run in one or two blocks that are not much smaller.
+template <int kVectors, class Lanes, class Finish>
+__attribute__((noinline)) void FloatPanel(const Left& a, const RowRun* runs, int num_runs,
+                                          const float* b, ptrdiff_t b_stride, int column, int inner,
+                                          Lanes last, const Finish& finish) {
+  constexpr int kMost = kVectors > 1 ? kPanelRows : 2 * kPanelRows;
+  for (const RowRun* run = runs; run < runs + num_runs; ++run) {
+    int i = run->first;
+    const int end = run->first + run->count;
+    for (; end - i >= kMost + 3 || end - i == kMost; i += kMost) {
+      FloatBlock<kMost, kVectors>(a, i, b, b_stride, column, inner, last, finish);
+    }
+    for (; end - i >= 4; i += 4) {
+      FloatBlock<4, kVectors>(a, i, b, b_stride, column, inner, last, finish);
+    }
+    switch (end - i) {
       case 3:
-        FloatPanel<3>(a, m, j, b, b_stride, k, last, finish);
+        FloatBlock<3, kVectors>(a, i, b, b_stride, column, inner, last, finish);
         break;
       case 2:
-        FloatPanel<2>(a, m, j, b, b_stride, k, last, finish);
+        FloatBlock<2, kVectors>(a, i, b, b_stride, column, inner, last, finish);
+        break;
+      case 1:
+        FloatBlock<1, kVectors>(a, i, b, b_stride, column, inner, last, finish);
         break;
       default:
-        FloatPanel<1>(a, m, j, b, b_stride, k, last, finish);
         break;
     }
   }
+}
+
+// finish(A B) for the rows of some runs: A (m, k), B (k, n). Each element's sum runs over k in
+// order, whatever the runs are. A panel's columns stay in the first-level cache while the rows
+// stream past it.
+template <class Finish>
+inline void FloatProduct(const Left& a, const Right& b, const RowRun* runs, int num_runs, int n,
+                         int k, const Finish& finish) {
+  for (int j = 0; j < n; j += kPanel) {
+    const float* const panel = b.data + j / kPanel * b.panel;
+    const int columns = n - j;
+    if (columns >= kPanel) {
+      FloatPanel<kPanelVectors>(a, runs, num_runs, panel, b.row, j, k, AllLanes(), finish);
+      continue;
+    }
+    const int vectors = (columns + kWidth - 1) / kWidth;
+    const Mask last = TailMask(columns - kWidth * (vectors - 1));
+    if constexpr (kPanelVectors > 2) {
+      if (vectors == 4) {
+        FloatPanel<4>(a, runs, num_runs, panel, b.row, j, k, last, finish);
+        continue;
+      }
+      if (vectors == 3) {
+        FloatPanel<3>(a, runs, num_runs, panel, b.row, j, k, last, finish);
+        continue;
+      }
+    }
+    if (vectors == 2) {
+      FloatPanel<2>(a, runs, num_runs, panel, b.row, j, k, last, finish);
+    } else {
+      FloatPanel<1>(a, runs, num_runs, panel, b.row, j, k, last, finish);
+    }
+  }
+}
+// All m rows.
+template <class Finish>
+inline void FloatProduct(const Left& a, const Right& b, int m, int n, int k, const Finish& finish) {
+  const RowRun all = {0, m};
+  FloatProduct(a, b, &all, 1, n, k, finish);
 }
 
 }  // namespace

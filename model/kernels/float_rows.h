@@ -1,144 +1,132 @@
 #ifndef DIME_MODEL_KERNELS_FLOAT_ROWS_H_
 #define DIME_MODEL_KERNELS_FLOAT_ROWS_H_
 
-#include <immintrin.h>
-
 #include <cstdint>
 
 #include "model/kernels/array.h"
-#include "model/kernels/vector_math.h"
+#include "model/kernels/float_vector.h"
 
 // What is done to rows of floats between products: sums of columns, transposition, softmax and its
-// gradient. Rows need no padding unless it is said. For the units that vector_math.h is for; in an
+// gradient. Rows need no padding unless it is said. For the units that float_vector.h is for; in an
 // unnamed namespace for the same reason.
 namespace dime::kernels {
 namespace {
 
 constexpr float kLeastNorm = 1e-12f;
 
-// Calls body(first, mask) for each 16 of n floats.
+// Calls body(first, lanes) for each kWidth of n floats; `lanes` is AllLanes or a Mask.
 template <class Body>
 inline void ForVectors(int64_t n, Body&& body) {
-  for (int64_t e = 0; e < n; e += 16)
-    body(e, TailMask16(n - e > 16 ? 16 : static_cast<int>(n - e)));
+  int64_t e = 0;
+  for (; e + kWidth <= n; e += kWidth) body(e, AllLanes());
+  if (e < n) body(e, TailMask(static_cast<int>(n - e)));
 }
 
-inline __m512 Load(const float* from, __mmask16 mask) { return _mm512_maskz_loadu_ps(mask, from); }
-inline void Store(float* to, __mmask16 mask, __m512 values) {
-  _mm512_mask_storeu_ps(to, mask, values);
+template <class Lanes>
+inline void Accumulate(float* to, Lanes lanes, Vec values) {
+  Store(to, lanes, Load(to, lanes) + values);
 }
-inline void Accumulate(float* to, __mmask16 mask, __m512 values) {
-  Store(to, mask, _mm512_add_ps(Load(to, mask), values));
-}
-inline __mmask16 IsPositive(__m512 x) {
-  return _mm512_cmp_ps_mask(x, _mm512_setzero_ps(), _CMP_GT_OQ);
-}
-inline __m512 SignOf(__m512 x) {
-  const __m512 zero = _mm512_setzero_ps(), one = _mm512_set1_ps(1);
-  const __mmask16 negative = _mm512_cmp_ps_mask(x, zero, _CMP_LT_OQ);
-  return _mm512_mask_sub_ps(_mm512_maskz_mov_ps(IsPositive(x), one), negative, zero, one);
+inline Vec SignOf(Vec x) {
+  return Keep(IsPositive(x), Set(1)) - Keep(IsGreater(Zero(), x), Set(1));
 }
 
 // 1 / max(norm, 1e-12), the modules' clamp, from sums of squares.
-inline __m512 InverseNorm(__m512 squares) {
-  return _mm512_div_ps(_mm512_set1_ps(1),
-                       _mm512_max_ps(_mm512_sqrt_ps(squares), _mm512_set1_ps(kLeastNorm)));
+inline Vec InverseNorm(Vec squares) {
+  return Set(1) / Maximum(SquareRoot(squares), Set(kLeastNorm));
 }
 // 1 where a norm was not clamped, else 0: whether it has a gradient.
-inline __m512 IsUnclamped(__m512 inverse_norm) {
-  const __mmask16 free =
-      _mm512_cmp_ps_mask(inverse_norm, _mm512_set1_ps(0.999f / kLeastNorm), _CMP_LT_OQ);
-  return _mm512_maskz_mov_ps(free, _mm512_set1_ps(1));
+inline Vec IsUnclamped(Vec inverse_norm) {
+  return Keep(IsGreater(Set(0.999f / kLeastNorm), inverse_norm), Set(1));
 }
 
 // to[n] += the sums of a (rows, n)'s columns.
 inline void AddColumnSums(const float* a, int64_t stride, int rows, int n, float* to) {
-  ForVectors(n, [&](int64_t e, __mmask16 mask) {
-    __m512 sum = _mm512_setzero_ps();
-    for (int m = 0; m < rows; ++m) sum = _mm512_add_ps(sum, Load(a + m * stride + e, mask));
-    Accumulate(to + e, mask, sum);
+  ForVectors(n, [&](int64_t e, auto lanes) {
+    Vec sum = Zero();
+    for (int m = 0; m < rows; ++m) sum = sum + Load(a + m * stride + e, lanes);
+    Accumulate(to + e, lanes, sum);
   });
 }
 
 // (rows, columns) -> (columns, rows).
 inline void TransposeTo(const float* from, int64_t from_stride, int rows, int columns, float* to,
                         int64_t to_stride) {
-  __m512i block[16];
-  for (int i = 0; i < rows; i += 16) {
-    const int high = Lesser(16, rows - i);
-    for (int j = 0; j < columns; j += 16) {
-      const int wide = Lesser(16, columns - j);
-      for (int k = 0; k < 16; ++k) {
-        block[k] =
-            k < high ? _mm512_maskz_loadu_epi32(TailMask16(wide), from + (i + k) * from_stride + j)
-                     : _mm512_setzero_si512();
+  Vec block[kWidth];
+  for (int i = 0; i < rows; i += kWidth) {
+    const int high = Lesser(kWidth, rows - i);
+    for (int j = 0; j < columns; j += kWidth) {
+      const int wide = Lesser(kWidth, columns - j);
+      if (high == kWidth && wide == kWidth) {
+        for (int k = 0; k < kWidth; ++k) block[k] = LoadAll(from + (i + k) * from_stride + j);
+        Transpose(block);
+        for (int k = 0; k < kWidth; ++k) StoreAll(to + (j + k) * to_stride + i, block[k]);
+        continue;
+      }
+      for (int k = 0; k < kWidth; ++k) {
+        block[k] = k < high ? Load(from + (i + k) * from_stride + j, TailMask(wide)) : Zero();
       }
       Transpose(block);
       for (int k = 0; k < wide; ++k) {
-        _mm512_mask_storeu_epi32(to + (j + k) * to_stride + i, TailMask16(high), block[k]);
+        Store(to + (j + k) * to_stride + i, TailMask(high), block[k]);
       }
     }
   }
 }
 
 // softmax(factor row) over the first n values of each of `rows` rows, zeros from there up to the
-// rows' stride, a multiple of 16.
+// rows' stride, a multiple of kWidth.
 inline void Softmax(float* values, int rows, int n, int stride, float factor) {
-  const __m512 scale = _mm512_set1_ps(factor);
-  const __mmask16 tail = TailMask16(n - (n - 1) / 16 * 16);
-  const int whole = (n - 1) / 16 * 16;  // where the last vector begins
-  __m512 magnitude = _mm512_setzero_ps();
+  const Vec scale = Set(factor);
+  const int whole = (n - 1) / kWidth * kWidth;  // where the last vector begins
+  const Mask tail = TailMask(n - whole);
+  Vec magnitude = Zero();
   for (int m = 0; m < rows; ++m) {
     const float* const row = values + int64_t{m} * stride;
-    for (int e = 0; e < whole; e += 16) {
-      magnitude = _mm512_max_ps(magnitude, _mm512_abs_ps(_mm512_loadu_ps(row + e)));
+    for (int e = 0; e < whole; e += kWidth) {
+      magnitude = Maximum(magnitude, Absolute(LoadAll(row + e)));
     }
-    magnitude = _mm512_max_ps(magnitude, _mm512_abs_ps(Load(row + whole, tail)));
+    magnitude = Maximum(magnitude, Absolute(Load(row + whole, tail)));
   }
   // Powers of magnitudes like these, and their sums, stay far from float32's limits.
-  const bool safe = _mm512_reduce_max_ps(_mm512_abs_ps(_mm512_mul_ps(scale, magnitude))) < 60;
-  for (int first = 0; first < rows; first += 16) {
-    const int count = Lesser(16, rows - first);
+  const bool safe = Most(Absolute(scale * magnitude)) < 60;
+  for (int first = 0; first < rows; first += kWidth) {
+    const int count = Lesser(kWidth, rows - first);
     float* const block = values + int64_t{first} * stride;
-    alignas(64) float shifts[16] = {}, inverses[16];
+    alignas(64) float shifts[kWidth] = {}, inverses[kWidth];
     if (!safe) {
-      __m512 most[16];
-      for (int i = 0; i < 16; ++i) {
-        most[i] = _mm512_set1_ps(-3e38f);
+      Vec most[kWidth];
+      for (int i = 0; i < kWidth; ++i) {
+        most[i] = Set(-3e38f);
         if (i >= count) continue;
         const float* const row = block + i * stride;
-        for (int e = 0; e < whole; e += 16) {
-          most[i] = _mm512_max_ps(most[i], _mm512_mul_ps(scale, _mm512_loadu_ps(row + e)));
+        for (int e = 0; e < whole; e += kWidth) {
+          most[i] = Maximum(most[i], scale * LoadAll(row + e));
         }
-        most[i] = _mm512_mask_max_ps(most[i], tail, most[i],
-                                     _mm512_mul_ps(scale, Load(row + whole, tail)));
+        most[i] = Maximum(most[i], Select(tail, scale * Load(row + whole, tail), most[i]));
       }
-      _mm512_store_ps(shifts, ReduceRows<Max>(most));
+      StoreAll(shifts, ReduceRows<Max>(most));
     }
-    __m512 sums[16];
-    for (int i = 0; i < 16; ++i) {
-      sums[i] = _mm512_setzero_ps();
+    Vec sums[kWidth];
+    for (int i = 0; i < kWidth; ++i) {
+      sums[i] = Zero();
       if (i >= count) continue;
       float* const row = block + i * stride;
-      const __m512 shift = _mm512_set1_ps(shifts[i]);
-      for (int e = 0; e < whole; e += 16) {
-        const __m512 power = Exp(_mm512_fmsub_ps(scale, _mm512_loadu_ps(row + e), shift));
-        _mm512_storeu_ps(row + e, power);
-        sums[i] = _mm512_add_ps(sums[i], power);
+      const Vec shift = Set(shifts[i]);
+      for (int e = 0; e < whole; e += kWidth) {
+        const Vec power = Exp(MulSub(scale, LoadAll(row + e), shift));
+        StoreAll(row + e, power);
+        sums[i] = sums[i] + power;
       }
-      const __m512 power =
-          _mm512_maskz_mov_ps(tail, Exp(_mm512_fmsub_ps(scale, Load(row + whole, tail), shift)));
-      _mm512_storeu_ps(row + whole, power);
-      sums[i] = _mm512_add_ps(sums[i], power);
+      const Vec power = Keep(tail, Exp(MulSub(scale, Load(row + whole, tail), shift)));
+      StoreAll(row + whole, power);
+      sums[i] = sums[i] + power;
     }
-    _mm512_store_ps(inverses, _mm512_div_ps(_mm512_set1_ps(1), ReduceRows<Add>(sums)));
+    StoreAll(inverses, Set(1) / ReduceRows<Add>(sums));
     for (int i = 0; i < count; ++i) {
       float* const row = block + i * stride;
-      const __m512 inverse = _mm512_set1_ps(inverses[i]);
-      for (int e = 0; e <= whole; e += 16) {
-        _mm512_storeu_ps(row + e, _mm512_mul_ps(inverse, _mm512_loadu_ps(row + e)));
-      }
-      for (int e = whole + 16; e < stride; e += 16) _mm512_storeu_ps(row + e, _mm512_setzero_ps());
+      const Vec inverse = Set(inverses[i]);
+      for (int e = 0; e <= whole; e += kWidth) StoreAll(row + e, inverse * LoadAll(row + e));
+      for (int e = whole + kWidth; e < stride; e += kWidth) StoreAll(row + e, Zero());
     }
   }
 }
@@ -146,30 +134,29 @@ inline void Softmax(float* values, int rows, int n, int stride, float factor) {
 // The gradients with respect to the rows given to Softmax(), from those of its result, in place.
 inline void SoftmaxGradient(const float* shares, float* gradient, int rows, int n, int stride,
                             float factor) {
-  const __m512 scale = _mm512_set1_ps(factor);
-  for (int first = 0; first < rows; first += 16) {
-    const int count = Lesser(16, rows - first);
+  const Vec scale = Set(factor);
+  for (int first = 0; first < rows; first += kWidth) {
+    const int count = Lesser(kWidth, rows - first);
     const int64_t at = int64_t{first} * stride;
-    alignas(64) float means[16];
-    __m512 dots[16];
-    for (int i = 0; i < 16; ++i) {
-      dots[i] = _mm512_setzero_ps();
+    alignas(64) float means[kWidth];
+    Vec dots[kWidth];
+    for (int i = 0; i < kWidth; ++i) {
+      dots[i] = Zero();
       if (i >= count) continue;
-      for (int e = 0; e < n; e += 16) {
-        const __mmask16 mask = TailMask16(n - e);
-        dots[i] = _mm512_fmadd_ps(Load(shares + at + i * stride + e, mask),
-                                  Load(gradient + at + i * stride + e, mask), dots[i]);
-      }
+      const float* const share = shares + at + i * stride;
+      const float* const row = gradient + at + i * stride;
+      ForVectors(n, [&](int64_t e, auto lanes) {
+        dots[i] = MulAdd(Load(share + e, lanes), Load(row + e, lanes), dots[i]);
+      });
     }
-    _mm512_store_ps(means, ReduceRows<Add>(dots));
+    StoreAll(means, ReduceRows<Add>(dots));
     for (int i = 0; i < count; ++i) {
-      const __m512 mean = _mm512_set1_ps(means[i]);
+      const Vec mean = Set(means[i]);
+      const float* const share = shares + at + i * stride;
       float* const row = gradient + at + i * stride;
-      for (int e = 0; e < n; e += 16) {
-        const __mmask16 mask = TailMask16(n - e);
-        const __m512 share = _mm512_mul_ps(scale, Load(shares + at + i * stride + e, mask));
-        Store(row + e, mask, _mm512_mul_ps(share, _mm512_sub_ps(Load(row + e, mask), mean)));
-      }
+      ForVectors(n, [&](int64_t e, auto lanes) {
+        Store(row + e, lanes, scale * Load(share + e, lanes) * (Load(row + e, lanes) - mean));
+      });
     }
   }
 }

@@ -14,7 +14,7 @@
 
 namespace dime::kernels {
 
-std::unique_ptr<InteractionKernel> CreateAvx512Kernel(const InteractionShape& shape,
+std::unique_ptr<InteractionKernel> CreateBf16InteractionKernel(const InteractionShape& shape,
                                                       const InteractionWeights& weights,
                                                       Instructions instructions);
 
@@ -355,7 +355,7 @@ void KernelImpl<Isa>::Softmax(const float* scores, int64_t lds, int rows, int co
                               Bf16* shares, int64_t ldp, float* inverse_sums) {
   const int vectors = static_cast<int>(RoundUp(columns, 16) / 16);
   const int wide = static_cast<int>(RoundUp(columns, 32) / 16);
-  const __mmask16 tail = TailMask16(columns - (vectors - 1) * 16);
+  const __mmask16 tail = TailMask(columns - (vectors - 1) * 16);
   const __m512 low = _mm512_set1_ps(-3e38f), factor = _mm512_set1_ps(scale * kLog2e);
   alignas(64) float tops[16];
   for (int first = 0; first < rows; first += 16) {
@@ -523,7 +523,7 @@ void KernelImpl<Isa>::Attend(const Bf16* x, const Bf16* projected, Bf16* out,
             for (int u = 0; u < vectors; ++u) {
               const int channel = (v + u) * 16;
               const int64_t place = at + int64_t{b * 16 + r} * E_ + channel;
-              const __mmask16 mask = TailMask16(head_ - channel);
+              const __mmask16 mask = TailMask(head_ - channel);
               const __m512 z = Widen(_mm256_maskz_loadu_epi16(mask, x + place));
               const __m512 y =
                   _mm512_fmadd_ps(_mm512_loadu_ps(weighed + r * 64 + u * 16), inverse, z);
@@ -877,7 +877,7 @@ void KernelImpl<Isa>::PrepareLocal(const float* local, PreparedLocal* out,
   auto* const reasoned = reinterpret_cast<Bf16*>(out + 2 * LocalPart());
   const int E = shape_.embed_size;
   for (int e = 0; e < E_; e += 16) {
-    const __mmask16 mask = TailMask16(E - e);
+    const __mmask16 mask = TailMask(E - e);
     __m512 sum = _mm512_setzero_ps();
     for (int m = 0; m < M_; ++m) {
       const __m512 v = _mm512_maskz_loadu_ps(mask, local + int64_t{m} * E + e);
@@ -909,7 +909,7 @@ void KernelImpl<Isa>::PrepareContext(const float* context, int rows, const float
   std::memcpy(out + ContextGuide(), global, E * sizeof(float));
   Bf16* const x = w.input.get();
   for (int e = 0; e < E_; e += 16) {
-    const __mmask16 mask = TailMask16(E - e);
+    const __mmask16 mask = TailMask(E - e);
     for (int c = 0; c < rows; ++c) {
       StoreBf16(x + int64_t{c} * E_ + e, _mm512_maskz_loadu_ps(mask, context + int64_t{c} * E + e));
     }
@@ -1043,7 +1043,7 @@ void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* sc
 
 }  // namespace
 
-std::unique_ptr<InteractionKernel> CreateAvx512Kernel(const InteractionShape& shape,
+std::unique_ptr<InteractionKernel> CreateBf16InteractionKernel(const InteractionShape& shape,
                                                       const InteractionWeights& weights,
                                                       Instructions instructions) {
   if (instructions == Instructions::kAmx) {

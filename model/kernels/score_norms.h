@@ -1,16 +1,14 @@
 #ifndef DIME_MODEL_KERNELS_SCORE_NORMS_H_
 #define DIME_MODEL_KERNELS_SCORE_NORMS_H_
 
-#include <immintrin.h>
-
 #include <cstdint>
 
 #include "model/kernels/float_rows.h"
+#include "model/kernels/float_vector.h"
 #include "model/kernels/interaction_weights.h"
-#include "model/kernels/vector_math.h"
 
 // The norms of the refinement cell's raw scores (dime-model.md, 3) in float32, forward and
-// backward. For the units that vector_math.h is for; in an unnamed namespace for the same reason.
+// backward. For the units that float_vector.h is for; in an unnamed namespace for the same reason.
 namespace dime::kernels {
 namespace {
 
@@ -25,47 +23,47 @@ inline bool IsClipped(ScoreNorm norm) {
 // itself its gradient loses.
 inline void NormalizeScores(ScoreNorm norm, float* scores, int positions, int rows, int stride,
                             float* scales, float* factors) {
-  const __m512 one = _mm512_set1_ps(1), zero = _mm512_setzero_ps();
+  const Vec one = Set(1), zero = Zero();
   const bool clipped = IsClipped(norm);
   const int64_t end = int64_t{positions} * stride;
-  for (int c = 0; c < rows; c += 16) {
-    const __mmask16 mask = TailMask16(rows - c);
-    __m512 squares = zero, magnitudes = zero, most = _mm512_set1_ps(-3e38f);
+  for (int c = 0; c < rows; c += kWidth) {
+    const Mask mask = TailMask(rows - c);
+    Vec squares = zero, magnitudes = zero, most = Set(-3e38f);
     for (int64_t at = c; at < end; at += stride) {
-      __m512 x = Load(scores + at, mask);
+      Vec x = Load(scores + at, mask);
       if (clipped) {
-        x = _mm512_mask_mul_ps(x, static_cast<__mmask16>(~IsPositive(x)), x, _mm512_set1_ps(0.1f));
-        _mm512_storeu_ps(scores + at, x);
+        x = Select(IsPositive(x), x, x * Set(0.1f));
+        StoreAll(scores + at, x);
       }
-      squares = _mm512_fmadd_ps(x, x, squares);
-      magnitudes = _mm512_add_ps(magnitudes, _mm512_abs_ps(x));
-      most = _mm512_max_ps(most, x);
+      squares = MulAdd(x, x, squares);
+      magnitudes = magnitudes + Absolute(x);
+      most = Maximum(most, x);
     }
-    __m512 scale = one, factor = zero;
+    Vec scale = one, factor = zero;
     if (norm == ScoreNorm::kClippedL2) {
       scale = InverseNorm(squares);
       factor = IsUnclamped(scale);
     } else if (norm == ScoreNorm::kL2) {
-      const __m512 length = _mm512_sqrt_ps(squares);
-      const __m512 divisor = _mm512_add_ps(length, _mm512_set1_ps(1e-8f));
-      scale = _mm512_div_ps(one, divisor);
-      factor = _mm512_maskz_div_ps(IsPositive(length), divisor, length);
+      const Vec length = SquareRoot(squares);
+      const Vec divisor = length + Set(1e-8f);
+      scale = one / divisor;
+      factor = Keep(IsPositive(length), divisor / length);
     } else if (norm == ScoreNorm::kClippedL1 || norm == ScoreNorm::kL1) {
-      scale = _mm512_div_ps(one, _mm512_add_ps(magnitudes, _mm512_set1_ps(1e-8f)));
+      scale = one / (magnitudes + Set(1e-8f));
     } else if (norm == ScoreNorm::kSoftmax) {
-      __m512 total = zero;
+      Vec total = zero;
       for (int64_t at = c; at < end; at += stride) {
-        const __m512 power = Exp(_mm512_sub_ps(Load(scores + at, mask), most));
-        _mm512_storeu_ps(scores + at, power);
-        total = _mm512_add_ps(total, power);
+        const Vec power = Exp(Load(scores + at, mask) - most);
+        StoreAll(scores + at, power);
+        total = total + power;
       }
-      scale = _mm512_div_ps(one, total);
+      scale = one / total;
     }
     for (int64_t at = c; at < end; at += stride) {
-      _mm512_storeu_ps(scores + at, _mm512_mul_ps(scale, Load(scores + at, mask)));
+      StoreAll(scores + at, scale * Load(scores + at, mask));
     }
-    _mm512_storeu_ps(scales + c, scale);
-    _mm512_storeu_ps(factors + c, factor);
+    StoreAll(scales + c, scale);
+    StoreAll(factors + c, factor);
   }
 }
 
@@ -75,29 +73,28 @@ inline void ScoresGradient(ScoreNorm norm, const float* normed, int positions, i
   const bool absolute = norm == ScoreNorm::kClippedL1 || norm == ScoreNorm::kL1;
   const bool clipped = IsClipped(norm);
   const int64_t end = int64_t{positions} * stride;
-  for (int c = 0; c < rows; c += 16) {
-    const __mmask16 mask = TailMask16(rows - c);
-    __m512 along = _mm512_setzero_ps();
+  for (int c = 0; c < rows; c += kWidth) {
+    const Mask mask = TailMask(rows - c);
+    Vec along = Zero();
     for (int64_t at = c; at < end; at += stride) {
-      along = _mm512_fmadd_ps(Load(normed + at, mask), Load(gradient + at, mask), along);
+      along = MulAdd(Load(normed + at, mask), Load(gradient + at, mask), along);
     }
-    const __m512 scale = Load(scales + c, mask);
-    const __m512 lost = _mm512_mul_ps(along, Load(factors + c, mask));
+    const Vec scale = Load(scales + c, mask);
+    const Vec lost = along * Load(factors + c, mask);
     for (int64_t at = c; at < end; at += stride) {
-      const __m512 value = Load(normed + at, mask);
-      __m512 x = Load(gradient + at, mask);
+      const Vec value = Load(normed + at, mask);
+      Vec x = Load(gradient + at, mask);
       if (norm == ScoreNorm::kSoftmax) {
-        x = _mm512_mul_ps(value, _mm512_sub_ps(x, along));
+        x = value * (x - along);
       } else if (absolute) {
-        x = _mm512_mul_ps(scale, _mm512_fnmadd_ps(SignOf(value), along, x));
+        x = scale * NegMulAdd(SignOf(value), along, x);
       } else {
-        x = _mm512_mul_ps(scale, _mm512_fnmadd_ps(value, lost, x));
+        x = scale * NegMulAdd(value, lost, x);
       }
       if (clipped) {
-        x = _mm512_mask_mul_ps(x, static_cast<__mmask16>(~IsPositive(value)), x,
-                               _mm512_set1_ps(0.1f));
+        x = Select(IsPositive(value), x, x * Set(0.1f));
       }
-      Store(gradient + at, mask, x);
+      StoreAll(gradient + at, x);
     }
   }
 }

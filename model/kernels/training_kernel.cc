@@ -1,9 +1,8 @@
 #include "model/kernels/training_kernel.h"
 
-namespace dime::kernels {
+#include "model/kernels/float_kernels.h"
 
-// In training_kernel_avx512.cc, the unit that is compiled for these instructions.
-std::unique_ptr<TrainingKernel> CreateAvx512TrainingKernel(const InteractionShape& shape);
+namespace dime::kernels {
 
 TrainingLayout::TrainingLayout(const InteractionShape& shape) {
   const int width = shape.embed_size;
@@ -29,21 +28,13 @@ TrainingLayout::TrainingLayout(const InteractionShape& shape) {
   }
 }
 
-bool TrainingKernel::IsSupported() {
+std::unique_ptr<TrainingKernel> TrainingKernel::Create(const InteractionShape& shape,
+                                                       Instructions instructions) {
 #if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-#else
-  return false;
+  if (instructions == Instructions::kAvx512) return CreateAvx512TrainingKernel(shape);
+  if (instructions == Instructions::kAvx2) return CreateAvx2TrainingKernel(shape);
 #endif
-}
-
-std::unique_ptr<TrainingKernel> TrainingKernel::Create(const InteractionShape& shape) {
-#if defined(__x86_64__)
-  return CreateAvx512TrainingKernel(shape);
-#else
-  return nullptr;  // not reached: nothing is supported
-#endif
+  return nullptr;
 }
 
 }  // namespace dime::kernels

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "model/kernels/instructions.h"
 #include "model/kernels/interaction_weights.h"
 
 namespace dime::kernels {
@@ -95,10 +96,10 @@ class TrainingKernel {
     virtual ~Step() = default;
   };
 
-  // Whether this processor has what it takes (AVX-512).
-  static bool IsSupported();
-  // `shape.max_context` is C. Every shape and norm that the modules take is taken.
-  static std::unique_ptr<TrainingKernel> Create(const InteractionShape& shape);
+  // `shape.max_context` is C. Every shape and norm that the modules take is taken. `instructions`
+  // must be supported and multiply in float32.
+  static std::unique_ptr<TrainingKernel> Create(const InteractionShape& shape,
+                                                Instructions instructions);
   virtual ~TrainingKernel() = default;
 
   virtual std::unique_ptr<Workspace> MakeWorkspace() const = 0;

@@ -7,6 +7,7 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -15,6 +16,8 @@
 
 namespace dime {
 namespace {
+
+using kernels::Instructions;
 
 constexpr int64_t kImages = 5, kCaptions = 4;
 
@@ -87,12 +90,13 @@ InteractionImpl::Output ModulesScores(DirectionModelImpl& model, const PairedIte
   return {output.scores.flatten(), output.path_weights.flatten(0, 1)};
 }
 
-InteractionImpl::Output AllFused(DirectionModelImpl& model, const PairedItems& items) {
+InteractionImpl::Output AllFused(Instructions instructions, DirectionModelImpl& model,
+                                 const PairedItems& items) {
   std::vector<ImageCaptionPair> pairs;
   for (int64_t i = 0; i < items.regions.size(0); ++i) {
     for (int64_t c = 0; c < items.words.size(0); ++c) pairs.push_back({i, c});
   }
-  return FusedScores(model, items, pairs);
+  return FusedScores(model, items, pairs, instructions);
 }
 
 void ExpectNear(const torch::Tensor& actual, const torch::Tensor& expected, double tolerance,
@@ -106,8 +110,8 @@ void ExpectNear(const torch::Tensor& actual, const torch::Tensor& expected, doub
 
 // `change` is done to the model first. Gives the share of path weights that are zero.
 double ExpectAgreement(
-    Direction direction, const Sizes& sizes, const std::string& norm, bool train,
-    const std::function<void(DirectionModelImpl&)>& change = [](DirectionModelImpl&) {},
+    Instructions instructions, Direction direction, const Sizes& sizes, const std::string& norm,
+    bool train, const std::function<void(DirectionModelImpl&)>& change = [](DirectionModelImpl&) {},
     double lambda = 0) {
   const PairedItems items = MakeItems(sizes);
   EXPECT_TRUE(CanFuseScores(items));
@@ -117,7 +121,10 @@ double ExpectAgreement(
     model->train(train);
     return RunScorer(*model, items, type, scorer);
   };
-  const Outcome fused = outcome(torch::kFloat32, AllFused);
+  const Outcome fused =
+      outcome(torch::kFloat32, [instructions](DirectionModelImpl& model, const PairedItems& items) {
+        return AllFused(instructions, model, items);
+      });
   const Outcome modules = outcome(torch::kFloat64, ModulesScores);
   ExpectNear(fused.output.scores, modules.output.scores, 2e-5, "scores");
   ExpectNear(fused.output.path_weights, modules.output.path_weights, 2e-5, "paths");
@@ -134,12 +141,23 @@ double ExpectAgreement(
   return (modules.output.path_weights == 0).to(torch::kFloat64).mean().item<double>();
 }
 
-class FusedInteractionTest : public testing::TestWithParam<Direction> {
- protected:
-  void SetUp() override {
-    if (!kernels::TrainingKernel::IsSupported()) {
-      GTEST_SKIP() << "this processor has no AVX-512";
+std::vector<Instructions> SupportedInstructions() {
+  std::vector<Instructions> supported;
+  for (const Instructions instructions : kernels::kAllInstructions) {
+    if (kernels::MultiplyInFloat32(instructions) && kernels::IsSupported(instructions)) {
+      supported.push_back(instructions);
     }
+  }
+  return supported;
+}
+
+class FusedInteractionTest : public testing::TestWithParam<std::tuple<Instructions, Direction>> {
+ protected:
+  Instructions instructions() const { return std::get<0>(GetParam()); }
+  Direction direction() const { return std::get<1>(GetParam()); }
+  InteractionImpl::Output Fused(DirectionModelImpl& model, const PairedItems& items,
+                                const std::vector<ImageCaptionPair>& pairs) const {
+    return FusedScores(model, items, pairs, instructions());
   }
 };
 
@@ -147,7 +165,7 @@ TEST_P(FusedInteractionTest, AgreesWithTheModulesForEveryNorm) {
   for (const char* norm :
        {"clipped_l2norm", "l2norm", "clipped_l1norm", "l1norm", "clipped", "no_norm", "softmax"}) {
     SCOPED_TRACE(norm);
-    ExpectAgreement(GetParam(), {}, norm, /*train=*/false);
+    ExpectAgreement(instructions(), direction(), {}, norm, /*train=*/false);
   }
 }
 
@@ -155,33 +173,35 @@ TEST_P(FusedInteractionTest, AgreesWithTheModulesForOddShapes) {
   for (const Sizes& sizes :
        {Sizes{1, 3, 8, 1, 5, 3}, Sizes{19, 33, 70, 5, 31, 66}, Sizes{36, 24, 64, 4, 128, 32}}) {
     SCOPED_TRACE(sizes.embed_size);
-    ExpectAgreement(GetParam(), sizes, "clipped_l2norm", /*train=*/false);
+    ExpectAgreement(instructions(), direction(), sizes, "clipped_l2norm", /*train=*/false);
   }
 }
 
 TEST_P(FusedInteractionTest, AgreesWithTheModulesAtFullSize) {
-  ExpectAgreement(GetParam(), kFull, "clipped_l2norm", /*train=*/true);
+  ExpectAgreement(instructions(), direction(), kFull, "clipped_l2norm", /*train=*/true);
 }
 
 TEST_P(FusedInteractionTest, BatchNormalisationLearnsAsTheModulesDo) {
-  ExpectAgreement(GetParam(), {}, "clipped_l2norm", /*train=*/true);
+  ExpectAgreement(instructions(), direction(), {}, "clipped_l2norm", /*train=*/true);
 }
 
 TEST_P(FusedInteractionTest, ShutGatesHaveNoGradient) {
-  const double shut = ExpectAgreement(GetParam(), {}, "clipped_l2norm", /*train=*/true, ShutGates);
+  const double shut =
+      ExpectAgreement(instructions(), direction(), {}, "clipped_l2norm", /*train=*/true, ShutGates);
   EXPECT_GT(shut, 0.2);
 }
 
 TEST_P(FusedInteractionTest, WithAllGatesShutTheRectifiedIdentityAndTheInputsRemain) {
-  const double shut = ExpectAgreement(
-      GetParam(), {}, "clipped_l2norm", /*train=*/true, [](DirectionModelImpl& model) {
-        torch::NoGradGuard no_grad;
-        for (auto& parameter : model.named_parameters()) {
-          if (parameter.key().find("router.mlp.2.bias") != std::string::npos) {
-            parameter.value().fill_(-5);
-          }
-        }
-      });
+  const double shut =
+      ExpectAgreement(instructions(), direction(), {}, "clipped_l2norm", /*train=*/true,
+                      [](DirectionModelImpl& model) {
+                        torch::NoGradGuard no_grad;
+                        for (auto& parameter : model.named_parameters()) {
+                          if (parameter.key().find("router.mlp.2.bias") != std::string::npos) {
+                            parameter.value().fill_(-5);
+                          }
+                        }
+                      });
   EXPECT_EQ(shut, 1);
 }
 
@@ -189,7 +209,8 @@ TEST_P(FusedInteractionTest, SharpAttentionNeitherOverflowsNorVanishes) {
   for (const double lambda : {300.0, -300.0}) {
     SCOPED_TRACE(lambda);
     ExpectAgreement(
-        GetParam(), {}, "no_norm", /*train=*/false, [](DirectionModelImpl&) {}, lambda);
+        instructions(), direction(), {}, "no_norm", /*train=*/false, [](DirectionModelImpl&) {},
+        lambda);
   }
 }
 
@@ -197,15 +218,15 @@ TEST_P(FusedInteractionTest, SharpAttentionNeitherOverflowsNorVanishes) {
 TEST_P(FusedInteractionTest, NotANumberIsNotLost) {
   const PairedItems items = MakeItems({});
   int checked = 0;
-  const DirectionModel names = MakeModel(GetParam(), {}, "clipped_l2norm");
+  const DirectionModel names = MakeModel(direction(), {}, "clipped_l2norm");
   for (const auto& parameter : names->interaction->named_parameters()) {
     const std::string& name = parameter.key();
     if (name.find("glgc.fc_2") != std::string::npos || name.find("path_mapping") == 0) continue;
-    DirectionModel model = MakeModel(GetParam(), {}, "clipped_l2norm");
+    DirectionModel model = MakeModel(direction(), {}, "clipped_l2norm");
     model->eval();
     torch::NoGradGuard no_grad;
     model->interaction->named_parameters()[name].fill_(std::numeric_limits<float>::quiet_NaN());
-    EXPECT_TRUE(AllFused(*model, items).scores.isnan().all().item<bool>()) << name;
+    EXPECT_TRUE(AllFused(instructions(), *model, items).scores.isnan().all().item<bool>()) << name;
     ++checked;
   }
   EXPECT_GT(checked, 80);
@@ -216,50 +237,63 @@ TEST_P(FusedInteractionTest, AnyNumberOfThreadsGivesTheSame) {
   for (const int threads : {2, 3, 50}) {
     SCOPED_TRACE(threads);
     torch::set_num_threads(threads);
-    ExpectAgreement(GetParam(), {}, "clipped_l2norm", /*train=*/true);
+    ExpectAgreement(instructions(), direction(), {}, "clipped_l2norm", /*train=*/true);
   }
   torch::set_num_threads(before);
 }
 
 TEST_P(FusedInteractionTest, WhatIsNotThereIsRefused) {
-  DirectionModel model = MakeModel(GetParam(), {}, "clipped_l2norm");
+  DirectionModel model = MakeModel(direction(), {}, "clipped_l2norm");
   PairedItems items = MakeItems({});
-  EXPECT_THROW(FusedScores(*model, items, {}), c10::Error);
-  EXPECT_THROW(FusedScores(*model, items, {{kImages, 0}}), c10::Error);
-  EXPECT_THROW(FusedScores(*model, items, {{0, -1}}), c10::Error);
+  EXPECT_THROW(Fused(*model, items, {}), c10::Error);
+  EXPECT_THROW(Fused(*model, items, {{kImages, 0}}), c10::Error);
+  EXPECT_THROW(Fused(*model, items, {{0, -1}}), c10::Error);
   items.word_lengths[2] = 0;
-  EXPECT_THROW(FusedScores(*model, items, {{0, 0}}), c10::Error);
+  EXPECT_THROW(Fused(*model, items, {{0, 0}}), c10::Error);
   items.word_lengths[2] = items.words.size(1) + 1;
-  EXPECT_THROW(FusedScores(*model, items, {{0, 0}}), c10::Error);
+  EXPECT_THROW(Fused(*model, items, {{0, 0}}), c10::Error);
 }
 
 TEST_P(FusedInteractionTest, SelectedPairsScoreAsAmongAll) {
-  DirectionModel model = MakeModel(GetParam(), {}, "clipped_l2norm");
+  DirectionModel model = MakeModel(direction(), {}, "clipped_l2norm");
   model->eval();
   const PairedItems items = MakeItems({});
   torch::NoGradGuard no_grad;
-  const torch::Tensor all = AllFused(*model, items).scores.view({kImages, kCaptions});
-  const torch::Tensor some = FusedScores(*model, items, {{3, 1}, {0, 2}, {3, 3}}).scores;
+  const torch::Tensor all =
+      AllFused(instructions(), *model, items).scores.view({kImages, kCaptions});
+  const torch::Tensor some = Fused(*model, items, {{3, 1}, {0, 2}, {3, 3}}).scores;
   EXPECT_TRUE(torch::equal(some, torch::stack({all[3][1], all[0][2], all[3][3]})));
 }
 
 TEST_P(FusedInteractionTest, TheSameTwiceIsTheSameBits) {
-  DirectionModel model = MakeModel(GetParam(), {}, "clipped_l2norm");
+  DirectionModel model = MakeModel(direction(), {}, "clipped_l2norm");
   model->eval();
   const PairedItems items = MakeItems({});
-  const Outcome once = RunScorer(*model, items, torch::kFloat32, AllFused);
-  const Outcome twice = RunScorer(*model, items, torch::kFloat32, AllFused);
+  const auto run = [&] {
+    return RunScorer(*model, items, torch::kFloat32,
+                     [&](DirectionModelImpl& model, const PairedItems& items) {
+                       return AllFused(instructions(), model, items);
+                     });
+  };
+  const Outcome once = run(), twice = run();
   for (const auto& [name, gradient] : once.gradients) {
     EXPECT_TRUE(torch::equal(gradient, twice.gradients.at(name))) << name;
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Directions, FusedInteractionTest, testing::ValuesIn(kDirections),
-                         [](const auto& info) { return std::string(DirectionName(info.param)); });
+INSTANTIATE_TEST_SUITE_P(Instructions, FusedInteractionTest,
+                         testing::Combine(testing::ValuesIn(SupportedInstructions()),
+                                          testing::ValuesIn(kDirections)),
+                         [](const auto& info) {
+                           return std::string(kernels::InstructionsName(std::get<0>(info.param))) +
+                                  std::string(DirectionName(std::get<1>(info.param)));
+                         });
+// Where the processor has none, there is nothing to hold against the modules.
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(FusedInteractionTest);
 
 TEST(CanFuseScoresTest, OnlyFloat32) {
   PairedItems items = MakeItems({});
-  EXPECT_EQ(CanFuseScores(items), kernels::TrainingKernel::IsSupported());
+  EXPECT_EQ(CanFuseScores(items), kernels::SupportedFloat32().has_value());
   items.words = items.words.to(torch::kFloat64);
   EXPECT_FALSE(CanFuseScores(items));
 }

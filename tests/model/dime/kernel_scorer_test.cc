@@ -1,5 +1,5 @@
-// The kernels against the modules: the same scores and path weights up to bfloat16's rounding, for
-// every norm and for odd shapes, and the same bits whatever else is in a call.
+// The kernels against the modules: the same scores and path weights up to rounding, bfloat16's or
+// float32's, for every norm and for odd shapes, and the same bits whatever else is in a call.
 #include "model/kernel_scorer.h"
 
 #include <gmock/gmock.h>
@@ -24,7 +24,7 @@ using kernels::Instructions;
 
 std::vector<Instructions> SupportedInstructions() {
   std::vector<Instructions> supported;
-  for (Instructions instructions : {Instructions::kAmx, Instructions::kAvx512Bf16}) {
+  for (const Instructions instructions : kernels::kAllInstructions) {
     if (kernels::IsSupported(instructions)) supported.push_back(instructions);
   }
   return supported;
@@ -43,13 +43,17 @@ class KernelScorerTest : public testing::TestWithParam<std::tuple<Instructions, 
  protected:
   Instructions instructions() const { return std::get<0>(GetParam()); }
   Direction direction() const { return std::get<1>(GetParam()); }
+  // Of those that multiply bfloat16, `rounding`.
+  float Tolerance(float rounding) const {
+    return kernels::MultiplyInFloat32(instructions()) ? 2e-5f : rounding;
+  }
 };
 
 TEST_P(KernelScorerTest, AgreesWithTheModulesForEveryNorm) {
   for (const char* norm : kNorms) {
     SCOPED_TRACE(norm);
     Subject subject(direction(), Sizes(), norm);
-    ExpectAgreement(subject, *MakeScorer(subject, instructions()), 0.01f);
+    ExpectAgreement(subject, *MakeScorer(subject, instructions()), Tolerance(0.01f));
   }
 }
 
@@ -57,20 +61,20 @@ TEST_P(KernelScorerTest, AgreesWithTheModulesForOddShapes) {
   for (const Sizes& sizes : kOddShapes) {
     SCOPED_TRACE(sizes.embed_size);
     Subject subject(direction(), sizes);
-    ExpectAgreement(subject, *MakeScorer(subject, instructions()), 0.015f);
+    ExpectAgreement(subject, *MakeScorer(subject, instructions()), Tolerance(0.015f));
   }
 }
 
 TEST_P(KernelScorerTest, AgreesWithTheModulesAtFullSize) {
   Subject subject(direction(), kFull);
-  ExpectAgreement(subject, *MakeScorer(subject, instructions()), 0.005f);
+  ExpectAgreement(subject, *MakeScorer(subject, instructions()), Tolerance(0.005f));
 }
 
 TEST_P(KernelScorerTest, ShutGatesSkipTheirCellsAndChangeNothing) {
   for (const Sizes& sizes : {Sizes(), kFull}) {
     Subject subject(direction(), sizes);
     subject.ShutGates();
-    ExpectShutGatesAreSkipped(subject, *MakeScorer(subject, instructions()));
+    ExpectShutGatesAreSkipped(subject, *MakeScorer(subject, instructions()), Tolerance(0.03f));
   }
 }
 
@@ -164,7 +168,7 @@ INSTANTIATE_TEST_SUITE_P(Instructions, KernelScorerTest,
                            return std::string(kernels::InstructionsName(std::get<0>(info.param))) +
                                   std::string(DirectionName(std::get<1>(info.param)));
                          });
-// Where the processor has neither, there is nothing to hold against the modules.
+// Where the processor has none, there is nothing to hold against the modules.
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(KernelScorerTest);
 
 constexpr char kTiny[] = DIME_SOURCE_DIR "/tests/golden/tiny/model";

@@ -201,8 +201,9 @@ inline constexpr Sizes kOddShapes[] = {
 
 // Holds a scorer of a subject whose gates are partly shut against the modules, and that it counts
 // what it ran and what it skipped.
-inline void ExpectShutGatesAreSkipped(Subject& subject, const PairScorer& scorer) {
-  ExpectAgreement(subject, scorer, 0.03f);
+inline void ExpectShutGatesAreSkipped(Subject& subject, const PairScorer& scorer,
+                                      float tolerance = 0.03f) {
+  ExpectAgreement(subject, scorer, tolerance);
   const RoutingCounts counts = scorer.routing_counts();
   // One cell of layer 0 and three of each further layer, for each pair and each of two searches.
   EXPECT_EQ(counts.run + counts.skipped, 2 * 7 * Subject::kImages * Subject::kCaptions);

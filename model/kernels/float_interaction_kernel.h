@@ -1,0 +1,289 @@
+#ifndef DIME_MODEL_KERNELS_FLOAT_INTERACTION_KERNEL_H_
+#define DIME_MODEL_KERNELS_FLOAT_INTERACTION_KERNEL_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+#include "model/kernels/array.h"
+#include "model/kernels/float_forward.h"
+#include "model/kernels/float_product.h"
+#include "model/kernels/float_rows.h"
+#include "model/kernels/float_vector.h"
+#include "model/kernels/interaction_kernel.h"
+
+// InteractionKernel in float32, on vectors as wide as the unit's that includes it: for processors
+// that do not multiply bfloat16. For the units that float_vector.h is for; in an unnamed namespace
+// for the same reason.
+namespace dime::kernels {
+namespace {
+
+// A product's values plus the bias, in panels of (rows, n).
+struct AddBiasToPanels {
+  float* to;
+  int rows;
+  const float* bias;
+  template <class Lanes>
+  void operator()(int row, int column, Vec sum, Lanes lanes) const {
+    float* const at = to + int64_t{column / kPanel} * kPanel * rows + int64_t{row} * kPanel;
+    Store(at + column % kPanel, lanes, sum + Load(bias + column, lanes));
+  }
+};
+
+class InteractionWorkspace : public InteractionKernel::Workspace {
+ public:
+  LayerState state;  // of whichever layer runs; its inputs become the next one's in place
+  ForwardScratch scratch;
+  Array<float> output;  // (M, E): the last layer's, of one pair
+};
+
+class FloatInteractionKernel : public InteractionKernel {
+ public:
+  FloatInteractionKernel(const InteractionShape& shape, const InteractionWeights& weights)
+      : M_(shape.positions),
+        E_(shape.embed_size),
+        forward_(shape, kPairs, kRouted, /*keeps=*/false) {
+    for (int n = 0; n < kLayers; ++n) {
+      const LayerWeights& from = weights.layers[n];
+      FloatLayer& to = layers_[n];
+      for (int j = 0; j < kCells; ++j) {
+        to.router_hidden[j].Pack(from.routers[j].hidden);
+        to.router_output[j].Pack(from.routers[j].output);
+      }
+      to.guidance.Pack(from.guidance);
+      to.attention.Allocate(E_, 3 * E_);
+      int column = 0;
+      for (const LinearWeights* linear : {&from.query, &from.key, &from.value}) {
+        to.attention.Put(linear->weight, linear->bias, E_, column);
+        column += E_;
+      }
+      to.feed_in.Pack(from.feed_in);
+      to.feed_out.Pack(from.feed_out);
+      to.refine_in.Pack(from.refine_in);
+      to.refine_out.Pack(from.refine_out);
+      projections_[2 * n].Pack(from.scale);
+      projections_[2 * n + 1].Pack(from.shift);
+    }
+    norm_scale_.Resize(E_);
+    norm_shift_.Resize(E_);
+    std::memcpy(norm_scale_.get(), weights.norm_scale, E_ * sizeof(float));
+    std::memcpy(norm_shift_.get(), weights.norm_shift, E_ * sizeof(float));
+  }
+
+  std::unique_ptr<Workspace> MakeWorkspace() const override {
+    auto* const w = new InteractionWorkspace;
+    forward_.Allocate(/*refinement_alone=*/false, w->state);
+    forward_.Allocate(w->scratch);
+    w->output.Resize(forward_.PairRow(1));
+    return std::unique_ptr<Workspace>(w);
+  }
+
+  int group_size() const override { return kRouted; }
+
+  size_t local_bytes() const override { return LocalGates() + 64; }
+  size_t context_bytes(int rows) const override { return ContextProjection(rows, 2 * kLayers); }
+
+  void PrepareLocal(const float* local, PreparedLocal* out, Workspace& workspace) const override {
+    auto& w = static_cast<InteractionWorkspace&>(workspace);
+    LayerState& s = w.state;
+    const size_t bytes = forward_.PairRow(1) * sizeof(float);
+    std::memcpy(out, local, bytes);
+    std::memcpy(s.input[kGuidance].get(), local, bytes);
+    std::memcpy(s.input[kReasoning].get(), local, bytes);
+    float* const mean = s.means[0].get();
+    ForVectors(E_, [&](int64_t e, auto lanes) {
+      Vec sum = Zero();
+      for (int64_t at = e; at < forward_.PairRow(1); at += E_) sum = sum + Load(local + at, lanes);
+      Store(mean + e, lanes, sum * Set(1.0f / static_cast<float>(M_)));
+    });
+    for (int j = 1; j < kCells; ++j) std::memcpy(s.means[j].get(), mean, E_ * sizeof(float));
+    forward_.Route(layers_[0], 1, kCells, s, w.scratch);
+    forward_.Guide(layers_[0], 1, s);
+    forward_.Reason(layers_[0], 1, s, w.scratch);
+    std::memcpy(out + LocalPart(), s.unit.get(), bytes);
+    std::memcpy(out + 2 * LocalPart(), s.reasoned.get(), bytes);
+    std::memcpy(out + LocalGates(), s.routing[0].gate, sizeof(s.routing[0].gate));
+  }
+
+  void PrepareContext(const float* context, int rows, const float* global, PreparedContext* out,
+                      Workspace&) const override {
+    const int32_t stored = rows;
+    std::memcpy(out, &stored, sizeof(stored));
+    std::memcpy(out + ContextGuide(), global, E_ * sizeof(float));
+    float* const sign = Floats(out + ContextSign());
+    ForVectors(E_, [&](int64_t e, auto lanes) {
+      Store(sign + e, lanes, SignOf(Load(global + e, lanes)));
+    });
+    float* const matrix = Floats(out + ContextMatrix());
+    for (int c = 0; c < rows; c += kPanel) {
+      TransposeTo(context + int64_t{c} * E_, E_, Lesser(kPanel, rows - c), E_,
+                  matrix + int64_t{c} * E_, kPanel);
+    }
+    for (int n = 0; n < 2 * kLayers; ++n) {
+      FloatProduct(Rows(context, E_), projections_[n].weight(), rows, E_, E_,
+                   AddBiasToPanels{Floats(out + ContextProjection(rows, n)), rows,
+                                   projections_[n].bias.get()});
+    }
+  }
+
+  void Score(const PreparedPair* pairs, int count, float* scores, float* paths,
+             Workspace& workspace) const override {
+    auto& w = static_cast<InteractionWorkspace&>(workspace);
+    for (int first = 0; first < count; first += kRouted) {
+      ScoreGroup(pairs + first, Lesser(kRouted, count - first), scores + first,
+                 paths == nullptr ? nullptr : paths + int64_t{first} * kPathWeightsOfAPair, w);
+    }
+  }
+
+ private:
+  // Pairs that go through a cell together: their rows stay in the second-level cache while its
+  // weights stream past them. And through the layers, with the routers of all of them at once: a
+  // pair has but one row there, for as many weights. Measured.
+  static constexpr int kPairs = 4;
+  static constexpr int kRouted = kMostRouted;
+  static constexpr int kPathWeightsOfAPair = 2 * kCells * kCells + kCells;
+
+  static float* Floats(unsigned char* bytes) { return reinterpret_cast<float*>(bytes); }
+  static const float* Floats(const unsigned char* bytes) {
+    return reinterpret_cast<const float*>(bytes);
+  }
+  // A prepared local item: sequence, layer 0's unit vectors of guidance and its self-attention
+  // cell, (M, E) each; layer 0's gates, (4 cells, 4 paths).
+  int64_t LocalPart() const { return RoundUp(forward_.PairRow(1) * sizeof(float), 64); }
+  int64_t LocalGates() const { return 3 * LocalPart(); }
+  // A prepared context: number of rows (in a cache line of its own); the guide and its signs, (E)
+  // each; the context, (E, rows) in panels; for each layer scale and shift, (rows, E) in panels.
+  int64_t ContextGuide() const { return 64; }
+  int64_t ContextSign() const { return ContextGuide() + RoundUp(E_ * sizeof(float), 64); }
+  int64_t ContextMatrix() const { return ContextSign() + RoundUp(E_ * sizeof(float), 64); }
+  int64_t ContextProjection(int rows, int n) const {
+    const int64_t matrix = PanelsSize(E_, rows), projection = PanelsSize(rows, E_);
+    return ContextMatrix() + (matrix + n * projection) * static_cast<int64_t>(sizeof(float));
+  }
+  FloatContext OfLayer(const PreparedContext* context, int layer) const {
+    int32_t rows;
+    std::memcpy(&rows, context, sizeof(rows));
+    const auto projection = [&](int n) {
+      return Panels(Floats(context + ContextProjection(rows, n)), rows);
+    };
+    return {rows, Panels(Floats(context + ContextMatrix()), E_), projection(2 * layer),
+            projection(2 * layer + 1)};
+  }
+
+  void Count(int cell, int count, InteractionWorkspace& w) const {
+    for (int t = 0; t < count; ++t) {
+      ++(w.state.routing[t].open[cell] ? w.counts.open : w.counts.skipped);
+    }
+  }
+
+  void ScoreGroup(const PreparedPair* pairs, int count, float* scores, float* paths,
+                  InteractionWorkspace& w) const {
+    LayerState& s = w.state;
+    // Calls body(size) for each few pairs, which are those from s.first on.
+    const auto for_few = [&](auto&& body) {
+      for (s.first = 0; s.first < count; s.first += kPairs) body(Lesser(kPairs, count - s.first));
+      s.first = 0;
+    };
+    const auto refine = [&](int n, int size) {
+      const auto context_of = [&](int t) { return OfLayer(pairs[s.first + t].context, n); };
+      forward_.Refine(layers_[n], size, context_of, s);
+    };
+    // The next layer's inputs take the place of this one's.
+    const auto mix = [&](int n, int t, const FloatForward::Sequences& cells) {
+      const int pair = s.first + t;
+      float* to[kCells];
+      float* means[kCells];
+      for (int i = 0; i < kCells; ++i) {
+        to[i] = forward_.Input(s, i, t);
+        means[i] = s.means[i].get() + int64_t{pair} * E_;
+      }
+      const Routing& routing = s.routing[pair];
+      forward_.Mix<kCells>(cells, routing, Floats(pairs[pair].context + ContextSign()), to, means);
+      if (paths != nullptr) {
+        std::memcpy(paths + int64_t{pair} * kPathWeightsOfAPair + n * kCells * kCells,
+                    routing.share, sizeof(routing.share));
+      }
+    };
+
+    // Layer 0: what its cells take is the bare sequence, and most of it was prepared.
+    for (int p = 0; p < count; ++p) {
+      std::memcpy(s.routing[p].gate, pairs[p].local + LocalGates(), sizeof(s.routing[p].gate));
+      s.routing[p].Mix();
+      std::memcpy(s.input[kRefinement].get() + forward_.PairRow(p), pairs[p].local,
+                  forward_.PairRow(1) * sizeof(float));
+    }
+    Count(kRefinement, count, w);
+    for_few([&](int size) {
+      refine(0, size);
+      for (int t = 0; t < size; ++t) {
+        const PreparedLocal* const local = pairs[s.first + t].local;
+        mix(0, t,
+            {{Floats(local), Floats(local)},
+             Floats(local + LocalPart()),
+             Floats(local + 2 * LocalPart()),
+             s.refined.get() + forward_.PairRow(t)});
+      }
+    });
+    for (int n = 1; n < kLayers; ++n) {
+      const bool last = n == kLayers - 1;
+      forward_.Route(layers_[n], count, last ? 1 : kCells, s, w.scratch);
+      for (int j = 1; j < kCells; ++j) Count(j, count, w);
+      for_few([&](int size) {
+        forward_.Guide(layers_[n], size, s);
+        forward_.Reason(layers_[n], size, s, w.scratch);
+        refine(n, size);
+        for (int t = 0; t < size; ++t) {
+          if (last) {
+            scores[s.first + t] = Finish(t, pairs[s.first + t].context, w);
+          } else {
+            mix(n, t, forward_.SequencesOf(s, t));
+          }
+        }
+      });
+    }
+    if (paths == nullptr) return;
+    for (int p = 0; p < count; ++p) {
+      float* const to = paths + int64_t{p} * kPathWeightsOfAPair + 2 * kCells * kCells;
+      for (int j = 0; j < kCells; ++j) to[j] = s.routing[p].gate[j][0];
+    }
+  }
+
+  // The last layer's output of the t-th pair from s.first on, normalised and pooled, against the
+  // guide.
+  float Finish(int t, const PreparedContext* context, InteractionWorkspace& w) const {
+    float* const y = w.output.get();
+    forward_.Mix<1>(forward_.SequencesOf(w.state, t), forward_.RoutingOf(w.state, t),
+                    Floats(context + ContextSign()), &y, nullptr);
+    forward_.Bypass(w.state, t, y);
+    const float* const guide = Floats(context + ContextGuide());
+    const Vec per_position = Set(1.0f / static_cast<float>(M_));
+    Vec squares = Zero(), products = Zero();
+    ForVectors(E_, [&](int64_t e, auto lanes) {
+      const Vec scale = Load(norm_scale_.get() + e, lanes);
+      const Vec shift = Load(norm_shift_.get() + e, lanes);
+      Vec sum = Zero(), most = Set(-3e38f);
+      for (int64_t at = e; at < forward_.PairRow(1); at += E_) {
+        const Vec x = MulAdd(Load(y + at, lanes), scale, shift);
+        sum = sum + x;
+        most = Maximum(most, x);
+      }
+      const Vec pooled = Keep(lanes, MulAdd(sum, per_position, most));
+      squares = MulAdd(pooled, pooled, squares);
+      products = MulAdd(pooled, Load(guide + e, lanes), products);
+    });
+    const float norm = __builtin_sqrtf(Sum(squares));
+    return Sum(products) / (norm > kLeastNorm ? norm : kLeastNorm);
+  }
+
+  const int M_, E_;
+  const FloatForward forward_;
+  FloatLayer layers_[kLayers];
+  FloatLinear projections_[2 * kLayers];  // of a context: scale and shift of each layer
+  Array<float> norm_scale_, norm_shift_;
+};
+
+}  // namespace
+}  // namespace dime::kernels
+
+#endif  // DIME_MODEL_KERNELS_FLOAT_INTERACTION_KERNEL_H_

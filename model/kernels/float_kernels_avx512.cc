@@ -1,0 +1,20 @@
+// The float32 kernels compiled for AVX-512 (see CMakeLists.txt), entered only where the processor
+// has it. Nothing here may instantiate inline functions of the standard library that other units
+// share.
+#include <memory>
+
+#include "model/kernels/float_interaction_kernel.h"
+#include "model/kernels/float_kernels.h"
+#include "model/kernels/float_training_kernel.h"
+
+namespace dime::kernels {
+
+std::unique_ptr<InteractionKernel> CreateAvx512InteractionKernel(
+    const InteractionShape& shape, const InteractionWeights& weights) {
+  return std::unique_ptr<InteractionKernel>(new FloatInteractionKernel(shape, weights));
+}
+std::unique_ptr<TrainingKernel> CreateAvx512TrainingKernel(const InteractionShape& shape) {
+  return std::unique_ptr<TrainingKernel>(new FloatTrainingKernel(shape));
+}
+
+}  // namespace dime::kernels

@@ -1,0 +1,741 @@
+#ifndef DIME_MODEL_KERNELS_FLOAT_TRAINING_KERNEL_H_
+#define DIME_MODEL_KERNELS_FLOAT_TRAINING_KERNEL_H_
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+
+#include "model/kernels/array.h"
+#include "model/kernels/float_forward.h"
+#include "model/kernels/float_product.h"
+#include "model/kernels/float_rows.h"
+#include "model/kernels/float_vector.h"
+#include "model/kernels/score_norms.h"
+#include "model/kernels/training_kernel.h"
+
+// TrainingKernel, on vectors as wide as the unit's that includes it. For the units that
+// float_vector.h is for; in an unnamed namespace for the same reason.
+namespace dime::kernels {
+namespace {
+
+constexpr int kProjections = 2 * kLayers;  // of a context
+constexpr int kPathWeights = 20;           // of layers 1 and 2
+// Pairs that go through the layers together: so many that their state, some 60 sequences, leaves
+// room for the weights and their gradients in the second-level cache (2 MB). Weights that do not
+// fit are read once for a few pairs. Measured.
+constexpr int64_t kStateBytes = 1200000;
+constexpr int64_t kCachedWeights = 1 << 18;  // floats
+constexpr int kPairsBeyond = 4;
+
+class TrainingWorkspace : public TrainingKernel::Workspace {
+ public:
+  LayerState layers[kLayers];
+  ForwardScratch scratch;
+  Array<float> output;            // (rows, E): Y
+  Array<float> flow[2][kCells];   // (rows, E): gradients of layers' inputs, by turns
+  Array<float> extra[2][kCells];  // (pairs, E): what every position's gradient has besides
+  Array<float> cell[kCells];      // (rows, E): gradients of cells' outputs
+  Array<float> wide;              // (rows, 3 E or feed-forward size)
+  Array<float> narrow, narrow2;   // (rows, E)
+  Array<float> square;            // (M, MW or CW)
+  Array<float> router_hidden;     // (pairs, router size)
+  float gate_gradient[kMostPairs][kCells][kCells];  // [pair][cell][path], before relu(tanh)
+};
+
+class TrainingStep : public TrainingKernel::Step {
+ public:
+  TrainingInputs inputs;
+  FloatLayer layers[kLayers];  // of layer 0 the last two alone
+  Array<float> contexts;       // (items, 1 + projections, E, CW): context, projections, transposed
+};
+
+class FloatTrainingKernel : public TrainingKernel {
+ public:
+  explicit FloatTrainingKernel(const InteractionShape& shape)
+      : shape_(shape),
+        layout_(shape),
+        M_(shape.positions),
+        C_(shape.max_context),
+        E_(shape.embed_size),
+        F_(shape.feed_forward_size),
+        H_(shape.router_size),
+        heads_(shape.num_heads),
+        head_(shape.embed_size / shape.num_heads),
+        forward_(shape, PairsTogether(shape, layout_), PairsTogether(shape, layout_),
+                 /*keeps=*/true),
+        MW_(forward_.position_stride()),
+        CW_(forward_.context_stride()),
+        pairs_(forward_.pairs()) {}
+
+  std::unique_ptr<Workspace> MakeWorkspace() const override {
+    auto* const w = new TrainingWorkspace;
+    const int64_t rows = int64_t{pairs_} * M_, sequence = rows * E_, summary = int64_t{pairs_} * E_;
+    for (int n = 0; n < kLayers; ++n) forward_.Allocate(/*refinement_alone=*/n == 0, w->layers[n]);
+    forward_.Allocate(w->scratch);
+    for (Array<float>* a : {&w->output, &w->narrow, &w->narrow2}) a->Resize(sequence);
+    for (int j = 0; j < kCells; ++j) {
+      w->cell[j].Resize(sequence);
+      for (int k = 0; k < 2; ++k) {
+        w->flow[k][j].Resize(sequence);
+        w->extra[k][j].Resize(summary);
+      }
+    }
+    w->wide.Resize(Greater(3 * sequence, rows * F_));
+    w->square.Resize(int64_t{M_} * Greater(MW_, CW_));
+    w->router_hidden.Resize(int64_t{pairs_} * H_);
+    return std::unique_ptr<Workspace>(w);
+  }
+
+  std::unique_ptr<Step> MakeStep(const TrainingInputs& inputs) const override {
+    auto* const step = new TrainingStep;
+    step->inputs = inputs;
+    const auto pack = [&](const TrainingSlot& slot, FloatLinear& linear) {
+      linear.Pack(inputs.weights + slot.weight, inputs.weights + slot.bias, slot.in, slot.out);
+    };
+    for (int n = 0; n < kLayers; ++n) {
+      const TrainingLayout::Layer& from = layout_.layers[n];
+      FloatLayer& to = step->layers[n];
+      pack(from.refine_in, to.refine_in);
+      pack(from.refine_out, to.refine_out);
+      if (n == 0) continue;
+      for (int j = 0; j < kCells; ++j) {
+        pack(from.router_hidden[j], to.router_hidden[j]);
+        pack(from.router_output[j], to.router_output[j]);
+      }
+      pack(from.guidance, to.guidance);
+      pack(from.attention, to.attention);
+      pack(from.feed_in, to.feed_in);
+      pack(from.feed_out, to.feed_out);
+    }
+    const int64_t one = int64_t{E_} * CW_;
+    step->contexts.Resize(inputs.num_contexts * (1 + kProjections) * one);
+    for (int64_t c = 0; c < inputs.num_contexts; ++c) {
+      const int rows = static_cast<int>(inputs.context_rows[c]);
+      float* const to = step->contexts.get() + c * (1 + kProjections) * one;
+      TransposeTo(inputs.context + c * C_ * E_, E_, rows, E_, to, CW_);
+      for (int p = 0; p < kProjections; ++p) {
+        TransposeTo(inputs.projected + (c * C_ * kProjections + p) * E_, kProjections * E_, rows,
+                    E_, to + (1 + p) * one, CW_);
+      }
+    }
+    return std::unique_ptr<Step>(step);
+  }
+
+  void Forward(const Step& step, const TrainingPair* pairs, int count,
+               const PairSummaries<float>& out, Workspace& workspace) const override {
+    const auto& inputs = static_cast<const TrainingStep&>(step);
+    auto& w = static_cast<TrainingWorkspace&>(workspace);
+    for (int first = 0; first < count; first += pairs_) {
+      const int n = Lesser(pairs_, count - first);
+      RunForward(inputs, pairs + first, n, w);
+      for (int t = 0; t < n; ++t) Summarize(w, t, first + t, out);
+    }
+  }
+
+  void Backward(const Step& step, const TrainingPair* pairs, int count,
+                const PairSummaries<const float>& given, const TrainingArrays<float>& gradients,
+                Workspace& workspace) const override {
+    const auto& inputs = static_cast<const TrainingStep&>(step);
+    auto& w = static_cast<TrainingWorkspace&>(workspace);
+    for (int first = 0; first < count; first += pairs_) {
+      const int n = Lesser(pairs_, count - first);
+      RunForward(inputs, pairs + first, n, w);
+      RunBackward(inputs, pairs + first, n, first, given, gradients, w);
+    }
+  }
+
+ private:
+  static int PairsTogether(const InteractionShape& shape, const TrainingLayout& layout) {
+    const int64_t pair_bytes = int64_t{60} * shape.positions * shape.embed_size * sizeof(float);
+    const int64_t least = layout.size > kCachedWeights ? kPairsBeyond : 1;
+    return Lesser(kMostPairs, static_cast<int>(Greater(kStateBytes / pair_bytes, least)));
+  }
+
+  // One pair's context.
+  struct Context {
+    int rows;
+    const float* values;      // (C, E)
+    const float* transposed;  // (E, CW)
+    const float* sign;        // (E)
+  };
+  Context ContextOf(const TrainingStep& step, const TrainingPair& pair) const {
+    const int64_t c = pair.context;
+    return {static_cast<int>(step.inputs.context_rows[c]), step.inputs.context + c * C_ * E_,
+            step.contexts.get() + c * (1 + kProjections) * E_ * CW_,
+            step.inputs.guide_sign + c * E_};
+  }
+  // A layer's scale (0) or shift (1) of a context: rows 6 E apart.
+  const float* Projected(const TrainingStep& step, const TrainingPair& pair, int layer,
+                         int which) const {
+    return step.inputs.projected +
+           (int64_t{pair.context} * C_ * kProjections + 2 * layer + which) * E_;
+  }
+  const float* ProjectedTransposed(const Context& context, int layer, int which) const {
+    return context.transposed + int64_t{1 + 2 * layer + which} * E_ * CW_;
+  }
+  FloatContext OfLayer(const TrainingStep& step, const TrainingPair& pair, int layer) const {
+    const Context context = ContextOf(step, pair);
+    const int64_t stride = int64_t{kProjections} * E_;
+    return {context.rows, RowMajor(context.transposed, CW_),
+            RowMajor(Projected(step, pair, layer, 0), stride),
+            RowMajor(Projected(step, pair, layer, 1), stride)};
+  }
+  int64_t PairRow(int t) const { return forward_.PairRow(t); }
+
+  // Calls body(first, count) for each run of pairs side by side whose cell is open.
+  template <class Body>
+  void ForOpen(const LayerState& s, int cell, int count, Body&& body) const {
+    for (int t = 0; t < count;) {
+      if (!s.routing[t].open[cell]) {
+        ++t;
+        continue;
+      }
+      const int first = t;
+      while (t < count && s.routing[t].open[cell]) ++t;
+      body(first, t - first);
+    }
+  }
+  // A shut cell's gradient.
+  void ClearShut(const LayerState& s, int cell, int count, float* sequence) const {
+    for (int t = 0; t < count; ++t) {
+      if (!s.routing[t].open[cell]) {
+        std::memset(sequence + PairRow(t), 0, PairRow(1) * sizeof(float));
+      }
+    }
+  }
+
+  // ---- Forward ----
+
+  void RunForward(const TrainingStep& step, const TrainingPair* pairs, int count,
+                  TrainingWorkspace& w) const {
+    LayerState& first = w.layers[0];
+    for (int t = 0; t < count; ++t) {
+      const float* const share = step.inputs.refined_share + int64_t{pairs[t].local} * kCells;
+      first.routing[t].open[kRefinement] =
+          share[0] > 0 || share[1] > 0 || share[2] > 0 || share[3] > 0;
+      std::memcpy(first.input[kRefinement].get() + PairRow(t),
+                  step.inputs.local + pairs[t].local * PairRow(1), PairRow(1) * sizeof(float));
+    }
+    const auto refine = [&](int n) {
+      const auto context_of = [&](int t) { return OfLayer(step, pairs[t], n); };
+      forward_.Refine(step.layers[n], count, context_of, w.layers[n]);
+    };
+    refine(0);
+    for (int t = 0; t < count; ++t) MixFirst(step, pairs[t], t, w);
+    for (int n = 1; n < kLayers; ++n) {
+      LayerState& s = w.layers[n];
+      forward_.Route(step.layers[n], count, n == 1 ? kCells : 1, s, w.scratch);
+      forward_.Guide(step.layers[n], count, s);
+      forward_.Reason(step.layers[n], count, s, w.scratch);
+      refine(n);
+      for (int t = 0; t < count; ++t) {
+        const float* const sign = ContextOf(step, pairs[t]).sign;
+        if (n == 1) {
+          float* to[kCells];
+          float* mean[kCells];
+          for (int i = 0; i < kCells; ++i) {
+            to[i] = w.layers[2].input[i].get() + PairRow(t);
+            mean[i] = w.layers[2].means[i].get() + int64_t{t} * E_;
+          }
+          forward_.Mix<kCells>(forward_.SequencesOf(s, t), s.routing[t], sign, to, mean);
+        } else {
+          float* const to[] = {w.output.get() + PairRow(t)};
+          forward_.Mix<1>(forward_.SequencesOf(s, t), s.routing[t], sign, to, nullptr);
+          forward_.Bypass(s, t, to[0]);
+        }
+      }
+    }
+  }
+
+  // Layer 1's inputs and their means, from what layer 0 gives for either side and for the pair.
+  void MixFirst(const TrainingStep& step, const TrainingPair& pair, int t,
+                TrainingWorkspace& w) const {
+    const TrainingInputs& in = step.inputs;
+    const int64_t item = pair.local, sequence = PairRow(1);
+    const float* const sign = in.guide_sign + int64_t{pair.context} * E_;
+    const float* const guided = in.guided + item * sequence;
+    const float* const refined = w.layers[0].refined.get() + PairRow(t);
+    const Vec per_position = Set(1.0f / static_cast<float>(M_));
+    for (int i = 0; i < kCells; ++i) {
+      const float* const base = in.base + (item * kCells + i) * sequence;
+      float* const to = w.layers[1].input[i].get() + PairRow(t);
+      float* const mean = w.layers[1].means[i].get() + int64_t{t} * E_;
+      const Vec guided_share = Set(in.guided_share[item * kCells + i]);
+      const Vec refined_share = Set(in.refined_share[item * kCells + i]);
+      ForVectors(E_, [&](int64_t e, auto lanes) {
+        const Vec turned = guided_share * Load(sign + e, lanes);
+        Vec sum = Zero();
+        for (int64_t at = e; at < sequence; at += E_) {
+          Vec x = Load(base + at, lanes);
+          x = MulAdd(turned, Load(guided + at, lanes), x);
+          x = MulAdd(refined_share, Load(refined + at, lanes), x);
+          Store(to + at, lanes, x);
+          sum = sum + x;
+        }
+        Store(mean + e, lanes, sum * per_position);
+      });
+    }
+  }
+
+  // kWidth channels of a sequence over its positions.
+  struct Pooled {
+    Vec mean, most, least;
+  };
+  template <class Lanes>
+  Pooled PoolChannels(const float* y, int64_t e, Lanes lanes) const {
+    Vec sum = Zero(), most = Load(y + e, lanes), least = most;
+    for (int64_t at = e; at < PairRow(1); at += E_) {
+      const Vec x = Load(y + at, lanes);
+      sum = sum + x;
+      most = Maximum(most, x);
+      least = Minimum(least, x);
+    }
+    return {sum * Set(1.0f / static_cast<float>(M_)), most, least};
+  }
+
+  void Summarize(const TrainingWorkspace& w, int t, int64_t row,
+                 const PairSummaries<float>& out) const {
+    const float* const y = w.output.get() + PairRow(t);
+    const Vec per_position = Set(1.0f / static_cast<float>(M_));
+    ForVectors(E_, [&](int64_t e, auto lanes) {
+      const auto [mean, most, least] = PoolChannels(y, e, lanes);
+      Vec squares = Zero();
+      for (int64_t at = e; at < PairRow(1); at += E_) {
+        const Vec distance = Load(y + at, lanes) - mean;
+        squares = MulAdd(distance, distance, squares);
+      }
+      Store(out.mean + row * E_ + e, lanes, mean);
+      Store(out.maximum + row * E_ + e, lanes, most);
+      Store(out.minimum + row * E_ + e, lanes, least);
+      Store(out.spread + row * E_ + e, lanes, squares * per_position);
+    });
+    float* const paths = out.paths + row * kPathWeights;
+    for (int i = 0; i < kCells; ++i) {
+      for (int j = 0; j < kCells; ++j) {
+        paths[i * kCells + j] = w.layers[1].routing[t].share[i][j];
+      }
+      paths[kCells * kCells + i] = w.layers[2].routing[t].gate[i][0];
+    }
+  }
+
+  // ---- Backward ----
+
+  void RunBackward(const TrainingStep& step, const TrainingPair* pairs, int count,
+                   int64_t first_row, const PairSummaries<const float>& given,
+                   const TrainingArrays<float>& gradients, TrainingWorkspace& w) const {
+    for (int t = 0; t < count; ++t) SummaryGradient(given, first_row + t, t, w);
+    std::memset(w.extra[0][0].get(), 0, int64_t{count} * E_ * sizeof(float));
+    for (int n = kLayers - 1; n >= 1; --n) {
+      // What came from the layer above is in one half of `flow`, what goes down in the other.
+      Array<float>* const from = w.flow[n % 2 == 0 ? 0 : 1];
+      Array<float>* const to = w.flow[n % 2 == 0 ? 1 : 0];
+      Array<float>* const from_extra = w.extra[n % 2 == 0 ? 0 : 1];
+      Array<float>* const to_extra = w.extra[n % 2 == 0 ? 1 : 0];
+      for (int t = 0; t < count; ++t) {
+        const float* const sign = ContextOf(step, pairs[t]).sign;
+        const float* const paths = given.paths + (first_row + t) * kPathWeights;
+        if (n == 1) {
+          MixGradient<kCells>(n, t, sign, paths, from, from_extra, to, w);
+        } else {
+          MixGradient<1>(n, t, sign, paths + kCells * kCells, from, from_extra, to, w);
+        }
+      }
+      GuidanceGradient(step, count, n, to[kGuidance].get(), gradients, w);
+      ReasoningGradient(step, count, n, to[kReasoning].get(), gradients, w);
+      RefinementGradient(step, pairs, count, n, to[kRefinement].get(), gradients, w);
+      if (n == kLayers - 1) {
+        for (int t = 0; t < count; ++t) BypassGradient(t, from[0].get(), to, w);
+      }
+      RouterGradient(step, count, n, to_extra, gradients, w);
+    }
+    for (int t = 0; t < count; ++t) MixFirstGradient(step, pairs[t], t, gradients, w);
+    RefinementGradient(step, pairs, count, 0, w.narrow2.get(), gradients, w);
+    for (int t = 0; t < count; ++t) {
+      if (!w.layers[0].routing[t].open[kRefinement]) continue;
+      float* const to = gradients.local + pairs[t].local * PairRow(1);
+      const float* const gradient = w.narrow2.get() + PairRow(t);
+      ForVectors(PairRow(1), [&](int64_t at, auto lanes) {
+        Accumulate(to + at, lanes, Load(gradient + at, lanes));
+      });
+    }
+  }
+
+  // Y's, from its summary's.
+  void SummaryGradient(const PairSummaries<const float>& given, int64_t row, int t,
+                       TrainingWorkspace& w) const {
+    const float* const y = w.output.get() + PairRow(t);
+    float* const to = w.flow[0][0].get() + PairRow(t);
+    const Vec per_position = Set(1.0f / static_cast<float>(M_));
+    ForVectors(E_, [&](int64_t e, auto lanes) {
+      const auto [mean, most, least] = PoolChannels(y, e, lanes);
+      const int64_t at_summary = row * E_ + e;
+      const Vec for_mean = per_position * Load(given.mean + at_summary, lanes);
+      const Vec for_most = Load(given.maximum + at_summary, lanes);
+      const Vec for_least = Load(given.minimum + at_summary, lanes);
+      const Vec for_spread = (per_position + per_position) * Load(given.spread + at_summary, lanes);
+      // Channels whose position is still to come.
+      Mask most_left = TailMask(kWidth), least_left = most_left;
+      for (int64_t at = e; at < PairRow(1); at += E_) {
+        const Vec x = Load(y + at, lanes);
+        Vec gradient = MulAdd(for_spread, x - mean, for_mean);
+        const Mask is_most = Both(most_left, IsEqual(x, most));
+        const Mask is_least = Both(least_left, IsEqual(x, least));
+        most_left = Without(most_left, is_most);
+        least_left = Without(least_left, is_least);
+        gradient = Select(is_most, gradient + for_most, gradient);
+        gradient = Select(is_least, gradient + for_least, gradient);
+        Store(to + at, lanes, gradient);
+      }
+    });
+  }
+
+  // From the gradients of what flows along a layer's paths, `from` and `from_extra`, those of its
+  // cells' outputs, but of RIC and GLGC that of their inputs (GLGC's without what goes through its
+  // unit vectors, whose gradient is left in w.cell[kGuidance], before fc_1), and of its gates.
+  template <int kPaths>
+  void MixGradient(int n, int t, const float* sign, const float* path_gradients,
+                   const Array<float>* from, const Array<float>* from_extra, Array<float>* to,
+                   TrainingWorkspace& w) const {
+    LayerState& s = w.layers[n];
+    const Routing& routing = s.routing[t];
+    const FloatForward::Sequences cells = forward_.SequencesOf(s, t);
+    const float* const scales = s.unit_scale.get() + int64_t{t} * E_;
+    float* const to_rectified = to[0].get() + PairRow(t);
+    float* const to_guided = to[kGuidance].get() + PairRow(t);
+    float* const unit_gradient = w.cell[kGuidance].get() + PairRow(t);
+    float* const to_reasoned = w.cell[kReasoning].get() + PairRow(t);
+    float* const to_refined = w.cell[kRefinement].get() + PairRow(t);
+    const float* flows[kPaths];
+    for (int i = 0; i < kPaths; ++i) flows[i] = from[i].get() + PairRow(t);
+    Vec dots[kPaths][kCells];
+    for (int i = 0; i < kPaths; ++i) {
+      for (int j = 0; j < kCells; ++j) dots[i][j] = Zero();
+    }
+    ForVectors(E_, [&](int64_t e, auto lanes) {
+      const Vec turn = Load(sign + e, lanes);
+      Vec extra[kPaths];
+      for (int i = 0; i < kPaths; ++i) {
+        extra[i] = Load(from_extra[i].get() + int64_t{t} * E_ + e, lanes);
+      }
+      Vec along = Zero();
+      for (int64_t at = e; at < PairRow(1); at += E_) {
+        const FloatForward::Outputs outputs = cells.At(at, lanes, turn);
+        Vec gradient[kCells];
+        for (int i = 0; i < kPaths; ++i) {
+          const Vec flow = Load(flows[i] + at, lanes) + extra[i];
+          for (int j = 0; j < kCells; ++j) {
+            const Vec weight = Set(routing.weight[i][j]);
+            gradient[j] = i == 0 ? weight * flow : MulAdd(weight, flow, gradient[j]);
+            dots[i][j] = MulAdd(flow, outputs.of[j], dots[i][j]);
+          }
+        }
+        const Vec unit = Load(cells.unit + at, lanes);
+        const Vec guided = gradient[kGuidance] * turn;
+        const Vec for_unit = guided * Load(cells.input[1] + at, lanes);
+        along = MulAdd(for_unit, unit, along);
+        Store(unit_gradient + at, lanes, for_unit);
+        Store(to_guided + at, lanes, MulAdd(guided, unit, gradient[kGuidance]));
+        // The rectified identity is positive where its input is.
+        Store(to_rectified + at, lanes, Keep(IsPositive(outputs.of[0]), gradient[0]));
+        Store(to_reasoned + at, lanes, gradient[kReasoning]);
+        Store(to_refined + at, lanes, gradient[kRefinement]);
+      }
+      if (!routing.open[kGuidance]) return;
+      const Vec scale = Load(scales + e, lanes);
+      along = along * IsUnclamped(scale);
+      for (int64_t at = e; at < PairRow(1); at += E_) {
+        const Vec rest =
+            NegMulAdd(along, Load(cells.unit + at, lanes), Load(unit_gradient + at, lanes));
+        Store(unit_gradient + at, lanes, scale * rest);
+      }
+    });
+    float dot[kPaths][kCells];
+    for (int i = 0; i < kPaths; ++i) {
+      for (int j = 0; j < kCells; ++j) dot[i][j] = Sum(dots[i][j]);
+    }
+    GateGradient<kPaths>(n, t, dot, path_gradients, from, w);
+  }
+
+  // Of p[j][i] = g[j][i] / total[i], or in the last layer of Y's weights, and of g = relu(tanh(.)).
+  template <int kPaths>
+  void GateGradient(int n, int t, const float dot[kPaths][kCells], const float* path_gradients,
+                    const Array<float>* from, TrainingWorkspace& w) const {
+    const LayerState& s = w.layers[n];
+    const Routing& routing = s.routing[t];
+    for (int i = 0; i < kPaths; ++i) {
+      float gradient[kCells];
+      float common = 0;  // by way of the total
+      for (int j = 0; j < kCells; ++j) {
+        gradient[j] = dot[i][j];
+        if (kPaths > 1) gradient[j] += path_gradients[i * kCells + j];
+        common += gradient[j] * routing.share[i][j];
+      }
+      if (kPaths == 1) {
+        for (int j = 0; j < kCells; ++j) {
+          if (routing.bypass[j] == 0) continue;
+          const float* const flow = from[0].get() + PairRow(t);
+          const float* const input = s.input[j].get() + PairRow(t);
+          Vec sum = Zero();
+          ForVectors(PairRow(1), [&](int64_t at, auto lanes) {
+            sum = MulAdd(Load(flow + at, lanes), Load(input + at, lanes), sum);
+          });
+          common += routing.bypass[j] * Sum(sum);
+        }
+      }
+      for (int j = 0; j < kCells; ++j) {
+        const float gate = routing.gate[j][i];
+        float of_gate = (gradient[j] - common) / routing.total[i];
+        if (kPaths == 1) of_gate += path_gradients[j];
+        w.gate_gradient[t][j][i] = gate > 0 ? of_gate * (1 - gate * gate) : 0;
+      }
+    }
+  }
+
+  void BypassGradient(int t, const float* from, Array<float>* to, TrainingWorkspace& w) const {
+    for (int j = 0; j < kCells; ++j) {
+      const float bypass = w.layers[kLayers - 1].routing[t].bypass[j];
+      if (bypass == 0) continue;
+      const Vec weight = Set(bypass);
+      float* const at_input = to[j].get() + PairRow(t);
+      const float* const flow = from + PairRow(t);
+      ForVectors(PairRow(1), [&](int64_t at, auto lanes) {
+        Accumulate(at_input + at, lanes, weight * Load(flow + at, lanes));
+      });
+    }
+  }
+
+  // weight += gradient^T input, bias += gradient's sums.
+  void AddLinearGradient(const TrainingSlot& slot, const float* gradient, int64_t gradient_stride,
+                         const float* input, int64_t input_stride, int rows, float* weights) const {
+    FloatProduct(Columns(gradient, gradient_stride), RowMajor(input, input_stride), slot.out,
+                 slot.in, rows, AddTo{weights + slot.weight, slot.in});
+    AddColumnSums(gradient, gradient_stride, rows, slot.out, weights + slot.bias);
+  }
+
+  // Of TwoLayers(), from `gradient` of what it adds to the residual: finish() gets that of x.
+  // Leaves that of in(x) in `before`.
+  template <class Finish>
+  void TwoLayersGradient(const TrainingStep& step, const TrainingSlot& in, const TrainingSlot& out,
+                         int rows, const float* gradient, const float* x, const float* hidden,
+                         float* before, const TrainingArrays<float>& gradients,
+                         const Finish& finish) const {
+    AddLinearGradient(out, gradient, out.out, hidden, out.in, rows, gradients.weights);
+    FloatProduct(Rows(gradient, out.out), RowMajor(step.inputs.weights + out.weight, out.in), rows,
+                 out.in, out.out, WhereRectifierOpen{before, out.in, hidden});
+    AddLinearGradient(in, before, in.out, x, in.in, rows, gradients.weights);
+    FloatProduct(Rows(before, in.out), RowMajor(step.inputs.weights + in.weight, in.in), rows,
+                 in.in, in.out, finish);
+  }
+
+  void GuidanceGradient(const TrainingStep& step, int count, int n, float* to,
+                        const TrainingArrays<float>& gradients, TrainingWorkspace& w) const {
+    const LayerState& s = w.layers[n];
+    const TrainingSlot& slot = layout_.layers[n].guidance;
+    ForOpen(s, kGuidance, count, [&](int first, int pairs) {
+      const float* const gradient = w.cell[kGuidance].get() + PairRow(first);
+      AddLinearGradient(slot, gradient, E_, s.input[kGuidance].get() + PairRow(first), E_,
+                        pairs * M_, gradients.weights);
+      FloatProduct(Rows(gradient, E_), RowMajor(step.inputs.weights + slot.weight, E_), pairs * M_,
+                   E_, E_, AddTo{to + PairRow(first), E_});
+    });
+  }
+
+  void ReasoningGradient(const TrainingStep& step, int count, int n, float* to,
+                         const TrainingArrays<float>& gradients, TrainingWorkspace& w) const {
+    const LayerState& s = w.layers[n];
+    const TrainingLayout::Layer& slots = layout_.layers[n];
+    const float* const weights = step.inputs.weights;
+    const float factor = forward_.SelfFactor();
+    ClearShut(s, kReasoning, count, to);
+    ForOpen(s, kReasoning, count, [&](int first, int pairs) {
+      const int rows = pairs * M_;
+      const float* const gradient = w.cell[kReasoning].get() + PairRow(first);
+      const float* const feed = s.feed.get() + int64_t{first} * M_ * F_;
+      const float* const attended = s.attended.get() + PairRow(first);
+      float* const middle = w.narrow.get() + PairRow(first);  // of `attended`
+      TwoLayersGradient(step, slots.feed_in, slots.feed_out, rows, gradient, attended, feed,
+                        w.wide.get(), gradients, AddResidual{middle, E_, gradient, nullptr});
+      // Of query, key and value, side by side as they are.
+      const int64_t stride = 3 * int64_t{E_};
+      for (int t = first; t < first + pairs; ++t) {
+        const float* const attention = s.attention.get() + 3 * PairRow(t);
+        const float* const heads = w.narrow.get() + PairRow(t);
+        float* const out = w.wide.get() + 3 * (PairRow(t) - PairRow(first));
+        TransposeTo(attention + 2 * E_, stride, M_, E_, w.scratch.transposed.get(), MW_);  // values
+        for (int h = 0; h < heads_; ++h) {
+          const int at = h * head_;
+          const float* const shares = forward_.SelfShares(s, t, h);
+          float* const scores = w.square.get();
+          FloatProduct(Rows(heads + at, E_), RowMajor(w.scratch.transposed.get() + at * MW_, MW_),
+                       M_, M_, head_, StoreTo{scores, MW_});
+          SoftmaxGradient(shares, scores, M_, M_, MW_, factor);
+          FloatProduct(Rows(scores, MW_), RowMajor(attention + E_ + at, stride), M_, head_, M_,
+                       StoreTo{out + at, stride});
+          FloatProduct(Columns(scores, MW_), RowMajor(attention + at, stride), M_, head_, M_,
+                       StoreTo{out + E_ + at, stride});
+          FloatProduct(Columns(shares, MW_), RowMajor(heads + at, E_), M_, head_, M_,
+                       StoreTo{out + 2 * E_ + at, stride});
+        }
+      }
+      AddLinearGradient(slots.attention, w.wide.get(), stride,
+                        s.input[kReasoning].get() + PairRow(first), E_, rows, gradients.weights);
+      FloatProduct(Rows(w.wide.get(), stride), RowMajor(weights + slots.attention.weight, E_), rows,
+                   E_, 3 * E_, AddResidual{to + PairRow(first), E_, middle, nullptr});
+    });
+  }
+
+  // From w.cell[kRefinement]; uses w.narrow and w.wide.
+  void RefinementGradient(const TrainingStep& step, const TrainingPair* pairs, int count, int n,
+                          float* to, const TrainingArrays<float>& gradients,
+                          TrainingWorkspace& w) const {
+    const LayerState& s = w.layers[n];
+    const TrainingLayout::Layer& slots = layout_.layers[n];
+    ClearShut(s, kRefinement, count, to);
+    ForOpen(s, kRefinement, count, [&](int first, int open) {
+      const int rows = open * M_;
+      const float* const gradient = w.cell[kRefinement].get() + PairRow(first);
+      const float* const hidden = s.refine_hidden.get() + PairRow(first);
+      const float* const modulated = s.modulated.get() + PairRow(first);
+      float* const before = w.narrow.get() + PairRow(first);    // of fc_1's output
+      float* const modulation = w.wide.get() + PairRow(first);  // of z
+      TwoLayersGradient(step, slots.refine_in, slots.refine_out, rows, gradient, modulated, hidden,
+                        before, gradients, StoreTo{modulation, E_});
+      for (int t = first; t < first + open; ++t) {
+        RefineAttentionGradient(step, pairs[t], n, t, to, gradients, w);
+      }
+    });
+  }
+
+  // One pair's, from the gradient of z, in w.wide; the residual's with it.
+  void RefineAttentionGradient(const TrainingStep& step, const TrainingPair& pair, int n, int t,
+                               float* to, const TrainingArrays<float>& gradients,
+                               TrainingWorkspace& w) const {
+    const LayerState& s = w.layers[n];
+    const Context context = ContextOf(step, pair);
+    const float* const input = s.input[kRefinement].get() + PairRow(t);
+    const float* const turned = s.scale.get() + PairRow(t);
+    const float* const residual = w.cell[kRefinement].get() + PairRow(t);
+    const float* const shift = w.wide.get() + PairRow(t);  // dz, the shift's
+    float* const scale = w.narrow.get() + PairRow(t);      // the scale's
+    float* const at_input = to + PairRow(t);
+    ForVectors(PairRow(1), [&](int64_t at, auto lanes) {
+      const Vec of_z = Load(shift + at, lanes), tanh = Load(turned + at, lanes);
+      const Vec slope = NegMulAdd(tanh, tanh, Set(1));
+      Store(at_input + at, lanes, MulAdd(of_z, tanh, Load(residual + at, lanes)));
+      Store(scale + at, lanes, of_z * Load(input + at, lanes) * slope);
+    });
+    const float* const shares = s.cross_shares.get() + int64_t{t} * M_ * CW_;
+    const float* const normed = s.normed.get() + int64_t{t} * M_ * CW_;
+    float* const scores = w.square.get();
+    FloatProduct(Rows(scale, E_), RowMajor(ProjectedTransposed(context, n, 0), CW_), M_,
+                 context.rows, E_, StoreTo{scores, CW_});
+    FloatProduct(Rows(shift, E_), RowMajor(ProjectedTransposed(context, n, 1), CW_), M_,
+                 context.rows, E_, AddTo{scores, CW_});
+    const int64_t stride = int64_t{kProjections} * E_;
+    float* const projected =
+        gradients.projected + (int64_t{pair.context} * C_ * kProjections + 2 * n) * E_;
+    FloatProduct(Columns(shares, CW_), RowMajor(scale, E_), context.rows, E_, M_,
+                 AddTo{projected, stride});
+    FloatProduct(Columns(shares, CW_), RowMajor(shift, E_), context.rows, E_, M_,
+                 AddTo{projected + E_, stride});
+    SoftmaxGradient(shares, scores, M_, context.rows, CW_, shape_.lambda);
+    ScoresGradient(shape_.norm, normed, M_, context.rows, CW_,
+                   s.norm_scale.get() + int64_t{t} * CW_, s.norm_factor.get() + int64_t{t} * CW_,
+                   scores);
+    FloatProduct(Rows(scores, CW_), RowMajor(context.values, E_), M_, E_, context.rows,
+                 AddTo{at_input, E_});
+    FloatProduct(Columns(scores, CW_), RowMajor(input, E_), context.rows, E_, M_,
+                 AddTo{gradients.context + int64_t{pair.context} * C_ * E_, E_});
+  }
+
+  // From w.gate_gradient to the routers' weights and, by way of the means, to every position of the
+  // cells' inputs: `extra`.
+  void RouterGradient(const TrainingStep& step, int count, int n, Array<float>* extra,
+                      const TrainingArrays<float>& gradients, TrainingWorkspace& w) const {
+    const LayerState& s = w.layers[n];
+    const int paths = n == 1 ? kCells : 1;
+    const Vec per_position = Set(1.0f / static_cast<float>(M_));
+    for (int j = 0; j < kCells; ++j) {
+      const TrainingSlot& hidden = layout_.layers[n].router_hidden[j];
+      const TrainingSlot& output = layout_.layers[n].router_output[j];
+      for (int t = 0; t < count; ++t) {
+        for (int i = 0; i < paths; ++i)
+          w.scratch.gates.get()[t * paths + i] = w.gate_gradient[t][j][i];
+      }
+      AddLinearGradient(output, w.scratch.gates.get(), paths, s.hidden[j].get(), H_, count,
+                        gradients.weights);
+      FloatProduct(Rows(w.scratch.gates.get(), paths),
+                   RowMajor(step.inputs.weights + output.weight, H_), count, H_, paths,
+                   WhereRectifierOpen{w.router_hidden.get(), H_, s.hidden[j].get()});
+      AddLinearGradient(hidden, w.router_hidden.get(), H_, s.means[j].get(), E_, count,
+                        gradients.weights);
+      FloatProduct(Rows(w.router_hidden.get(), H_),
+                   RowMajor(step.inputs.weights + hidden.weight, E_), count, E_, H_,
+                   StoreTo{extra[j].get(), E_});
+      ForVectors(int64_t{count} * E_, [&](int64_t at, auto lanes) {
+        Store(extra[j].get() + at, lanes, per_position * Load(extra[j].get() + at, lanes));
+      });
+    }
+  }
+
+  // Of layer 0's mixing, from those of layer 1's inputs (w.flow[0], w.extra[0]); the refinement
+  // cell's output's is left in w.cell[kRefinement].
+  void MixFirstGradient(const TrainingStep& step, const TrainingPair& pair, int t,
+                        const TrainingArrays<float>& gradients, TrainingWorkspace& w) const {
+    const TrainingInputs& in = step.inputs;
+    const int64_t item = pair.local, sequence = PairRow(1);
+    const float* const sign = in.guide_sign + int64_t{pair.context} * E_;
+    const float* const guided = in.guided + item * sequence;
+    const float* const refined = w.layers[0].refined.get() + PairRow(t);
+    float* const base_gradient = gradients.base + item * kCells * sequence;
+    float* const guided_gradient = gradients.guided + item * sequence;
+    float* const refined_gradient = w.cell[kRefinement].get() + PairRow(t);
+    const float* flows[kCells];
+    for (int i = 0; i < kCells; ++i) flows[i] = w.flow[0][i].get() + PairRow(t);
+    const float* const guided_share = in.guided_share + item * kCells;
+    const float* const refined_share = in.refined_share + item * kCells;
+    Vec guided_dots[kCells], refined_dots[kCells];
+    for (int i = 0; i < kCells; ++i) {
+      guided_dots[i] = refined_dots[i] = Zero();
+    }
+    ForVectors(E_, [&](int64_t e, auto lanes) {
+      const Vec turn = Load(sign + e, lanes);
+      Vec extra[kCells];
+      for (int i = 0; i < kCells; ++i) {
+        extra[i] = Load(w.extra[0][i].get() + int64_t{t} * E_ + e, lanes);
+      }
+      for (int64_t at = e; at < sequence; at += E_) {
+        const Vec turned = turn * Load(guided + at, lanes);
+        const Vec output = Load(refined + at, lanes);
+        Vec for_guided = Zero(), for_refined = Zero();
+        for (int i = 0; i < kCells; ++i) {
+          const Vec flow = Load(flows[i] + at, lanes) + extra[i];
+          Accumulate(base_gradient + i * sequence + at, lanes, flow);
+          for_guided = MulAdd(Set(guided_share[i]), flow, for_guided);
+          for_refined = MulAdd(Set(refined_share[i]), flow, for_refined);
+          guided_dots[i] = MulAdd(turned, flow, guided_dots[i]);
+          refined_dots[i] = MulAdd(output, flow, refined_dots[i]);
+        }
+        Accumulate(guided_gradient + at, lanes, turn * for_guided);
+        Store(refined_gradient + at, lanes, for_refined);
+      }
+    });
+    for (int i = 0; i < kCells; ++i) {
+      gradients.guided_share[item * kCells + i] += Sum(guided_dots[i]);
+      gradients.refined_share[item * kCells + i] += Sum(refined_dots[i]);
+    }
+  }
+
+  const InteractionShape shape_;
+  const TrainingLayout layout_;
+  const int M_, C_, E_, F_, H_;
+  const int heads_, head_;
+  const FloatForward forward_;
+  const int MW_, CW_;
+  const int pairs_;  // that go through the layers together
+};
+
+}  // namespace
+}  // namespace dime::kernels
+
+#endif  // DIME_MODEL_KERNELS_FLOAT_TRAINING_KERNEL_H_

@@ -1,0 +1,28 @@
+#ifndef DIME_MODEL_KERNELS_INSTRUCTIONS_H_
+#define DIME_MODEL_KERNELS_INSTRUCTIONS_H_
+
+#include <optional>
+
+namespace dime::kernels {
+
+// What multiplies matrices.
+enum class Instructions {
+  kAmx,         // bfloat16, tiles of 16 x 32 (AMX-BF16), with AVX-512 around them
+  kAvx512Bf16,  // bfloat16, vectors of 32 (AVX512-BF16)
+  kAvx512,      // float32, vectors of 16 (AVX-512)
+  kAvx2,        // float32, vectors of 8 (AVX2 with FMA)
+};
+// All of them, the fastest first.
+inline constexpr Instructions kAllInstructions[] = {Instructions::kAmx, Instructions::kAvx512Bf16,
+                                                    Instructions::kAvx512, Instructions::kAvx2};
+
+const char* InstructionsName(Instructions instructions);  // "amx", "avx512_bf16", "avx512", "avx2"
+bool MultiplyInFloat32(Instructions instructions);
+// Whether this processor has them and the operating system lets the process use them.
+bool IsSupported(Instructions instructions);
+// The fastest of those that multiply in float32, if any is supported.
+std::optional<Instructions> SupportedFloat32();
+
+}  // namespace dime::kernels
+
+#endif  // DIME_MODEL_KERNELS_INSTRUCTIONS_H_
