@@ -141,9 +141,13 @@ void ReadLocal(size_t rows, int embed_size, FeatureForm form, Reader& reader,
   }
 }
 
-absl::StatusOr<Payload> ReadPayload(Reader& reader, RecordParts parts) {
+template <typename Record>
+absl::Status ReadPayload(Reader& reader, RecordParts parts, Record& record) {
   const absl::string_view bytes = reader.Bytes(reader.Number<uint32_t>());
-  return parts == RecordParts::kAll ? ParsePayload(bytes) : Payload();
+  if (parts == RecordParts::kStoredPayload) record.stored_payload = std::string(bytes);
+  if (parts != RecordParts::kAll) return absl::OkStatus();
+  ASSIGN_OR_RETURN(record.payload, ParsePayload(bytes));
+  return absl::OkStatus();
 }
 
 int64_t LocalBytes(int64_t positions, int64_t embed_size, FeatureForm form) {
@@ -218,10 +222,9 @@ absl::StatusOr<ImageRecord> DecodeImageRecord(absl::string_view bytes, RecordPar
   record.uri = reader.Text();
   record.create_time = reader.Time();
   record.update_time = reader.Time();
-  absl::StatusOr<Payload> payload = ReadPayload(reader, parts);
+  const absl::Status payload = ReadPayload(reader, parts, record);
   reader.Floats(reader.Number<uint32_t>(), record.boxes);
   if (!tagged || !payload.ok() || !reader.Finished()) return Damaged("image record");
-  record.payload = *std::move(payload);
   return record;
 }
 
@@ -235,9 +238,8 @@ absl::StatusOr<CaptionRecord> DecodeCaptionRecord(absl::string_view bytes, Recor
   record.uri = reader.Text();
   record.create_time = reader.Time();
   record.update_time = reader.Time();
-  absl::StatusOr<Payload> payload = ReadPayload(reader, parts);
+  const absl::Status payload = ReadPayload(reader, parts, record);
   if (!tagged || !payload.ok() || !reader.Finished()) return Damaged("caption record");
-  record.payload = *std::move(payload);
   return record;
 }
 

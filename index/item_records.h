@@ -21,6 +21,9 @@ struct ImageRecord {
   absl::Time create_time = absl::InfinitePast();  // of the first write of the id
   absl::Time update_time = absl::InfinitePast();  // of the latest
   Payload payload;
+  // In place of `payload`, where RecordParts::kStoredPayload was read: SerializePayload()'s bytes,
+  // which VisitPayload() takes. Empty if there is none, or if it is in `payload`.
+  std::string stored_payload;
 };
 
 struct CaptionRecord {
@@ -31,12 +34,14 @@ struct CaptionRecord {
   absl::Time create_time = absl::InfinitePast();  // as an image's
   absl::Time update_time = absl::InfinitePast();
   Payload payload;
+  std::string stored_payload;  // as an image's
 };
 
 // How much of a record is read.
 enum class RecordParts {
   kAll,
   kWithoutPayload,  // the payload may be left empty, which saves most of the work
+  kStoredPayload,   // it may be left as it is stored, which saves half of the work
 };
 
 }  // namespace dime

@@ -42,7 +42,9 @@ std::string RowValue(int64_t row) {
 }
 
 std::string RowKey(Modality modality, int64_t row) {
-  return std::string(1, ModalityKey(modality)) + RowValue(row);
+  std::string key(1, ModalityKey(modality));
+  key += RowValue(row);
+  return key;
 }
 
 std::string IdKey(Modality modality, absl::string_view id) {
@@ -264,9 +266,9 @@ absl::Status ItemStore::ScanIds(
   return ToStatus(iterator->status(), "reading the ids");
 }
 
-absl::StatusOr<std::vector<std::string>> ItemStore::Read(const Snapshot* snapshot, Part part,
-                                                         Modality modality,
-                                                         absl::Span<const int64_t> rows) const {
+absl::Status ItemStore::Read(
+    const Snapshot* snapshot, Part part, Modality modality, absl::Span<const int64_t> rows,
+    absl::FunctionRef<absl::Status(size_t i, absl::string_view value)> visit) const {
   std::vector<std::string> keys;
   keys.reserve(rows.size());
   for (const int64_t row : rows) keys.push_back(RowKey(modality, row));
@@ -275,13 +277,13 @@ absl::StatusOr<std::vector<std::string>> ItemStore::Read(const Snapshot* snapsho
   std::vector<rocksdb::Status> statuses(rows.size());
   impl_->db->MultiGet(impl_->ReadOptionsOf(snapshot), impl_->of(part), slices.size(), slices.data(),
                       pinned.data(), statuses.data());
-  std::vector<std::string> values(rows.size());
   for (size_t i = 0; i < rows.size(); ++i) {
-    RETURN_IF_ERROR(ToStatus(
-        statuses[i], absl::StrCat("reading the ", ModalityName(modality), " in row ", rows[i])));
-    values[i].assign(pinned[i].data(), pinned[i].size());
+    if (statuses[i].ok()) continue;
+    return ToStatus(statuses[i],
+                    absl::StrCat("reading the ", ModalityName(modality), " in row ", rows[i]));
   }
-  return values;
+  for (size_t i = 0; i < rows.size(); ++i) RETURN_IF_ERROR(visit(i, View(pinned[i])));
+  return absl::OkStatus();
 }
 
 absl::Status ItemStore::Scan(

@@ -2,6 +2,7 @@
 #define DIME_INDEX_ITEM_STORE_H_
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -68,10 +70,11 @@ class ItemStore {
   // Calls `visit` for each id, ascending.
   absl::Status ScanIds(const Snapshot* snapshot, Modality modality,
                        const std::function<void(absl::string_view id, int64_t row)>& visit) const;
-  // Values in the order of `rows`. NOT_FOUND if one is not there, DATA_LOSS for a damaged one.
-  absl::StatusOr<std::vector<std::string>> Read(const Snapshot* snapshot, Part part,
-                                                Modality modality,
-                                                absl::Span<const int64_t> rows) const;
+  // Calls `visit` with each value where it lies, in the order of `rows`; its error ends the
+  // reading. NOT_FOUND, before any is visited, if one is not there, DATA_LOSS for a damaged one.
+  absl::Status Read(const Snapshot* snapshot, Part part, Modality modality,
+                    absl::Span<const int64_t> rows,
+                    absl::FunctionRef<absl::Status(size_t i, absl::string_view value)> visit) const;
   // Calls `visit` for each row from `first` to `last`, ascending; its error ends the scan.
   absl::Status Scan(
       const Snapshot* snapshot, Part part, Modality modality, int64_t first, int64_t last,

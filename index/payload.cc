@@ -32,6 +32,61 @@ struct DepthGuard : nlohmann::json_sax<Payload> {
   int depth = 0;
 };
 
+// Hands on to a visitor what a payload may hold, and ends the parsing at all else.
+class CheckedVisit : public nlohmann::json_sax<Payload> {
+ public:
+  explicit CheckedVisit(PayloadVisitor& visitor) : visitor_(visitor) {}
+  bool null() override {
+    visitor_.Null();
+    return depth_ > 0;
+  }
+  bool boolean(bool value) override {
+    visitor_.Bool(value);
+    return depth_ > 0;
+  }
+  bool number_integer(number_integer_t value) override {
+    return Number(static_cast<double>(value));
+  }
+  bool number_unsigned(number_unsigned_t value) override {
+    return Number(static_cast<double>(value));
+  }
+  bool number_float(number_float_t value, const string_t&) override { return Number(value); }
+  bool string(string_t& value) override {
+    visitor_.Text(std::move(value));
+    return depth_ > 0;
+  }
+  bool binary(binary_t&) override { return false; }
+  bool start_object(size_t) override {
+    visitor_.StartObject();
+    return ++depth_ <= kMaxPayloadDepth + 1;
+  }
+  bool key(string_t& name) override {
+    visitor_.Name(std::move(name));
+    return true;
+  }
+  bool end_object() override {
+    visitor_.EndObject();
+    return --depth_ >= 0;
+  }
+  bool start_array(size_t) override {
+    visitor_.StartList();
+    return depth_ > 0 && ++depth_ <= kMaxPayloadDepth + 1;
+  }
+  bool end_array() override {
+    visitor_.EndList();
+    return --depth_ >= 0;
+  }
+  bool parse_error(size_t, const std::string&, const Payload::exception&) override { return false; }
+
+ private:
+  bool Number(double value) {
+    visitor_.Number(value);
+    return depth_ > 0 && std::isfinite(value);
+  }
+  PayloadVisitor& visitor_;
+  int depth_ = 0;
+};
+
 // The name of a place within a payload, as a filter would write it.
 std::string Within(const std::string& path, absl::string_view name) {
   const std::string shown = absl::Utf8SafeCHexEscape(name);
@@ -82,10 +137,15 @@ absl::Status CheckValue(Payload& value, const std::string& path, int depth) {
   return Fault(path, "is of a kind that payloads do not know");
 }
 
-// Every number in it, as in all that CheckPayload() lets through.
-bool IsFinite(const Payload& value) {
+absl::Status Damaged() { return absl::InvalidArgumentError("a stored payload is damaged"); }
+
+// Whether VisitPayload() would take it too; `depth`: of objects and lists that it is within.
+bool IsSound(const Payload& value, int depth) {
   if (value.is_number_float()) return std::isfinite(value.get<double>());
-  return !value.is_structured() || std::all_of(value.begin(), value.end(), IsFinite);
+  if (!value.is_structured()) return !value.is_binary();
+  return depth <= kMaxPayloadDepth &&
+         std::all_of(value.begin(), value.end(),
+                     [depth](const Payload& part) { return IsSound(part, depth + 1); });
 }
 
 }  // namespace
@@ -110,7 +170,6 @@ std::string SerializePayload(const Payload& payload) {
 
 absl::StatusOr<Payload> ParsePayload(absl::string_view bytes) {
   if (bytes.empty()) return Payload();
-  const auto damaged = [] { return absl::InvalidArgumentError("a stored payload is damaged"); };
   // The parser recurses, two large frames a level, and a level may be a byte. A short text cannot
   // lead it deep enough to matter.
   constexpr size_t kShort = 512;
@@ -119,15 +178,26 @@ absl::StatusOr<Payload> ParsePayload(absl::string_view bytes) {
     DepthGuard guard;
     if (bytes.size() > kShort &&
         !Payload::sax_parse(bytes.begin(), bytes.end(), &guard, Payload::input_format_t::cbor)) {
-      return damaged();
+      return Damaged();
     }
     payload = Payload::from_cbor(bytes.begin(), bytes.end(), /*strict=*/true,
                                  /*allow_exceptions=*/false);
   } catch (const Payload::exception&) {  // for sizes beyond all bounds it throws nonetheless
-    return damaged();
+    return Damaged();
   }
-  if (!payload.is_object() || !IsFinite(payload)) return damaged();
+  if (!payload.is_object() || !IsSound(payload, 0)) return Damaged();
   return payload;
+}
+
+absl::Status VisitPayload(absl::string_view bytes, PayloadVisitor& visitor) {
+  CheckedVisit visit(visitor);
+  try {
+    if (Payload::sax_parse(bytes.begin(), bytes.end(), &visit, Payload::input_format_t::cbor)) {
+      return absl::OkStatus();
+    }
+  } catch (const Payload::exception&) {  // as above
+  }
+  return Damaged();
 }
 
 absl::StatusOr<Payload> PayloadFromJson(absl::string_view text) {

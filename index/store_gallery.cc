@@ -477,17 +477,22 @@ absl::StatusOr<std::vector<absl::Status>> StoreGallery::Write(std::vector<Pendin
 }
 
 absl::StatusOr<absl::Time> StoreGallery::CreateTimeOf(Modality modality, int64_t row) const {
-  ASSIGN_OR_RETURN(
-      const std::vector<std::string> records,
-      store_->Read(nullptr, ItemStore::Part::kRecord, modality, absl::MakeConstSpan(&row, 1)));
-  if (modality == Modality::kImage) {
-    ASSIGN_OR_RETURN(const ImageRecord record,
-                     DecodeImageRecord(records[0], RecordParts::kWithoutPayload));
-    return record.create_time;
-  }
-  ASSIGN_OR_RETURN(const CaptionRecord record,
-                   DecodeCaptionRecord(records[0], RecordParts::kWithoutPayload));
-  return record.create_time;
+  absl::Time create_time;
+  const auto read = [&](size_t, absl::string_view value) -> absl::Status {
+    if (modality == Modality::kImage) {
+      ASSIGN_OR_RETURN(const ImageRecord record,
+                       DecodeImageRecord(value, RecordParts::kWithoutPayload));
+      create_time = record.create_time;
+    } else {
+      ASSIGN_OR_RETURN(const CaptionRecord record,
+                       DecodeCaptionRecord(value, RecordParts::kWithoutPayload));
+      create_time = record.create_time;
+    }
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(store_->Read(nullptr, ItemStore::Part::kRecord, modality,
+                               absl::MakeConstSpan(&row, 1), read));
+  return create_time;
 }
 
 absl::Status StoreGallery::Commit(absl::Span<Pending> pending,
@@ -799,14 +804,14 @@ absl::StatusOr<std::vector<float>> StoreGallery::ReadRaw(const GalleryView& view
   }
   const auto* own = dynamic_cast<const View*>(&view);
   if (own == nullptr) return absl::InvalidArgumentError("the view is of another gallery");
-  ASSIGN_OR_RETURN(const std::vector<std::string> values,
-                   store_->Read(own->snapshot(), ItemStore::Part::kRaw, Modality::kImage, rows));
   const size_t size = static_cast<size_t>(view.shape(Modality::kImage).positions) *
                       static_cast<size_t>(manifest_.raw_feature_dim);
   std::vector<float> raw(rows.size() * size);
-  for (size_t i = 0; i < rows.size(); ++i) {
-    RETURN_IF_ERROR(DecodeFloats(values[i], absl::MakeSpan(raw).subspan(i * size, size)));
-  }
+  RETURN_IF_ERROR(store_->Read(own->snapshot(), ItemStore::Part::kRaw, Modality::kImage, rows,
+                               [&](size_t i, absl::string_view value) {
+                                 return DecodeFloats(value,
+                                                     absl::MakeSpan(raw).subspan(i * size, size));
+                               }));
   return raw;
 }
 

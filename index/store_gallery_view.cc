@@ -82,27 +82,25 @@ std::vector<int64_t> StoreGallery::View::RowsFrom(Modality modality, int64_t fir
 absl::Status StoreGallery::View::VisitImages(
     absl::Span<const int64_t> rows, RecordParts parts,
     absl::FunctionRef<void(const ImageRecord&)> visit) const {
-  ASSIGN_OR_RETURN(
-      const std::vector<std::string> values,
-      gallery_.store_->Read(snapshot(), ItemStore::Part::kRecord, Modality::kImage, rows));
-  for (const std::string& value : values) {
-    ASSIGN_OR_RETURN(const ImageRecord record, DecodeImageRecord(value, parts));
-    visit(record);
-  }
-  return absl::OkStatus();
+  return gallery_.store_->Read(snapshot(), ItemStore::Part::kRecord, Modality::kImage, rows,
+                               [&](size_t, absl::string_view value) -> absl::Status {
+                                 ASSIGN_OR_RETURN(const ImageRecord record,
+                                                  DecodeImageRecord(value, parts));
+                                 visit(record);
+                                 return absl::OkStatus();
+                               });
 }
 
 absl::Status StoreGallery::View::VisitCaptions(
     absl::Span<const int64_t> rows, RecordParts parts,
     absl::FunctionRef<void(const CaptionRecord&)> visit) const {
-  ASSIGN_OR_RETURN(
-      const std::vector<std::string> values,
-      gallery_.store_->Read(snapshot(), ItemStore::Part::kRecord, Modality::kCaption, rows));
-  for (const std::string& value : values) {
-    ASSIGN_OR_RETURN(const CaptionRecord record, DecodeCaptionRecord(value, parts));
-    visit(record);
-  }
-  return absl::OkStatus();
+  return gallery_.store_->Read(snapshot(), ItemStore::Part::kRecord, Modality::kCaption, rows,
+                               [&](size_t, absl::string_view value) -> absl::Status {
+                                 ASSIGN_OR_RETURN(const CaptionRecord record,
+                                                  DecodeCaptionRecord(value, parts));
+                                 visit(record);
+                                 return absl::OkStatus();
+                               });
 }
 
 absl::Span<const float> StoreGallery::View::CoarseOf(const Side& side, int64_t row) const {
@@ -119,22 +117,23 @@ absl::Span<const float> StoreGallery::View::CoarseOf(const Side& side, int64_t r
 
 absl::StatusOr<EncodedItems> StoreGallery::View::ReadFeatures(
     Modality modality, absl::Span<const int64_t> rows) const {
-  ASSIGN_OR_RETURN(const std::vector<std::string> values,
-                   gallery_.store_->Read(snapshot(), ItemStore::Part::kFeatures, modality, rows));
   EncodedItems items = CopyItems(shape(modality), {});
   for (DirectionFeatures& features : items.directions) {
     features.local.reserve(rows.size() * static_cast<size_t>(items.positions) *
                            static_cast<size_t>(features.embed_size));
   }
-  for (size_t i = 0; i < rows.size(); ++i) {
-    RETURN_IF_ERROR(DecodeFeatures(values[i], gallery_.manifest_.form, items));
+  const auto add = [&](size_t i, absl::string_view value) -> absl::Status {
+    RETURN_IF_ERROR(DecodeFeatures(value, gallery_.manifest_.form, items));
     const absl::Span<const float> coarse = CoarseOf(side(modality), rows[i]);
     if (coarse.empty()) {
       return absl::NotFoundError(absl::StrCat("gallery ", info().name, " has no ",
                                               ModalityName(modality), " in row ", rows[i]));
     }
     items.coarse.insert(items.coarse.end(), coarse.begin(), coarse.end());
-  }
+    return absl::OkStatus();
+  };
+  RETURN_IF_ERROR(
+      gallery_.store_->Read(snapshot(), ItemStore::Part::kFeatures, modality, rows, add));
   return items;
 }
 
@@ -154,12 +153,13 @@ absl::StatusOr<std::vector<int64_t>> StoreGallery::View::Evaluate(
   std::vector<int64_t> found;
   size_t seen = 0;
   if (rows.size() <= kMaxSingleReads) {
-    ASSIGN_OR_RETURN(const std::vector<std::string> records,
-                     gallery_.store_->Read(snapshot(), kRecord, modality, rows));
-    for (; seen < rows.size(); ++seen) {
-      ASSIGN_OR_RETURN(const bool matches, Matches(modality, filter, records[seen]));
-      if (matches) found.push_back(rows[seen]);
-    }
+    RETURN_IF_ERROR(gallery_.store_->Read(snapshot(), kRecord, modality, rows,
+                                          [&](size_t i, absl::string_view record) -> absl::Status {
+                                            ASSIGN_OR_RETURN(const bool matches,
+                                                             Matches(modality, filter, record));
+                                            if (matches) found.push_back(rows[i]);
+                                            return absl::OkStatus();
+                                          }));
     return found;
   }
   RETURN_IF_ERROR(gallery_.store_->Scan(snapshot(), kRecord, modality, rows.front(), rows.back(),

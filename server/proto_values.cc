@@ -2,6 +2,7 @@
 
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace dime {
 namespace {
@@ -27,6 +28,46 @@ Value ToProtoValue(const Payload& payload) {
   }
   return value;
 }
+
+// Makes a message of what a payload's visit tells.
+class StructWriter : public PayloadVisitor {
+ public:
+  explicit StructWriter(Struct& root) : root_(root) {}
+  void Null() override { Next().set_null_value(google::protobuf::NULL_VALUE); }
+  void Bool(bool value) override { Next().set_bool_value(value); }
+  void Number(double value) override { Next().set_number_value(value); }
+  void Text(std::string value) override { Next().set_string_value(std::move(value)); }
+  void StartObject() override {
+    open_.push_back({.object = open_.empty() ? &root_ : Cleared().mutable_struct_value()});
+  }
+  void Name(std::string name) override { name_ = std::move(name); }
+  void EndObject() override { open_.pop_back(); }
+  void StartList() override { open_.push_back({.list = Cleared().mutable_list_value()}); }
+  void EndList() override { open_.pop_back(); }
+
+ private:
+  struct Open {  // one of them
+    Struct* object = nullptr;
+    google::protobuf::ListValue* list = nullptr;
+  };
+  // Where the next value goes; outside of the root, where nothing is told to be kept, nowhere.
+  Value& Next() {
+    if (open_.empty()) return nowhere_;
+    if (open_.back().list != nullptr) return *open_.back().list->add_values();
+    return (*open_.back().object->mutable_fields())[std::move(name_)];
+  }
+  // Of a name that comes twice the last value counts.
+  Value& Cleared() {
+    Value& next = Next();
+    next.Clear();
+    return next;
+  }
+
+  Struct& root_;
+  Value nowhere_;
+  std::vector<Open> open_;
+  std::string name_;
+};
 
 Payload FromProtoValue(const Value& value) {
   switch (value.kind_case()) {
@@ -79,6 +120,11 @@ Struct ToProtoStruct(const Payload& payload) {
     (*message.mutable_fields())[name] = ToProtoValue(value);
   }
   return message;
+}
+
+absl::Status AddStoredPayload(absl::string_view stored, Struct& message) {
+  StructWriter writer(message);
+  return VisitPayload(stored, writer);
 }
 
 Payload FromProtoStruct(const Struct& message) {

@@ -1,6 +1,8 @@
 #ifndef DIME_SERVER_PROTO_VALUES_H_
 #define DIME_SERVER_PROTO_VALUES_H_
 
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/struct.pb.h"
@@ -19,6 +21,8 @@ google::protobuf::Timestamp ToProtoTimestamp(absl::Time time);
 // CheckPayload().
 google::protobuf::Struct ToProtoStruct(const Payload& payload);
 Payload FromProtoStruct(const google::protobuf::Struct& message);
+// Adds a stored payload's fields. The errors of VisitPayload().
+absl::Status AddStoredPayload(absl::string_view stored, google::protobuf::Struct& message);
 
 // What messages of items and hits have alike: payload and times, where the record knows them.
 template <typename Record, typename Message>

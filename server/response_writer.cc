@@ -3,6 +3,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "index/item_filter.h"
 #include "index/status_macros.h"
 #include "server/proto_values.h"
@@ -125,8 +127,17 @@ std::vector<int64_t> RowsOf(const SearchResult& result) {
   return rows;
 }
 
+// A payload may be left as it is stored: see PartsFor(). DATA_LOSS if it is damaged.
+template <typename Record, typename Hit>
+absl::Status WritePayloadAndTimes(const Record& record, Hit& hit) {
+  WriteCommonFields(record, hit);
+  if (record.stored_payload.empty()) return absl::OkStatus();
+  if (AddStoredPayload(record.stored_payload, *hit.mutable_payload()).ok()) return absl::OkStatus();
+  return absl::DataLossError(absl::StrCat("the stored payload of ", record.id, " is damaged"));
+}
+
 RecordParts PartsFor(const HitFields& want) {
-  return want.payload ? RecordParts::kAll : RecordParts::kWithoutPayload;
+  return want.payload ? RecordParts::kStoredPayload : RecordParts::kWithoutPayload;
 }
 
 }  // namespace
@@ -151,6 +162,7 @@ absl::StatusOr<v1::SearchImagesResponse> ResponseWriter::WriteImages(const Galle
                                                                      const CallTimings& timings,
                                                                      const HitFields& want) const {
   v1::SearchImagesResponse response;
+  absl::Status status;
   const auto write = [&](const ImageRecord& record) {
     const Hit& hit = result.hits[static_cast<size_t>(response.hits_size())];
     v1::ImageHit& added = *response.add_hits();
@@ -159,10 +171,11 @@ absl::StatusOr<v1::SearchImagesResponse> ResponseWriter::WriteImages(const Galle
     added.set_uri(record.uri);
     added.set_width(record.width);
     added.set_height(record.height);
-    if (want.payload) WriteCommonFields(record, added);
+    if (want.payload) status.Update(WritePayloadAndTimes(record, added));
     if (want.details) *added.mutable_details() = WriteDetails(hit);
   };
   RETURN_IF_ERROR(view.VisitImages(RowsOf(result), PartsFor(want), write));
+  RETURN_IF_ERROR(status);
   if (want.details) *response.mutable_stats() = WriteStats(result, timings);
   WriteDegradation(result, response);
   response.set_gallery_version(view.info().version);
@@ -174,6 +187,7 @@ absl::StatusOr<v1::SearchCaptionsResponse> ResponseWriter::WriteCaptions(
     const GalleryView& view, const SearchResult& result, const CallTimings& timings,
     const HitFields& want) const {
   v1::SearchCaptionsResponse response;
+  absl::Status status;
   const auto write = [&](const CaptionRecord& record) {
     const Hit& hit = result.hits[static_cast<size_t>(response.hits_size())];
     v1::CaptionHit& added = *response.add_hits();
@@ -182,10 +196,11 @@ absl::StatusOr<v1::SearchCaptionsResponse> ResponseWriter::WriteCaptions(
     added.set_text(record.text);
     added.set_image_id(record.image_id);
     added.set_uri(record.uri);
-    if (want.payload) WriteCommonFields(record, added);
+    if (want.payload) status.Update(WritePayloadAndTimes(record, added));
     if (want.details) *added.mutable_details() = WriteDetails(hit);
   };
   RETURN_IF_ERROR(view.VisitCaptions(RowsOf(result), PartsFor(want), write));
+  RETURN_IF_ERROR(status);
   if (want.details) *response.mutable_stats() = WriteStats(result, timings);
   WriteDegradation(result, response);
   response.set_gallery_version(view.info().version);

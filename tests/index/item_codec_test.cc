@@ -37,6 +37,11 @@ TEST(ItemCodecTest, RecordsComeBackWhole) {
                        DecodeImageRecord(EncodeRecord(image), RecordParts::kWithoutPayload));
   EXPECT_TRUE(brief.payload.is_null());
   EXPECT_EQ(brief.boxes, image.boxes);
+  ASSERT_OK_AND_ASSIGN(const ImageRecord stored,
+                       DecodeImageRecord(EncodeRecord(image), RecordParts::kStoredPayload));
+  EXPECT_TRUE(stored.payload.is_null());
+  EXPECT_EQ(stored.stored_payload, SerializePayload(image.payload));
+  EXPECT_EQ(stored.boxes, image.boxes);
 
   const CaptionRecord caption = {.id = "c", .text = "caf\xC3\xA9", .image_id = "a", .uri = "u"};
   ASSERT_OK_AND_ASSIGN(const CaptionRecord same, DecodeCaptionRecord(EncodeRecord(caption)));

@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "index/status_macros.h"
 #include "tests/index/file_fixtures.h"
 #include "tests/index/status_matchers.h"
 
@@ -57,6 +58,19 @@ class ItemStoreTest : public testing::Test {
     return *row;
   }
 
+  absl::StatusOr<std::vector<std::string>> ReadAll(const ItemStore::Snapshot* snapshot,
+                                                   ItemStore::Part part, Modality modality,
+                                                   const std::vector<int64_t>& rows) {
+    std::vector<std::string> values;
+    RETURN_IF_ERROR(
+        store_->Read(snapshot, part, modality, rows, [&](size_t i, absl::string_view value) {
+          EXPECT_EQ(i, values.size());
+          values.emplace_back(value);
+          return absl::OkStatus();
+        }));
+    return values;
+  }
+
   const std::string directory_ = FreshDirectory() + "/store";
   std::unique_ptr<ItemStore> store_;
   ItemStore::State state_;
@@ -73,7 +87,7 @@ TEST_F(ItemStoreTest, WhatWasWrittenIsThereAfterOpeningAgain) {
   EXPECT_EQ(RowOf(Modality::kImage, "b"), std::nullopt);
   ASSERT_OK_AND_ASSIGN(const ItemStore::State state, store_->ReadState(nullptr));
   EXPECT_EQ(state, state_);
-  ASSERT_OK_AND_ASSIGN(const auto records, store_->Read(nullptr, kRecord, Modality::kCaption, {2}));
+  ASSERT_OK_AND_ASSIGN(const auto records, ReadAll(nullptr, kRecord, Modality::kCaption, {2}));
   EXPECT_THAT(records, ElementsAre("record of a2"));
 }
 
@@ -81,11 +95,11 @@ TEST_F(ItemStoreTest, ANewVersionTakesTheOldOnesPlace) {
   ASSERT_THAT(Write({Put(Modality::kImage, "a", 1)}), IsOk());
   ASSERT_THAT(Write({Put(Modality::kImage, "a", 2, 1)}), IsOk());
   EXPECT_THAT(RowOf(Modality::kImage, "a"), Optional(2));
-  EXPECT_THAT(store_->Read(nullptr, kRecord, Modality::kImage, {1}),
+  EXPECT_THAT(ReadAll(nullptr, kRecord, Modality::kImage, {1}),
               StatusIs(absl::StatusCode::kNotFound, _));
   ASSERT_THAT(Write({Remove(Modality::kImage, "a", 2)}), IsOk());
   EXPECT_EQ(RowOf(Modality::kImage, "a"), std::nullopt);
-  EXPECT_THAT(store_->Read(nullptr, kCoarse, Modality::kImage, {2}),
+  EXPECT_THAT(ReadAll(nullptr, kCoarse, Modality::kImage, {2}),
               StatusIs(absl::StatusCode::kNotFound, _));
 }
 
@@ -96,7 +110,7 @@ TEST_F(ItemStoreTest, ASnapshotSeesNothingOfWhatComesLater) {
   EXPECT_THAT(RowOf(Modality::kImage, "a", snapshot.get()), Optional(1));
   EXPECT_THAT(RowOf(Modality::kImage, "b", snapshot.get()), Optional(2));
   ASSERT_OK_AND_ASSIGN(const auto records,
-                       store_->Read(snapshot.get(), kRecord, Modality::kImage, {2, 1, 2}));
+                       ReadAll(snapshot.get(), kRecord, Modality::kImage, {2, 1, 2}));
   EXPECT_THAT(records, ElementsAre("record of b2", "record of a1", "record of b2"));
   ASSERT_OK_AND_ASSIGN(const ItemStore::State state, store_->ReadState(snapshot.get()));
   EXPECT_EQ(state.sequence, 2);

@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <limits>
+#include <string>
+
 #include "dime/v1/gallery.pb.h"
 #include "index/item_records.h"
 
@@ -30,6 +33,41 @@ TEST(ProtoValuesTest, PayloadsComeBackAsTheyWere) {
           "list": [1.0, "two", [], {"deep": true}], "object": {"": 2.0}, "empty": {}})");
   EXPECT_EQ(FromProtoStruct(ToProtoStruct(payload)), payload);
   EXPECT_EQ(FromProtoStruct(google::protobuf::Struct()), Payload::object());
+}
+
+TEST(ProtoValuesTest, AStoredPayloadBecomesTheMessageOfTheParsedOne) {
+  const Payload payload = Payload::parse(
+      R"({"text": "ö", "number": 1.5, "truth": false, "nothing": null,
+          "list": [1.0, "two", [], {"deep": true}, null], "object": {"a": {"b": [[]]}}, "empty": {}})");
+  google::protobuf::Struct message;
+  ASSERT_TRUE(AddStoredPayload(SerializePayload(payload), message).ok());
+  EXPECT_EQ(FromProtoStruct(message), payload);
+}
+
+TEST(ProtoValuesTest, WhatIsNoStoredPayloadIsRefused) {
+  const std::string stored = SerializePayload({{"list", {1.0, "two"}}, {"text", "three"}});
+  for (size_t size = 0; size < stored.size(); ++size) {
+    google::protobuf::Struct message;
+    EXPECT_FALSE(AddStoredPayload(stored.substr(0, size), message).ok()) << size;
+  }
+  Payload deep = 1.0;
+  for (int i = 0; i <= kMaxPayloadDepth + 1; ++i) deep = Payload::array({deep});
+  for (const Payload& payload :
+       {Payload(1.0), Payload("text"), Payload::array({1.0}), Payload(true),
+        Payload({{"x", std::numeric_limits<double>::quiet_NaN()}}), Payload({{"x", deep}})}) {
+    google::protobuf::Struct message;
+    EXPECT_FALSE(AddStoredPayload(SerializePayload(payload), message).ok()) << payload;
+  }
+  google::protobuf::Struct message;
+  EXPECT_FALSE(AddStoredPayload(stored + "x", message).ok());
+}
+
+TEST(ProtoValuesTest, OfAStoredNameThatComesTwiceTheLastValueCounts) {
+  // {"a": [1], "a": [2]}
+  const std::string stored = "\xa2\x61\x61\x81\x01\x61\x61\x81\x02";
+  google::protobuf::Struct message;
+  ASSERT_TRUE(AddStoredPayload(stored, message).ok());
+  EXPECT_EQ(FromProtoStruct(message), *ParsePayload(stored));
 }
 
 TEST(ProtoValuesTest, WhatARecordDoesNotKnowIsAbsent) {
