@@ -6,8 +6,8 @@
 #include <cstdlib>
 #include <cstring>
 
-// Memory for the units that float_vector.h is for, and arithmetic on sizes. In an unnamed namespace,
-// as they share no inline functions with other units.
+// Memory for the units that float_vector.h is for, and arithmetic on sizes. In an unnamed
+// namespace, as they share no inline functions with other units.
 namespace dime::kernels {
 namespace {
 

@@ -32,7 +32,7 @@ inline Vec SignOf(Vec x) {
 
 // 1 / max(norm, 1e-12), the modules' clamp, from sums of squares.
 inline Vec InverseNorm(Vec squares) {
-  return Set(1) / Maximum(SquareRoot(squares), Set(kLeastNorm));
+  return Set(1) / Maximum(Set(kLeastNorm), SquareRoot(squares));
 }
 // 1 where a norm was not clamped, else 0: whether it has a gradient.
 inline Vec IsUnclamped(Vec inverse_norm) {

@@ -9,8 +9,8 @@
 // with AVX-512, 8 with AVX2. What is written in their terms is compiled once for each. Sums,
 // products and quotients are the operators of the vector type.
 //
-// For units that are entered only where the processor has these instructions; all of it is static,
-// so that no such code can end up in place of another unit's inline functions.
+// For units that are entered only where the processor has these instructions; all of it is
+// static or unnamed, so that no such code can end up in place of another unit's inline functions.
 namespace dime::kernels {
 
 #if defined(__AVX512F__)
@@ -22,8 +22,10 @@ using Mask = __m256i;  // all bits of a lane or none
 #endif
 static constexpr int kWidth = sizeof(Vec) / sizeof(float);
 
+namespace {
 // In place of a mask where every lane counts: whole vectors are then read and written.
 struct AllLanes {};
+}  // namespace
 
 static inline Vec LoadAll(const float* from);
 static inline void StoreAll(float* to, Vec values);
@@ -155,12 +157,14 @@ static inline Vec Tanh(Vec x) {
   return NegMulAdd(Set(2), Reciprocal(Exp(bounded + bounded) + Set(1)), Set(1));
 }
 
+namespace {
 struct Add {
   static Vec Of(Vec a, Vec b) { return a + b; }
 };
 struct Max {
   static Vec Of(Vec a, Vec b) { return Maximum(a, b); }
 };
+}  // namespace
 
 #if defined(__AVX512F__)
 

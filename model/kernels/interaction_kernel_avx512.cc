@@ -15,8 +15,8 @@
 namespace dime::kernels {
 
 std::unique_ptr<InteractionKernel> CreateBf16InteractionKernel(const InteractionShape& shape,
-                                                      const InteractionWeights& weights,
-                                                      Instructions instructions);
+                                                               const InteractionWeights& weights,
+                                                               Instructions instructions);
 
 namespace {
 
@@ -1044,8 +1044,8 @@ void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* sc
 }  // namespace
 
 std::unique_ptr<InteractionKernel> CreateBf16InteractionKernel(const InteractionShape& shape,
-                                                      const InteractionWeights& weights,
-                                                      Instructions instructions) {
+                                                               const InteractionWeights& weights,
+                                                               Instructions instructions) {
   if (instructions == Instructions::kAmx) {
     return std::unique_ptr<InteractionKernel>(new KernelImpl<Amx>(shape, weights));
   }
