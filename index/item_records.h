@@ -41,7 +41,7 @@ struct CaptionRecord {
 enum class RecordParts {
   kAll,
   kWithoutPayload,  // the payload may be left empty, which saves most of the work
-  kStoredPayload,   // it may be left as it is stored, which saves half of the work
+  kStoredPayload,   // it may be left as it is stored, which saves parsing it
 };
 
 }  // namespace dime

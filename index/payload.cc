@@ -14,25 +14,8 @@
 namespace dime {
 namespace {
 
-// Lets the parser go on as long as objects and lists are not deeper than a payload's.
-struct DepthGuard : nlohmann::json_sax<Payload> {
-  bool null() override { return true; }
-  bool boolean(bool) override { return true; }
-  bool number_integer(number_integer_t) override { return true; }
-  bool number_unsigned(number_unsigned_t) override { return true; }
-  bool number_float(number_float_t, const string_t&) override { return true; }
-  bool string(string_t&) override { return true; }
-  bool binary(binary_t&) override { return true; }
-  bool key(string_t&) override { return true; }
-  bool start_object(size_t) override { return ++depth <= kMaxPayloadDepth + 1; }
-  bool end_object() override { return --depth >= 0; }
-  bool start_array(size_t) override { return ++depth <= kMaxPayloadDepth + 1; }
-  bool end_array() override { return --depth >= 0; }
-  bool parse_error(size_t, const std::string&, const Payload::exception&) override { return false; }
-  int depth = 0;
-};
-
-// Hands on to a visitor what a payload may hold, and ends the parsing at all else.
+// Hands on to a visitor what a payload may hold, and ends the parsing at all else; at a level too
+// deep too, before the parser, which recurses, goes there.
 class CheckedVisit : public nlohmann::json_sax<Payload> {
  public:
   explicit CheckedVisit(PayloadVisitor& visitor) : visitor_(visitor) {}
@@ -137,16 +120,32 @@ absl::Status CheckValue(Payload& value, const std::string& path, int depth) {
   return Fault(path, "is of a kind that payloads do not know");
 }
 
-absl::Status Damaged() { return absl::InvalidArgumentError("a stored payload is damaged"); }
+// Makes a payload of what its visit tells.
+class PayloadBuilder : public PayloadVisitor {
+ public:
+  void Null() override { Put(nullptr); }
+  void Bool(bool value) override { Put(value); }
+  void Number(double value) override { Put(value); }
+  void Text(std::string value) override { Put(std::move(value)); }
+  void StartObject() override { open_.push_back(&Put(Payload::object())); }
+  void Name(std::string name) override { name_ = std::move(name); }
+  void EndObject() override { open_.pop_back(); }
+  void StartList() override { open_.push_back(&Put(Payload::array())); }
+  void EndList() override { open_.pop_back(); }
+  Payload Take() { return std::move(root_); }
 
-// Whether VisitPayload() would take it too; `depth`: of objects and lists that it is within.
-bool IsSound(const Payload& value, int depth) {
-  if (value.is_number_float()) return std::isfinite(value.get<double>());
-  if (!value.is_structured()) return !value.is_binary();
-  return depth <= kMaxPayloadDepth &&
-         std::all_of(value.begin(), value.end(),
-                     [depth](const Payload& part) { return IsSound(part, depth + 1); });
-}
+ private:
+  Payload& Put(Payload value) {
+    if (open_.empty()) return root_ = std::move(value);
+    Payload& parent = *open_.back();
+    if (parent.is_object()) return parent[name_] = std::move(value);
+    return parent.emplace_back(std::move(value));
+  }
+
+  Payload root_;
+  std::vector<Payload*> open_;
+  std::string name_;
+};
 
 }  // namespace
 
@@ -170,23 +169,9 @@ std::string SerializePayload(const Payload& payload) {
 
 absl::StatusOr<Payload> ParsePayload(absl::string_view bytes) {
   if (bytes.empty()) return Payload();
-  // The parser recurses, two large frames a level, and a level may be a byte. A short text cannot
-  // lead it deep enough to matter.
-  constexpr size_t kShort = 512;
-  Payload payload;
-  try {
-    DepthGuard guard;
-    if (bytes.size() > kShort &&
-        !Payload::sax_parse(bytes.begin(), bytes.end(), &guard, Payload::input_format_t::cbor)) {
-      return Damaged();
-    }
-    payload = Payload::from_cbor(bytes.begin(), bytes.end(), /*strict=*/true,
-                                 /*allow_exceptions=*/false);
-  } catch (const Payload::exception&) {  // for sizes beyond all bounds it throws nonetheless
-    return Damaged();
-  }
-  if (!payload.is_object() || !IsSound(payload, 0)) return Damaged();
-  return payload;
+  PayloadBuilder builder;
+  RETURN_IF_ERROR(VisitPayload(bytes, builder));
+  return builder.Take();
 }
 
 absl::Status VisitPayload(absl::string_view bytes, PayloadVisitor& visitor) {
@@ -195,9 +180,9 @@ absl::Status VisitPayload(absl::string_view bytes, PayloadVisitor& visitor) {
     if (Payload::sax_parse(bytes.begin(), bytes.end(), &visit, Payload::input_format_t::cbor)) {
       return absl::OkStatus();
     }
-  } catch (const Payload::exception&) {  // as above
+  } catch (const Payload::exception&) {  // for sizes beyond all bounds
   }
-  return Damaged();
+  return absl::InvalidArgumentError("a stored payload is damaged");
 }
 
 absl::StatusOr<Payload> PayloadFromJson(absl::string_view text) {

@@ -42,9 +42,8 @@ class PayloadVisitor {
   virtual void StartList() = 0;
   virtual void EndList() = 0;
 };
-// Visits what SerializePayload() wrote of an object, without making a Payload, which takes twice as
-// long. INVALID_ARGUMENT as ParsePayload(), and for the empty string; what was visited by then is
-// to be thrown away.
+// Visits what SerializePayload() wrote of an object, without making a Payload. INVALID_ARGUMENT as
+// ParsePayload(), and for the empty string; what was visited by then is to be thrown away.
 absl::Status VisitPayload(absl::string_view bytes, PayloadVisitor& visitor);
 
 // Out of JSON text, checked as above.

@@ -22,6 +22,18 @@ bool IsBetter(const Candidate& a, const Candidate& b) {
   return a.score != b.score ? a.score > b.score : a.row < b.row;
 }
 
+template <typename Visit, typename Decode>
+absl::Status VisitRecords(const ItemStore& store, const ItemStore::Snapshot* snapshot,
+                          Modality modality, absl::Span<const int64_t> rows, Visit visit,
+                          Decode decode) {
+  return store.Read(snapshot, ItemStore::Part::kRecord, modality, rows,
+                    [&](size_t, absl::string_view value) -> absl::Status {
+                      ASSIGN_OR_RETURN(const auto record, decode(value));
+                      visit(record);
+                      return absl::OkStatus();
+                    });
+}
+
 }  // namespace
 
 absl::StatusOr<int64_t> StoreGallery::View::FindRow(Modality modality, absl::string_view id) const {
@@ -82,25 +94,16 @@ std::vector<int64_t> StoreGallery::View::RowsFrom(Modality modality, int64_t fir
 absl::Status StoreGallery::View::VisitImages(
     absl::Span<const int64_t> rows, RecordParts parts,
     absl::FunctionRef<void(const ImageRecord&)> visit) const {
-  return gallery_.store_->Read(snapshot(), ItemStore::Part::kRecord, Modality::kImage, rows,
-                               [&](size_t, absl::string_view value) -> absl::Status {
-                                 ASSIGN_OR_RETURN(const ImageRecord record,
-                                                  DecodeImageRecord(value, parts));
-                                 visit(record);
-                                 return absl::OkStatus();
-                               });
+  return VisitRecords(*gallery_.store_, snapshot(), Modality::kImage, rows, visit,
+                      [parts](absl::string_view value) { return DecodeImageRecord(value, parts); });
 }
 
 absl::Status StoreGallery::View::VisitCaptions(
     absl::Span<const int64_t> rows, RecordParts parts,
     absl::FunctionRef<void(const CaptionRecord&)> visit) const {
-  return gallery_.store_->Read(snapshot(), ItemStore::Part::kRecord, Modality::kCaption, rows,
-                               [&](size_t, absl::string_view value) -> absl::Status {
-                                 ASSIGN_OR_RETURN(const CaptionRecord record,
-                                                  DecodeCaptionRecord(value, parts));
-                                 visit(record);
-                                 return absl::OkStatus();
-                               });
+  return VisitRecords(
+      *gallery_.store_, snapshot(), Modality::kCaption, rows, visit,
+      [parts](absl::string_view value) { return DecodeCaptionRecord(value, parts); });
 }
 
 absl::Span<const float> StoreGallery::View::CoarseOf(const Side& side, int64_t row) const {

@@ -185,7 +185,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Create(
     Options options, ServingRevision::Source source,
     std::unique_ptr<ServingRevision::Source> shadow_source) {
   // The mutexes of gRPC keep the order in which they are taken, at each taking, where abseil was
-  // built to debug, as distributions do; 2% of a search. What searches locks of its own is std's.
+  // built to debug, as by distributions. What searches locks of its own is std's.
   absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   options.limits = source.limits;
   RETURN_IF_ERROR(CheckOptions(options));

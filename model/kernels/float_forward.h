@@ -166,7 +166,6 @@ class FloatForward {
         routed_(routed),
         keeps_(keeps) {}
 
-  int pairs() const { return pairs_; }
   int context_stride() const { return CW_; }   // CW: the most rows of a context, rounded up
   int position_stride() const { return MW_; }  // MW: M, rounded up
   int64_t PairRow(int t) const { return int64_t{t} * M_ * E_; }  // floats before pair t's sequence

@@ -139,7 +139,7 @@ class FloatInteractionKernel : public InteractionKernel {
  private:
   // Pairs that go through a cell together: their rows stay in the second-level cache while its
   // weights stream past them. And through the layers, with the routers of all of them at once: a
-  // pair has but one row there, for as many weights. Measured.
+  // pair has but one row there, for as many weights.
   static constexpr int kPairs = 4;
   static constexpr int kRouted = kMostRouted;
   static constexpr int kPathWeightsOfAPair = 2 * kCells * kCells + kCells;

@@ -21,8 +21,8 @@ namespace {
 constexpr int kProjections = 2 * kLayers;  // of a context
 constexpr int kPathWeights = 20;           // of layers 1 and 2
 // Pairs that go through the layers together: so many that their state, some 60 sequences, leaves
-// room for the weights and their gradients in the second-level cache (2 MB). Weights that do not
-// fit are read once for a few pairs. Measured.
+// room for the weights and their gradients in a second-level cache of 2 MB. Weights that do not
+// fit are read once for a few pairs. Measured with AVX-512.
 constexpr int64_t kStateBytes = 1200000;
 constexpr int64_t kCachedWeights = 1 << 18;  // floats
 constexpr int kPairsBeyond = 4;
@@ -61,11 +61,10 @@ class FloatTrainingKernel : public TrainingKernel {
         H_(shape.router_size),
         heads_(shape.num_heads),
         head_(shape.embed_size / shape.num_heads),
-        forward_(shape, PairsTogether(shape, layout_), PairsTogether(shape, layout_),
-                 /*keeps=*/true),
+        pairs_(PairsTogether(shape, layout_)),
+        forward_(shape, pairs_, pairs_, /*keeps=*/true),
         MW_(forward_.position_stride()),
-        CW_(forward_.context_stride()),
-        pairs_(forward_.pairs()) {}
+        CW_(forward_.context_stride()) {}
 
   std::unique_ptr<Workspace> MakeWorkspace() const override {
     auto* const w = new TrainingWorkspace;
@@ -730,9 +729,9 @@ class FloatTrainingKernel : public TrainingKernel {
   const TrainingLayout layout_;
   const int M_, C_, E_, F_, H_;
   const int heads_, head_;
+  const int pairs_;  // that go through the layers together
   const FloatForward forward_;
   const int MW_, CW_;
-  const int pairs_;  // that go through the layers together
 };
 
 }  // namespace

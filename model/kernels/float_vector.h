@@ -32,8 +32,6 @@ static inline void StoreAll(float* to, Vec values);
 static inline Vec Load(const float* from, AllLanes) { return LoadAll(from); }
 static inline void Store(float* to, AllLanes, Vec values) { StoreAll(to, values); }
 static inline Vec Keep(AllLanes, Vec x) { return x; }  // 0 in lanes that do not count
-// `then` in lanes that count.
-static inline Vec Select(AllLanes, Vec then, Vec) { return then; }
 
 #if defined(__AVX512F__)
 

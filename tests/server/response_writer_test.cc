@@ -1,5 +1,7 @@
 #include "server/response_writer.h"
 
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -49,6 +51,62 @@ TEST_F(ResponseWriterTest, BasicHoldsTheRecordsAlone) {
   EXPECT_FALSE(response.has_stats());
   EXPECT_EQ(response.gallery_version(), "v1");
   EXPECT_EQ(response.model_fingerprint(), "fake-fingerprint");
+}
+
+// Gives every record this payload as it is stored, where it may.
+class GalleryOfStored : public FakeGallery {
+ public:
+  explicit GalleryOfStored(std::string payload)
+      : FakeGallery({.num_images = 5, .captions = FakeCaptions(12)}),
+        payload_(std::move(payload)) {}
+  absl::Status VisitImages(absl::Span<const int64_t> rows, RecordParts parts,
+                           absl::FunctionRef<void(const ImageRecord&)> visit) const override {
+    return FakeGallery::VisitImages(
+        rows, parts, [&](const ImageRecord& record) { visit(WithStored(record, parts)); });
+  }
+  absl::Status VisitCaptions(absl::Span<const int64_t> rows, RecordParts parts,
+                             absl::FunctionRef<void(const CaptionRecord&)> visit) const override {
+    return FakeGallery::VisitCaptions(
+        rows, parts, [&](const CaptionRecord& record) { visit(WithStored(record, parts)); });
+  }
+
+ private:
+  template <typename Record>
+  Record WithStored(Record record, RecordParts parts) const {
+    record.payload = nullptr;
+    if (parts == RecordParts::kStoredPayload) record.stored_payload = payload_;
+    return record;
+  }
+  const std::string payload_;
+};
+
+TEST_F(ResponseWriterTest, StoredPayloadsAreWrittenWhereTheyAreWanted) {
+  const GalleryOfStored gallery(SerializePayload({{"rating", 4.5}}));
+  for (const bool wanted : {true, false}) {
+    const auto images =
+        writer_.WriteImages(gallery, Result(Modality::kImage), timings_, {.payload = wanted});
+    const auto captions =
+        writer_.WriteCaptions(gallery, Result(Modality::kCaption), timings_, {.payload = wanted});
+    ASSERT_TRUE(images.ok() && captions.ok());
+    EXPECT_EQ(images->hits(0).has_payload(), wanted);
+    EXPECT_EQ(captions->hits(0).has_payload(), wanted);
+    if (!wanted) continue;
+    EXPECT_EQ(images->hits(0).payload().fields().at("rating").number_value(), 4.5);
+    EXPECT_EQ(captions->hits(0).payload().fields().at("rating").number_value(), 4.5);
+  }
+}
+
+TEST_F(ResponseWriterTest, ADamagedPayloadIsDataLossAndNamesTheItem) {
+  const GalleryOfStored gallery("damage");
+  const absl::Status images =
+      writer_.WriteImages(gallery, Result(Modality::kImage), timings_, {.payload = true}).status();
+  const absl::Status captions =
+      writer_.WriteCaptions(gallery, Result(Modality::kCaption), timings_, {.payload = true})
+          .status();
+  EXPECT_EQ(images.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(images.message()), testing::HasSubstr("image-2"));
+  EXPECT_EQ(captions.code(), absl::StatusCode::kDataLoss);
+  EXPECT_THAT(std::string(captions.message()), testing::HasSubstr("caption-2"));
 }
 
 TEST_F(ResponseWriterTest, DetailsTellHowAHitCameByItsPlace) {

@@ -141,17 +141,7 @@ double ExpectAgreement(
   return (modules.output.path_weights == 0).to(torch::kFloat64).mean().item<double>();
 }
 
-std::vector<Instructions> SupportedInstructions() {
-  std::vector<Instructions> supported;
-  for (const Instructions instructions : kernels::kAllInstructions) {
-    if (kernels::MultiplyInFloat32(instructions) && kernels::IsSupported(instructions)) {
-      supported.push_back(instructions);
-    }
-  }
-  return supported;
-}
-
-class FusedInteractionTest : public testing::TestWithParam<std::tuple<Instructions, Direction>> {
+class FusedInteractionTest : public testing::TestWithParam<InstructionsAndDirection> {
  protected:
   Instructions instructions() const { return std::get<0>(GetParam()); }
   Direction direction() const { return std::get<1>(GetParam()); }
@@ -281,13 +271,11 @@ TEST_P(FusedInteractionTest, TheSameTwiceIsTheSameBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Instructions, FusedInteractionTest,
-                         testing::Combine(testing::ValuesIn(SupportedInstructions()),
-                                          testing::ValuesIn(kDirections)),
-                         [](const auto& info) {
-                           return std::string(kernels::InstructionsName(std::get<0>(info.param))) +
-                                  std::string(DirectionName(std::get<1>(info.param)));
-                         });
+INSTANTIATE_TEST_SUITE_P(
+    Instructions, FusedInteractionTest,
+    testing::Combine(testing::ValuesIn(SupportedInstructions(/*float32_alone=*/true)),
+                     testing::ValuesIn(kDirections)),
+    NameOf);
 // Where the processor has none, there is nothing to hold against the modules.
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(FusedInteractionTest);
 

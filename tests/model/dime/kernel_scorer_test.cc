@@ -22,14 +22,6 @@ namespace {
 
 using kernels::Instructions;
 
-std::vector<Instructions> SupportedInstructions() {
-  std::vector<Instructions> supported;
-  for (const Instructions instructions : kernels::kAllInstructions) {
-    if (kernels::IsSupported(instructions)) supported.push_back(instructions);
-  }
-  return supported;
-}
-
 std::unique_ptr<KernelScorer> MakeScorer(const Subject& subject, Instructions instructions,
                                          const KernelScorer::Options& options = {}) {
   const InteractionWeightsReader read = subject.ReadWeights();
@@ -39,7 +31,7 @@ std::unique_ptr<KernelScorer> MakeScorer(const Subject& subject, Instructions in
   return std::make_unique<KernelScorer>(std::move(kernels), subject.info(), options);
 }
 
-class KernelScorerTest : public testing::TestWithParam<std::tuple<Instructions, Direction>> {
+class KernelScorerTest : public testing::TestWithParam<InstructionsAndDirection> {
  protected:
   Instructions instructions() const { return std::get<0>(GetParam()); }
   Direction direction() const { return std::get<1>(GetParam()); }
@@ -164,10 +156,7 @@ TEST_P(KernelScorerTest, WhatDoesNotFitIsRefused) {
 INSTANTIATE_TEST_SUITE_P(Instructions, KernelScorerTest,
                          testing::Combine(testing::ValuesIn(SupportedInstructions()),
                                           testing::ValuesIn(kDirections)),
-                         [](const auto& info) {
-                           return std::string(kernels::InstructionsName(std::get<0>(info.param))) +
-                                  std::string(DirectionName(std::get<1>(info.param)));
-                         });
+                         NameOf);
 // Where the processor has none, there is nothing to hold against the modules.
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(KernelScorerTest);
 

@@ -7,11 +7,13 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "model/dime/direction_model.h"
 #include "model/dime/interaction_weights_reader.h"
+#include "model/kernels/instructions.h"
 #include "model/pair_scorer.h"
 
 // Random models that scorers of other making are held against, on the modules' word.
@@ -26,6 +28,21 @@ struct Sizes {
   int router_size = 20;
 };
 inline constexpr Sizes kFull = {36, 32, 256, 16, 512, 512};
+
+// What kernels can be held against the modules here, as a parameter of tests.
+inline std::vector<kernels::Instructions> SupportedInstructions(bool float32_alone = false) {
+  std::vector<kernels::Instructions> supported;
+  for (const kernels::Instructions instructions : kernels::kAllInstructions) {
+    const bool wanted = !float32_alone || kernels::MultiplyInFloat32(instructions);
+    if (wanted && kernels::IsSupported(instructions)) supported.push_back(instructions);
+  }
+  return supported;
+}
+using InstructionsAndDirection = std::tuple<kernels::Instructions, Direction>;
+inline std::string NameOf(const testing::TestParamInfo<InstructionsAndDirection>& info) {
+  return std::string(kernels::InstructionsName(std::get<0>(info.param))) +
+         std::string(DirectionName(std::get<1>(info.param)));
+}
 
 // Sets the routers so that gates differ from pair to pair and about half of them are shut.
 inline void ShutGates(DirectionModelImpl& model) {
