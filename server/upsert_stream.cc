@@ -41,24 +41,27 @@ void UpsertStream::Begin(const absl::Status& refusal) {
 void UpsertStream::OnReadDone(bool ok) {
   const std::shared_ptr<UpsertStream> keep = shared_from_this();
   int64_t sequence = 0;
-  bool draining = false;
+  bool refused = false;
   grpc::ByteBuffer message;
   {
     std::lock_guard<std::mutex> lock(mutex_);
-    reading_ = false;
     if (!ok) {
+      reading_ = false;
       caller_done_ = true;
       return GoOn();
     }
     message.Swap(&incoming_);
     sequence = next_sequence_++;
     ++unsettled_;
-    draining = draining_;
+    // After a cancellation nobody hears of the item, and the caller may be sending it anew.
+    refused = draining_ || broken_ || ended_;
   }
-  // Without the lock: the item may settle before this returns.
+  // Without the lock: the item may settle before this returns. The read counts as under way until
+  // it has been taken, or else what goes on meanwhile would read the next message, which another
+  // thread could submit first.
   std::string id;
   absl::Status taken = absl::UnavailableError("the server is shutting down");
-  if (!draining) {
+  if (!refused) {
     // The id is there before the item can settle, since whoever takes it sets it first.
     const auto shared_id = std::make_shared<std::string>();
     taken = submit_(message, *shared_id, [keep, sequence, shared_id](const absl::Status& status) {
@@ -67,6 +70,7 @@ void UpsertStream::OnReadDone(bool ok) {
     if (!taken.ok()) id = *shared_id;
   }
   std::lock_guard<std::mutex> lock(mutex_);
+  reading_ = false;
   if (!taken.ok()) {
     --unsettled_;
     SayResult(sequence, id, taken);

@@ -23,7 +23,8 @@ namespace dime {
 // One upsert stream, from its start until gRPC has done with it, for either kind of item. A
 // reaction only has a message's item checked and taken by `submit`; results are written as items
 // settle, in whatever order. A message is read only while fewer than the window's items are without
-// a written result, so that a caller who does not read, or who sends faster than is written, is
+// a written result, and none before the one before it was taken: items are submitted in the order
+// in which they were sent, and a caller who does not read, or who sends faster than is written, is
 // held up by HTTP/2's own flow control and costs no memory. When the server begins to close, the
 // caller is told; what was taken settles and is reported, then the stream ends. The stream never
 // ends before all that it took is settled, so that what settles items may call back into it.
@@ -75,12 +76,12 @@ class UpsertStream final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc
   std::mutex mutex_;
   std::shared_ptr<UpsertStream> self_ ABSL_GUARDED_BY(mutex_);  // until gRPC has done with it
   CallLedger::Entry entry_ ABSL_GUARDED_BY(mutex_);
-  grpc::ByteBuffer incoming_;  // gRPC's while reading_
+  grpc::ByteBuffer incoming_;  // gRPC's from StartRead() to OnReadDone()
   grpc::ByteBuffer outgoing_;  // gRPC's while writing_
   std::deque<v1::UpsertResponse> unsaid_ ABSL_GUARDED_BY(mutex_);
   int64_t next_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t unsettled_ ABSL_GUARDED_BY(mutex_) = 0;  // items taken, or being taken
-  bool reading_ ABSL_GUARDED_BY(mutex_) = false;
+  bool reading_ ABSL_GUARDED_BY(mutex_) = false;   // until what was read is taken
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool caller_done_ ABSL_GUARDED_BY(mutex_) = false;  // nothing more comes
   bool broken_ ABSL_GUARDED_BY(mutex_) = false;       // nothing more can be said
