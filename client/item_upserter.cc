@@ -6,6 +6,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
+#include <set>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -67,7 +70,16 @@ class Run {
  private:
   using Item = ItemUpserter::Numbered<Request>;
 
-  bool AllSettled() const { return source_ended_ && waiting_.empty() && sent_.empty(); }
+  bool AllSettled() const {
+    return source_ended_ && waiting_.empty() && sent_.empty() && !held_.has_value();
+  }
+  // Whether an item of the same id is on its way. What is no id is refused, in whatever order.
+  bool IsOnTheWay(const Item& item) const { return on_the_way_.count(IdOf(item.request)) > 0; }
+  // Whether there is an item to send now.
+  bool HasNext() const {
+    if (!waiting_.empty()) return true;
+    return held_.has_value() ? !IsOnTheWay(*held_) : !source_ended_;
+  }
 
   // Writes and reads over one stream until all is settled or it ends.
   absl::Status OneStream() {
@@ -91,7 +103,10 @@ class Run {
     bool in_time = true;
     while (in_time && WriteNext(*stream, in_time)) {
     }
-    if (!in_time || !error_.ok()) context.TryCancel();
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (!in_time || !error_.ok()) context.TryCancel();
+    }
     stream->WritesDone();
     reader.join();
     absl::Status status = StatusFromGrpc(stream->Finish());
@@ -113,7 +128,7 @@ class Run {
     std::unique_lock<std::mutex> lock(mutex_);
     const auto may_write = [this] {
       return closing_ || !error_.ok() || AllSettled() ||
-             (static_cast<int>(sent_.size()) < window_ && (!source_ended_ || !waiting_.empty()));
+             (static_cast<int>(sent_.size()) < window_ && HasNext());
     };
     while (true) {
       const absl::Time now = absl::Now();
@@ -137,21 +152,31 @@ class Run {
       item = std::move(waiting_.front());
       waiting_.pop_front();
     } else {
-      // Only this thread asks the source.
-      lock.unlock();
-      absl::StatusOr<std::optional<Item>> next = source_();
-      lock.lock();
-      if (!next.ok()) {
-        // What is on its way settles first.
-        source_error_ = next.status();
-        source_ended_ = true;
+      if (held_.has_value()) {
+        item = *std::exchange(held_, std::nullopt);
+      } else {
+        // Only this thread asks the source.
+        lock.unlock();
+        absl::StatusOr<std::optional<Item>> next = source_();
+        lock.lock();
+        // Results are what patience waits for, and there were none to come.
+        if (sent_.empty()) last_progress_ = absl::Now();
+        if (!next.ok()) {
+          // What is on its way settles first.
+          source_error_ = next.status();
+          source_ended_ = true;
+          return true;
+        }
+        if (!next->has_value()) {
+          source_ended_ = true;
+          return true;
+        }
+        item = **std::move(next);
+      }
+      if (IsOnTheWay(item)) {
+        held_ = std::move(item);
         return true;
       }
-      if (!next->has_value()) {
-        source_ended_ = true;
-        return true;
-      }
-      item = **std::move(next);
       const int64_t bytes = static_cast<int64_t>(item.request.ByteSizeLong());
       if (bytes > options_.max_request_bytes) {
         v1::Outcome outcome;
@@ -162,6 +187,7 @@ class Run {
         Settle(item, outcome);
         return true;
       }
+      if (!IdOf(item.request).empty()) on_the_way_.insert(IdOf(item.request));
     }
     Item& sent = sent_[next_sequence_++];
     sent = std::move(item);
@@ -191,7 +217,10 @@ class Run {
     Item item = std::move(found->second);
     sent_.erase(found);
     const v1::Outcome& outcome = response.result().outcome();
-    if (!PassesByItself(outcome.code())) return Settle(item, outcome);
+    if (!PassesByItself(outcome.code())) {
+      on_the_way_.erase(IdOf(item.request));
+      return Settle(item, outcome);
+    }
     pause_until_ = absl::Now() + FromProto(outcome.retry_delay());
     waiting_.push_back(std::move(item));
   }
@@ -212,8 +241,10 @@ class Run {
   // Guards the rest while a stream is open; between streams there is one thread.
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::deque<Item> waiting_;      // to be sent once more
-  std::map<int64_t, Item> sent_;  // without a result, by sequence
+  std::deque<Item> waiting_;          // to be sent once more
+  std::map<int64_t, Item> sent_;      // without a result, by sequence
+  std::set<std::string> on_the_way_;  // ids of what is sent or waits
+  std::optional<Item> held_;          // the source's latest, until the one before of its id settles
   int64_t next_sequence_ = 0;
   int64_t settled_count_ = 0;
   int window_ = 0;

@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/client/fake_gallery_server.h"
+#include "tests/fakes/gate.h"
 
 namespace dime {
 namespace {
@@ -81,6 +82,41 @@ TEST_F(ItemUpserterTest, WhatHasNoRoomIsSentAgain) {
   EXPECT_EQ(server_.received(), 40);
   EXPECT_EQ(server_.streams(), 1);
   for (const auto& [number, outcome] : outcomes_) EXPECT_EQ(outcome.code(), 0);
+}
+
+// Or else an item that had to be sent again would take the place of a later one.
+TEST_F(ItemUpserterTest, OfOneIdTheLastItemStays) {
+  Gate second_was_asked;
+  server_.outcome = [&](const std::string&, int received) {
+    if (received > 0) return v1::Outcome();
+    second_was_asked.Pass();
+    return Fail(grpc::StatusCode::RESOURCE_EXHAUSTED);
+  };
+  RetrievalClient::Options client_options;
+  client_options.address = server_.address();
+  const std::unique_ptr<RetrievalClient> client = *RetrievalClient::Create(client_options);
+  const GalleryClient gallery(client.get());
+  int next = 0;
+  std::vector<int64_t> settled;
+  const absl::Status status =
+      ItemUpserter(&gallery, options_)
+          .Upsert(
+              [&]() -> absl::StatusOr<
+                        std::optional<ItemUpserter::Numbered<v1::UpsertCaptionsRequest>>> {
+                if (next == 3) return std::nullopt;
+                ItemUpserter::Numbered<v1::UpsertCaptionsRequest> item{.number = next};
+                item.request.mutable_caption()->set_id("A");
+                item.request.mutable_caption()->set_text(absl::StrCat("text ", next));
+                if (next++ == 1) second_was_asked.Open();
+                return item;
+              },
+              [&](int64_t number, const std::string&, const v1::Outcome&) {
+                settled.push_back(number);
+                return absl::OkStatus();
+              });
+  EXPECT_TRUE(status.ok()) << status;
+  EXPECT_THAT(settled, testing::ElementsAre(0, 1, 2));
+  EXPECT_EQ(server_.captions().at("A").caption().text(), "text 2");
 }
 
 TEST_F(ItemUpserterTest, WhatIsWrongIsReportedAndTheRestGoesOn) {
