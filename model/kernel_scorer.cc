@@ -122,12 +122,14 @@ class KernelScorer::Bank : public FeatureBank {
     if (part.memory != nullptr) {
       std::atomic<uint8_t>& state = part.states[row];
       uint8_t absent = kAbsent;
-      if (TakeRoom(direction, row) &&
-          state.compare_exchange_strong(absent, kBusy, std::memory_order_relaxed)) {
-        unsigned char* const kept = part.memory + row * part.stride;
-        Prepare(kernel, items_, direction, row, kept, workspace);
-        state.store(kReady, std::memory_order_release);
-        return kept;
+      if (state.compare_exchange_strong(absent, kBusy, std::memory_order_relaxed)) {
+        if (TakeRoom(direction, row)) {
+          unsigned char* const kept = part.memory + row * part.stride;
+          Prepare(kernel, items_, direction, row, kept, workspace);
+          state.store(kReady, std::memory_order_release);
+          return kept;
+        }
+        state.store(kAbsent, std::memory_order_relaxed);
       }
     }
     Prepare(kernel, items_, direction, row, scratch, workspace);
@@ -135,8 +137,8 @@ class KernelScorer::Bank : public FeatureBank {
   }
 
  private:
-  // Takes the row's bytes out of what is left, if they fit. Rarely a row that two threads want at
-  // once is counted twice.
+  // Takes the row's bytes out of what is left, if they fit; for a row that is the caller's, since
+  // its bytes are given back once.
   bool TakeRoom(Direction direction, int64_t row) const {
     const int64_t bytes = ItemRoom(direction, row);
     if (room_.load(std::memory_order_relaxed) < bytes) return false;

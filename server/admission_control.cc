@@ -135,10 +135,10 @@ void AdmissionControl::Answered(const Ticket& ticket, absl::Duration rest) {
   rest_ += kNewRest * (rest - rest_);
 }
 
-absl::Status AdmissionControl::CheckTime(absl::Time deadline) const {
+absl::Status AdmissionControl::CheckTime(const Ticket& ticket, absl::Time deadline) const {
   std::lock_guard<std::mutex> lock(mutex_);
-  // Alone it would be quicker than of late, and shall try.
-  if (deadline == absl::InfiniteFuture() || admitted_.empty()) return absl::OkStatus();
+  const bool alone = total_ <= ticket.evaluations_;
+  if (deadline == absl::InfiniteFuture() || alone) return absl::OkStatus();
   const absl::Duration left = deadline - options_.now();
   if (left >= kShareOfTime * rest_) return absl::OkStatus();
   return OverloadError(v1::ERROR_REASON_DEADLINE_UNREACHABLE,

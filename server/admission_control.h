@@ -69,9 +69,12 @@ class AdmissionControl {
 
   // The search of this ticket was answered, and took so long beside its reranking.
   void Answered(const Ticket& ticket, absl::Duration rest) ABSL_LOCKS_EXCLUDED(mutex_);
-  // Whether a search that is begun now has the time that searches take of late beside their
-  // reranking. OK, or RESOURCE_EXHAUSTED with DEADLINE_UNREACHABLE.
-  absl::Status CheckTime(absl::Time deadline) const ABSL_LOCKS_EXCLUDED(mutex_);
+  // Whether the search of this ticket, begun now, has the time that searches take of late beside
+  // their reranking. One that is alone always has: else, after one slow search, all that are in
+  // more of a hurry would be refused, none be answered, and nothing faster be learnt. OK, or
+  // RESOURCE_EXHAUSTED with DEADLINE_UNREACHABLE.
+  absl::Status CheckTime(const Ticket& ticket, absl::Time deadline) const
+      ABSL_LOCKS_EXCLUDED(mutex_);
 
   // Of all work that was admitted and is not done.
   int64_t evaluations() const ABSL_LOCKS_EXCLUDED(mutex_);

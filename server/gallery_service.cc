@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -117,8 +118,9 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* GalleryService::Sta
       if (static_cast<int64_t>(IdOf(request).size()) <= kMaxIdBytes) id = IdOf(request);
       RETURN_IF_ERROR(CheckWritable(*revision));
       ASSIGN_OR_RETURN(auto item, revision->item_converter().Convert(request));
-      const auto done = [&metrics, modality, settle](const absl::Status& written) {
-        const absl::Status status = FromGallery(written);
+      const auto done = [this, &metrics, modality, settle,
+                         gallery = revision->mutable_gallery()](const absl::Status& written) {
+        const absl::Status status = written.ok() ? CheckServes(gallery) : FromGallery(written);
         metrics.ItemSettled(modality, status.code());
         settle(status);
       };
@@ -170,6 +172,12 @@ grpc::ServerUnaryReactor* GalleryService::Start(RpcMethod method,
   return call;
 }
 
+absl::Status GalleryService::CheckServes(const MutableGallery* gallery) const {
+  const RevisionSwitch::Lease now = parts_.revisions->Current();
+  if (now == nullptr || now->mutable_gallery() == gallery) return absl::OkStatus();
+  return absl::UnavailableError("the gallery was replaced during the write; send it again");
+}
+
 grpc::ServerUnaryReactor* GalleryService::DeleteItems(grpc::CallbackServerContext* context,
                                                       const grpc::ByteBuffer* request,
                                                       grpc::ByteBuffer* response) {
@@ -193,6 +201,7 @@ absl::StatusOr<v1::DeleteItemsResponse> GalleryService::Delete(
   const absl::StatusOr<std::vector<absl::Status>> deleted =
       revision.mutable_gallery()->Delete(modality, ids);
   if (!deleted.ok()) return FromGallery(deleted.status());
+  RETURN_IF_ERROR(CheckServes(revision.mutable_gallery()));
   v1::DeleteItemsResponse response;
   for (size_t i = 0; i < deleted->size(); ++i) {
     const absl::Status& status = (*deleted)[i];
@@ -385,6 +394,18 @@ absl::StatusOr<v1::CreateSnapshotResponse> GalleryService::Snapshot(
           ? request.name()
           : absl::FormatTime("%Y%m%dT%H%M%E3SZ", absl::Now(), absl::UTCTimeZone());
   const std::string path = absl::StrCat(parts_.snapshot_directory, "/", name);
+  // Not two of one name at a time, who would be in each other's way.
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (!snapshots_.insert(name).second) {
+      return ReasonedError(absl::StatusCode::kAlreadyExists, v1::ERROR_REASON_SNAPSHOT_EXISTS,
+                           absl::StrCat("a snapshot ", name, " is being made"));
+    }
+  }
+  const absl::Cleanup made = [this, &name] {
+    std::lock_guard<std::mutex> lock(mutex_);
+    snapshots_.erase(name);
+  };
   // Before the copy: what it holds is at least this.
   const std::string version = revision.gallery().Pin()->info().version;
   const absl::Status created = revision.mutable_gallery()->CreateSnapshot(path);

@@ -1,8 +1,11 @@
 #ifndef DIME_SERVER_GALLERY_SERVICE_H_
 #define DIME_SERVER_GALLERY_SERVICE_H_
 
+#include <mutex>
+#include <set>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "dime/v1/gallery.grpc.pb.h"
@@ -83,8 +86,14 @@ class GalleryService final
   absl::StatusOr<v1::CreateSnapshotResponse> Snapshot(
       const ServingRevision& revision, const v1::CreateSnapshotRequest& request) const;
 
+  // OK if `gallery`, which was written to, is that which serves now. UNAVAILABLE if it was replaced
+  // meanwhile: what was written is not found then, and is to be written anew.
+  absl::Status CheckServes(const MutableGallery* gallery) const;
+
   const Parts parts_;
   const SearchLimits limits_;
+  mutable std::mutex mutex_;
+  mutable std::set<std::string> snapshots_ ABSL_GUARDED_BY(mutex_);  // names of those being made
 };
 
 }  // namespace dime

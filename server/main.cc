@@ -26,6 +26,7 @@
 #include "server/pipeline/stopwatch.h"
 #include "server/process_signals.h"
 #include "server/program_error.h"
+#include "server/reloader.h"
 #include "server/search_defaults.h"
 #include "server/server.h"
 #include "server/server_config.h"
@@ -165,10 +166,13 @@ absl::Status Serve(const Session& session) {
           : absl::StrCat(", metrics on http://", server->metrics_address(), "/metrics"),
       "; ", Describe(*server->revision())));
 
-  while (AwaitSignal() == SIGHUP) Reload(session, *server);
+  // Apart, so that the signal to stop is heard during a reload, whose loading is not interrupted.
+  auto reloader = std::make_unique<Reloader>([&] { Reload(session, *server); });
+  while (AwaitSignal() == SIGHUP) reloader->Ask();
   log.Info(absl::StrCat("draining for up to ", flags.drain_delay_seconds + flags.drain_seconds,
                         " s (a second signal ends at once) ..."));
   server->Shutdown(absl::Seconds(flags.drain_seconds), absl::Seconds(flags.drain_delay_seconds));
+  reloader = nullptr;
   log.Info("stopped");
   return absl::OkStatus();
 }

@@ -531,22 +531,26 @@ void Metrics::CollectGallery(const State& state) const {
 
 void Metrics::CollectTotals(const State& state) const {
   std::lock_guard<std::mutex> lock(totals_mutex_);
-  // A collection that was overtaken knows nothing new.
-  if (state.revision < last_totals_.revision) return;
-  if (state.revision > last_totals_.revision) last_totals_ = {.revision = state.revision};
+  State& last_totals = last_totals_[state.revision];
   const auto catch_up = [](prometheus::Counter& counter, int64_t value, int64_t& last) {
     if (value <= last) return;
     counter.Increment(static_cast<double>(value - last));
     last = value;
   };
-  catch_up(*query_cache_hits_, state.query_cache.hits, last_totals_.query_cache.hits);
-  catch_up(*query_cache_misses_, state.query_cache.misses, last_totals_.query_cache.misses);
-  catch_up(*cells_run_, state.cells.run, last_totals_.cells.run);
-  catch_up(*cells_skipped_, state.cells.skipped, last_totals_.cells.skipped);
+  catch_up(*query_cache_hits_, state.query_cache.hits, last_totals.query_cache.hits);
+  catch_up(*query_cache_misses_, state.query_cache.misses, last_totals.query_cache.misses);
+  catch_up(*cells_run_, state.cells.run, last_totals.cells.run);
+  catch_up(*cells_skipped_, state.cells.skipped, last_totals.cells.skipped);
   for (size_t m = 0; m < state.banks.size(); ++m) {
-    catch_up(*bank_hits_[m], state.banks[m].hits, last_totals_.banks[m].hits);
-    catch_up(*bank_misses_[m], state.banks[m].misses, last_totals_.banks[m].misses);
+    catch_up(*bank_hits_[m], state.banks[m].hits, last_totals.banks[m].hits);
+    catch_up(*bank_misses_[m], state.banks[m].misses, last_totals.banks[m].misses);
   }
+}
+
+void Metrics::RevisionEnded(const State& state) {
+  CollectTotals(state);
+  std::lock_guard<std::mutex> lock(totals_mutex_);
+  last_totals_.erase(state.revision);
 }
 
 std::vector<prometheus::MetricFamily> Metrics::Collect() const {

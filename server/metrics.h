@@ -92,6 +92,8 @@ class Metrics : public prometheus::Collectable {
   void ItemsWritten(const IngestQueue::BatchStats& stats);
   // The model's scores of its reference pairs, before it serves.
   void ModelCompared(const ReferencePairs::Deviation& deviation);
+  // The last that a revision has to tell: what it counted since it was looked at last.
+  void RevisionEnded(const State& state) ABSL_LOCKS_EXCLUDED(totals_mutex_);
   // The launch under way stands still, or it goes on.
   void LaunchStalled(bool stalled);
   void Reloaded(bool done);
@@ -155,9 +157,10 @@ class Metrics : public prometheus::Collectable {
   prometheus::Family<prometheus::Gauge>* gallery_info_ = nullptr;
   prometheus::Gauge* served_model_ ABSL_GUARDED_BY(served_mutex_) = nullptr;
   prometheus::Gauge* served_gallery_ ABSL_GUARDED_BY(served_mutex_) = nullptr;
-  // Held while counters catch up with totals of others, which are as of the last time.
+  // Held while counters catch up with totals of others, which are as of the last time; by revision,
+  // of those that have not ended.
   mutable std::mutex totals_mutex_;
-  mutable State last_totals_ ABSL_GUARDED_BY(totals_mutex_);
+  mutable std::map<int64_t, State> last_totals_ ABSL_GUARDED_BY(totals_mutex_);
   prometheus::Counter* cells_run_ = nullptr;
   prometheus::Counter* cells_skipped_ = nullptr;
   // All of these live in registry_.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <optional>
 #include <utility>
 
 #include "absl/container/flat_hash_map.h"
@@ -17,7 +18,7 @@ namespace {
 // Scores that differ by less are equal up to rounding.
 constexpr float kTolerance = 1e-5f;
 
-// The k-th best of `scores`, which must be that many.
+// The k-th best of `scores`, which must be that many; k is at least 1.
 float KthBest(std::vector<float> scores, int64_t k) {
   std::nth_element(scores.begin(), scores.begin() + (k - 1), scores.end(), std::greater<>());
   return scores[k - 1];
@@ -41,8 +42,8 @@ RecallAuditor::RecallAuditor(const Parts& parts, Options options)
 
 void RecallAuditor::Offer(std::shared_ptr<const GalleryView> view, const Query& query,
                           const SearchOptions& options, const SearchResult& result) {
-  if (!IsComparable(options, result)) return;
-  const auto offered = work_.Offer([&] {
+  if (!IsComparable(options, result) || result.hits.empty()) return;
+  const auto offered = work_.Offer([&]() -> std::optional<Sample> {
     Sample sample{
         .view = std::move(view),
         .query = query,
@@ -71,6 +72,7 @@ absl::StatusOr<RecallAudit> RecallAuditor::Audit(const Sample& sample) {
   options.exact = true;
   ASSIGN_OR_RETURN(std::vector<Candidate> all, recall_.Run(*sample.view, encoded, options));
   all.resize(std::min<int64_t>(all.size(), options_.max_items));
+  if (all.empty()) return absl::InternalError("an exact search finds none of what was served");
   ASSIGN_OR_RETURN(const std::vector<float> scores, ScoreAll(*sample.view, encoded, all, options));
 
   absl::flat_hash_map<int64_t, float> score_of_row;
@@ -115,7 +117,7 @@ absl::StatusOr<std::vector<float>> RecallAuditor::ScoreAll(const GalleryView& vi
     const auto wave = absl::MakeConstSpan(candidates).subspan(first, options_.wave_pairs);
     rows.clear();
     for (const Candidate& candidate : wave) rows.push_back(candidate.row);
-    ASSIGN_OR_RETURN(const BankLease lease, gallery_->Acquire(view, query.target(), rows));
+    ASSIGN_OR_RETURN(const BankLease lease, gallery_->AcquireApart(view, query.target(), rows));
     const ScoringRequest request = {
         .query = query.view(), .bank = lease.bank, .rows = lease.rows, .mode = options.mode};
     ASSIGN_OR_RETURN(const std::vector<PairScores> scored,

@@ -28,7 +28,7 @@ namespace dime {
 template <typename Sample>
 class SampledWork {
  public:
-  enum class Offered { kNotSampled, kQueued, kFull };
+  enum class Offered { kNotSampled, kQueued, kFull, kFailed };
 
   // `rate`: 0 to 1. `work` is called on the thread for each sample.
   SampledWork(double rate, int64_t max_queued, LiveCalls* live_calls,
@@ -46,14 +46,21 @@ class SampledWork {
   SampledWork(const SampledWork&) = delete;
   SampledWork& operator=(const SampledWork&) = delete;
 
-  // A call was answered. `make_sample()` is called only if it is sampled and there is room. Does
-  // not block.
+  // A call was answered. `make_sample()`, an optional sample, is called only if the call is sampled
+  // and there is room; without the lock, so that it may read. Does not block otherwise.
   template <typename MakeSample>
   Offered Offer(const MakeSample& make_sample) ABSL_LOCKS_EXCLUDED(mutex_) {
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      if (stopping_ || !IsSampled()) return Offered::kNotSampled;
+      if (static_cast<int64_t>(queue_.size()) + making_ >= max_queued_) return Offered::kFull;
+      ++making_;
+    }
+    std::optional<Sample> sample = make_sample();
     std::lock_guard<std::mutex> lock(mutex_);
-    if (stopping_ || !IsSampled()) return Offered::kNotSampled;
-    if (static_cast<int64_t>(queue_.size()) >= max_queued_) return Offered::kFull;
-    queue_.push_back(make_sample());
+    --making_;
+    if (!sample.has_value()) return Offered::kFailed;
+    queue_.push_back(*std::move(sample));
     changed_.notify_all();
     return Offered::kQueued;
   }
@@ -110,8 +117,9 @@ class SampledWork {
   std::condition_variable changed_;
   double sampled_ ABSL_GUARDED_BY(mutex_);  // rate x calls offered, from a random phase below 1
   std::deque<Sample> queue_ ABSL_GUARDED_BY(mutex_);
-  std::atomic<bool> stopping_{false};  // set with the mutex held, for changed_
-  std::thread thread_;                 // last: it uses all of the above
+  int64_t making_ ABSL_GUARDED_BY(mutex_) = 0;  // samples that have their place in the queue
+  std::atomic<bool> stopping_{false};           // set with the mutex held, for changed_
+  std::thread thread_;                          // last: it uses all of the above
 };
 
 }  // namespace dime

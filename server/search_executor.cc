@@ -137,19 +137,21 @@ absl::StatusOr<SearchAnswer<Response>> SearchExecutor::Execute(RpcMethod method,
                                                                const CallContext& context,
                                                                const Write& write) const {
   const absl::Duration queue_time = search.stopwatch.Elapsed();
+  // Given back before the caller hears of the answer: its next search must not find this one.
+  const AdmissionControl::Ticket ticket = std::move(search.ticket);
   const bool first_page = search.window == nullptr;
   SearchResult result;
   std::string next_page_token;
   if (first_page) {
     const SearchRequest& request = search.request;
-    RETURN_IF_ERROR(parts_.admission->CheckTime(context.deadline()));
+    RETURN_IF_ERROR(parts_.admission->CheckTime(ticket, context.deadline()));
     const CallContext part(context, absl::InfiniteFuture(), search.priority());
     absl::StatusOr<SearchResult> found =
         parts_.pipeline->Run(*search.view, request.query, request.options, part);
     if (!found.ok()) return BlameQuery(found.status(), request.query);
     result = *std::move(found);
     parts_.admission->Answered(
-        search.ticket, result.timings.encode + result.timings.recall + result.timings.select);
+        ticket, result.timings.encode + result.timings.recall + result.timings.select);
     const int64_t size = request.options.top_k;
     if (static_cast<int64_t>(result.hits.size()) > size) {
       auto window = std::make_shared<ResultWindow>();
@@ -163,7 +165,7 @@ absl::StatusOr<SearchAnswer<Response>> SearchExecutor::Execute(RpcMethod method,
     }
     parts_.metrics->SearchAnswered(method, result, request.options, queue_time);
     if (parts_.shadow != nullptr) {
-      parts_.shadow->Offer(search.view, request.query, request.options, result);
+      parts_.shadow->Offer(*search.view, request.query, request.options, result);
     }
     if (parts_.auditor != nullptr) {
       parts_.auditor->Offer(search.view, request.query, request.options, result);

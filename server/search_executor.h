@@ -57,7 +57,7 @@ class SearchExecutor {
    private:
     friend class SearchExecutor;
     Priority priority_ = Priority::kInteractive;
-    AdmissionControl::Ticket ticket;
+    mutable AdmissionControl::Ticket ticket;  // its execution's, as soon as that begins
     std::shared_ptr<const GalleryView> view;
     // Of a first page.
     SearchRequest request;
@@ -78,7 +78,8 @@ class SearchExecutor {
                                                         std::shared_ptr<const GalleryView> view,
                                                         const Caller& caller) const;
 
-  // On a worker; of a Prepare() of the same kind. Errors also those of SearchPipeline.
+  // On a worker, once for a search; of a Prepare() of the same kind. When it returns the search no
+  // longer counts as admitted, whoever still holds it. Errors also those of SearchPipeline.
   absl::StatusOr<SearchAnswer<v1::SearchImagesResponse>> SearchImages(
       const Search& search, const CallContext& context) const;
   absl::StatusOr<SearchAnswer<v1::SearchCaptionsResponse>> SearchCaptions(

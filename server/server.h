@@ -41,7 +41,9 @@ inline constexpr char kLivenessService[] = "liveness";
 // everything between that and the network. It can be given another model and gallery while it
 // serves.
 // Life: Create(), Start() once, Reload() at will, Shutdown() once (or destruction, which drains
-// nothing). These are for one thread; accessors for any, once Start() has returned.
+// nothing). These are for one thread, but for Reload(), which may be under way on another while
+// Shutdown() is called, not while the server goes; accessors are for any, once Start() has
+// returned.
 class Server {
  public:
   struct Options {

@@ -97,6 +97,13 @@ ServingRevision::ServingRevision(std::unique_ptr<const DimeModel> model,
   }
 }
 
+ServingRevision::~ServingRevision() {
+  if (!ready_) return;
+  Metrics::State state;
+  Observe(state);
+  parts_.metrics->RevisionEnded(state);
+}
+
 absl::Status ServingRevision::WarmUp() {
   RETURN_IF_ERROR(RunSearches());
   return CheckReference();
@@ -104,9 +111,8 @@ absl::Status ServingRevision::WarmUp() {
 
 absl::Status ServingRevision::CheckReference() {
   if (!reference_.has_value()) return absl::OkStatus();
-  ASSIGN_OR_RETURN(const ReferencePairs::Deviation deviation, reference_->Compare(*model_));
-  parts_.metrics->ModelCompared(deviation);
-  return CheckDeviation(deviation, model_->info().scorer);
+  ASSIGN_OR_RETURN(deviation_, reference_->Compare(*model_));
+  return CheckDeviation(*deviation_, model_->info().scorer);
 }
 
 absl::Status ServingRevision::RunSearches() {
@@ -166,6 +172,7 @@ absl::Status ServingRevision::ScoreMadeUp(const Query& query) {
 
 void ServingRevision::MarkReady() {
   info_ = writer_.WriteInfo(options_.version, absl::Now(), limits_);
+  if (deviation_.has_value()) parts_.metrics->ModelCompared(*deviation_);
   ready_ = true;
 }
 

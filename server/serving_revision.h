@@ -75,6 +75,7 @@ class ServingRevision {
   static absl::StatusOr<std::unique_ptr<ServingRevision>> Create(Source source,
                                                                  const Options& options,
                                                                  const Parts& parts);
+  ~ServingRevision();
   ServingRevision(const ServingRevision&) = delete;
   ServingRevision& operator=(const ServingRevision&) = delete;
 
@@ -82,8 +83,8 @@ class ServingRevision {
   // and then compares the model with its reference pairs. Errors of either: what fails here is not
   // fit to serve.
   absl::Status WarmUp();
-  // From now on it counts: launches go into the metrics, searches are audited. Once, before the
-  // first call.
+  // From now on it counts: launches go into the metrics, searches are audited, and so does how far
+  // it was from the reference pairs. Once, before the first call.
   void MarkReady();
   // Audits end; for a revision that is going to be replaced, or a server that closes.
   void StopAudits();
@@ -132,6 +133,7 @@ class ServingRevision {
   const std::unique_ptr<const DimeModel> model_;
   const std::unique_ptr<const LoadedGallery> gallery_;
   std::atomic<bool> ready_{false};
+  std::optional<ReferencePairs::Deviation> deviation_;  // once it was compared
   const BatchingCaptionEncoder batching_encoder_;
   const CachingCaptionEncoder query_encoder_;  // of texts that are searched by
   BatchingScorer scorer_;

@@ -1,7 +1,9 @@
 #include "server/shadow_comparer.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
+#include <variant>
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/status/status.h"
@@ -55,16 +57,25 @@ ShadowComparer::ShadowComparer(Parts parts, Options options)
         }
       }) {}
 
-void ShadowComparer::Offer(std::shared_ptr<const GalleryView> view, const Query& query,
+void ShadowComparer::Offer(const GalleryView& view, const Query& query,
                            const SearchOptions& options, const SearchResult& result) {
   if (!IsComparable(options, result) || result.hits.empty()) return;
-  const auto offered = work_.Offer([&] {
-    return Sample{
-        .view = std::move(view), .query = query, .options = options, .served = FirstRows(result)};
+  const auto offered = work_.Offer([&]() -> std::optional<Sample> {
+    Sample sample{.query = query, .options = options};
+    if (const auto* stored = std::get_if<GalleryImageQuery>(&query)) {
+      absl::StatusOr<ImageRecord> record = view.ReadImage(stored->row);
+      if (!record.ok()) return std::nullopt;
+      sample.image_id = std::move(record->id);
+    }
+    absl::StatusOr<std::vector<std::string>> served =
+        ReadIds(view, result.target, FirstRows(result));
+    if (!served.ok()) return std::nullopt;
+    sample.served = *std::move(served);
+    return sample;
   });
-  if (offered == SampledWork<Sample>::Offered::kFull && options_.on_drop) {
-    options_.on_drop(result.target, Drop::kQueueFull);
-  }
+  if (!options_.on_drop) return;
+  if (offered == Work::Offered::kFull) options_.on_drop(result.target, Drop::kQueueFull);
+  if (offered == Work::Offered::kFailed) options_.on_drop(result.target, Drop::kFailed);
 }
 
 absl::StatusOr<Query> ShadowComparer::Translate(const Sample& sample,
@@ -75,10 +86,8 @@ absl::StatusOr<Query> ShadowComparer::Translate(const Sample& sample,
       return absl::FailedPreconditionError("the shadow's model takes other features");
     }
   }
-  const auto* stored = std::get_if<GalleryImageQuery>(&sample.query);
-  if (stored == nullptr) return sample.query;
-  ASSIGN_OR_RETURN(const ImageRecord record, sample.view->ReadImage(stored->row));
-  const absl::StatusOr<int64_t> row = shadow.FindRow(Modality::kImage, record.id);
+  if (!std::holds_alternative<GalleryImageQuery>(sample.query)) return sample.query;
+  const absl::StatusOr<int64_t> row = shadow.FindRow(Modality::kImage, sample.image_id);
   if (absl::IsNotFound(row.status())) {
     return absl::FailedPreconditionError("the shadow's gallery lacks the image");
   }
@@ -112,8 +121,7 @@ absl::StatusOr<ShadowComparison> ShadowComparer::Compare(const Sample& sample) {
                    parts_.pipeline->Run(*shadow, query, OptionsOf(sample), CallContext()));
   ShadowComparison comparison{.target = target, .time = stopwatch.Elapsed()};
 
-  ASSIGN_OR_RETURN(const std::vector<std::string> served,
-                   ReadIds(*sample.view, target, sample.served));
+  const std::vector<std::string>& served = sample.served;
   ASSIGN_OR_RETURN(const std::vector<std::string> others,
                    ReadIds(*shadow, target, FirstRows(found)));
   absl::flat_hash_map<std::string, int> place_of;

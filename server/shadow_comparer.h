@@ -40,8 +40,9 @@ double KendallTau(const std::vector<int>& places);
 // they were answered, and compares: would users notice if these served? Ids tell items of the two
 // galleries to be the same. Each search is answered as the shadow would: with its own fusion
 // weight, and its own score mode where it does not have the one asked for. It delays no live search
-// (see SampledWork), if the shadow's own threads are of a low priority. Thread-safe. All that it is
-// made of must outlive it.
+// (see SampledWork), if the shadow's own threads are of a low priority. What waits for its
+// comparison holds nothing of the gallery that served, which may be replaced meanwhile.
+// Thread-safe. All that it is made of must outlive it.
 class ShadowComparer {
  public:
   enum class Drop {
@@ -68,19 +69,20 @@ class ShadowComparer {
   ShadowComparer(Parts parts, Options options);
 
   // A search of `view` that was answered; those of a part of the gallery, or exact, or with fewer
-  // hits than there could be, are left out. Does not block.
-  void Offer(std::shared_ptr<const GalleryView> view, const Query& query,
-             const SearchOptions& options, const SearchResult& result);
+  // hits than there could be, are left out. Reads the ids of a sampled one's first hits.
+  void Offer(const GalleryView& view, const Query& query, const SearchOptions& options,
+             const SearchResult& result);
   // From now on nothing is compared; returns at once.
   void Stop() { work_.Stop(); }
 
  private:
   struct Sample {
-    std::shared_ptr<const GalleryView> view;
     Query query;
+    std::string image_id;  // of a stored image that was searched by
     SearchOptions options;
-    std::vector<int64_t> served;  // rows of the first hits
+    std::vector<std::string> served;  // ids of the first hits
   };
+  using Work = SampledWork<Sample>;
 
   // CANCELLED if stopped meanwhile; FAILED_PRECONDITION for what cannot be compared.
   absl::StatusOr<ShadowComparison> Compare(const Sample& sample);
@@ -90,7 +92,7 @@ class ShadowComparer {
 
   const Parts parts_;
   const Options options_;
-  SampledWork<Sample> work_;  // last: its thread uses all of the above
+  Work work_;  // last: its thread uses all of the above
 };
 
 }  // namespace dime

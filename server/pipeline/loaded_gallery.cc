@@ -79,9 +79,6 @@ BoundedBank::Counts LoadedGallery::bank_counts(Modality modality) const {
 
 absl::StatusOr<BankLease> LoadedGallery::Acquire(const GalleryView& view, Modality modality,
                                                  absl::Span<const int64_t> rows) const {
-  if (const auto& bank = banks_[static_cast<int>(modality)]; bank != nullptr) {
-    return BankLease{.bank = bank.get(), .rows = {rows.begin(), rows.end()}};
-  }
   if (const auto& bounded = bounded_[static_cast<int>(modality)]; bounded != nullptr) {
     absl::StatusOr<BoundedBank::Lease> lease = bounded->Acquire(view, rows);
     if (lease.ok()) {
@@ -89,6 +86,14 @@ absl::StatusOr<BankLease> LoadedGallery::Acquire(const GalleryView& view, Modali
       return BankLease{.bank = held->bank(), .rows = held->slots(), .hold = std::move(held)};
     }
     // Full, or another search's read failed: this one reads for itself.
+  }
+  return AcquireApart(view, modality, rows);
+}
+
+absl::StatusOr<BankLease> LoadedGallery::AcquireApart(const GalleryView& view, Modality modality,
+                                                      absl::Span<const int64_t> rows) const {
+  if (const auto& bank = banks_[static_cast<int>(modality)]; bank != nullptr) {
+    return BankLease{.bank = bank.get(), .rows = {rows.begin(), rows.end()}};
   }
   // A bank of these rows alone; the scorer may use the features in place.
   struct Hold {

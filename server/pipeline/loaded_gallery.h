@@ -49,6 +49,10 @@ class LoadedGallery {
   // PairScorer::MakeBank().
   absl::StatusOr<BankLease> Acquire(const GalleryView& view, Modality modality,
                                     absl::Span<const int64_t> rows) const;
+  // The same without the bounded bank: for a thread of low priority, which searches must not wait
+  // for to read a row, and which must not turn out what they ask for.
+  absl::StatusOr<BankLease> AcquireApart(const GalleryView& view, Modality modality,
+                                         absl::Span<const int64_t> rows) const;
 
  private:
   using Banks = std::array<std::unique_ptr<FeatureBank>, 2>;         // by Modality

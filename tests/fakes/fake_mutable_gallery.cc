@@ -245,6 +245,7 @@ absl::StatusOr<GalleryStats> FakeMutableGallery::Stats() const {
 }
 
 absl::Status FakeMutableGallery::CreateSnapshot(const std::string& directory) const {
+  if (on_snapshot) on_snapshot();
   std::error_code error;
   if (!std::filesystem::create_directory(directory, error)) {
     return error ? absl::UnavailableError(error.message())

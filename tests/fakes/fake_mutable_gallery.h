@@ -30,6 +30,9 @@ class FakeMutableGallery : public MutableGallery {
   // Makes the directory, and leaves it empty.
   absl::Status CreateSnapshot(const std::string& directory) const override;
 
+  // Called at the start of each snapshot, on its thread. To be set before any; may be empty.
+  std::function<void()> on_snapshot;
+
   // Called at the start of each write with the number of its items, on the writer's thread; an
   // error becomes the write's. To be set before any write; may be empty.
   std::function<absl::Status(int64_t items)> on_write;

@@ -83,13 +83,26 @@ TEST_F(AdmissionControlTest, TheRestOfASearchTakesTimeToo) {
   rate_ = 1000;
   EXPECT_TRUE(Admit("a", 10).ok());
   EXPECT_TRUE(Admit(Hurried("b", absl::Milliseconds(500)), 10, 10).ok());
-  EXPECT_TRUE(control_.CheckTime(now_ + absl::Milliseconds(500)).ok());
+  const AdmissionControl::Ticket& of_b = tickets_[1];
+  EXPECT_TRUE(control_.CheckTime(of_b, now_ + absl::Milliseconds(500)).ok());
   for (int n = 0; n < 100; ++n) control_.Answered({}, absl::Seconds(1));
-  EXPECT_EQ(ReasonOf(control_.CheckTime(now_ + absl::Milliseconds(500))),
+  EXPECT_EQ(ReasonOf(control_.CheckTime(of_b, now_ + absl::Milliseconds(500))),
             v1::ERROR_REASON_DEADLINE_UNREACHABLE);
-  EXPECT_TRUE(control_.CheckTime(absl::InfiniteFuture()).ok());
+  EXPECT_TRUE(control_.CheckTime(of_b, absl::InfiniteFuture()).ok());
   EXPECT_EQ(ReasonOf(Admit(Hurried("b", absl::Milliseconds(500)), 10, 10)),
             v1::ERROR_REASON_DEADLINE_UNREACHABLE);
+}
+
+// Or else, after one slow search, a caller in more of a hurry would be refused for ever.
+TEST_F(AdmissionControlTest, ASearchThatIsAloneMayTryWhateverTheOthersTook) {
+  rate_ = 1000;
+  for (int n = 0; n < 100; ++n) control_.Answered({}, absl::Seconds(1));
+  EXPECT_TRUE(Admit(Hurried("b", absl::Milliseconds(500)), 10, 10).ok());
+  EXPECT_TRUE(control_.CheckTime(tickets_[0], now_ + absl::Milliseconds(500)).ok());
+  EXPECT_TRUE(control_.CheckTime({}, now_ + absl::Seconds(1)).ok());
+  EXPECT_FALSE(control_.CheckTime({}, now_ + absl::Milliseconds(500)).ok()) << "not alone";
+  EXPECT_TRUE(Admit("a", 10).ok());
+  EXPECT_FALSE(control_.CheckTime(tickets_[0], now_ + absl::Milliseconds(500)).ok());
 }
 
 TEST_F(AdmissionControlTest, GoesByWhatIsReallyDone) {

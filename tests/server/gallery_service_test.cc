@@ -426,6 +426,40 @@ TEST_F(GalleryServiceTest, AStreamGoesOnIntoTheGalleryThatServes) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
+// What was acknowledged is found: here it would not be.
+TEST_F(GalleryServiceTest, AWriteIntoAGalleryThatWasReplacedIsToBeSentAgain) {
+  hold_writes_ = true;
+  StartLiving();
+  grpc::ClientContext context;
+  auto stream = items_->UpsertCaptions(&context);
+  v1::UpsertResponse response;
+  ASSERT_TRUE(stream->Read(&response));
+  ASSERT_TRUE(stream->Write(CaptionRequest("a", "red star")));
+  write_gate_.AwaitArrivals(1);
+  absl::Status reloaded;
+  std::thread reload([&] {
+    reloaded =
+        server_->Reload(ServingRevision::Source{.model = std::make_unique<FakeModel>(),
+                                                .gallery = std::make_unique<FakeMutableGallery>(),
+                                                .limits = options_.limits});
+  });
+  while (server_->revision()->mutable_gallery() == gallery_) std::this_thread::yield();
+  write_gate_.Open();
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.result().outcome().code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_TRUE(response.result().outcome().has_retry_delay());
+  EXPECT_THAT(response.result().outcome().message(), HasSubstr("send it again"));
+  reload.join();
+  EXPECT_TRUE(reloaded.ok()) << reloaded;
+  ASSERT_TRUE(stream->Write(CaptionRequest("a", "red star")));
+  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_EQ(response.result().outcome().code(), 0);
+  v1::Item item;
+  EXPECT_TRUE(Get(v1::MODALITY_CAPTION, "a", &item).ok());
+  stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
 TEST_F(GalleryServiceTest, ACallerWhoLeavesLosesNothingThatWasTaken) {
   options_.metrics_address = "127.0.0.1:0";
   hold_writes_ = true;
@@ -636,6 +670,34 @@ TEST_F(GalleryServiceTest, SnapshotsStayInTheirDirectory) {
     const grpc::Status status = Snapshot(name, &response);
     EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << name;
   }
+  std::filesystem::remove_all(directory);
+}
+
+// Such as one that is tried again while the first is still being written.
+TEST_F(GalleryServiceTest, OneSnapshotOfANameIsMadeAtATime) {
+  const std::filesystem::path directory =
+      std::filesystem::path(testing::TempDir()) / absl::StrCat("snapshots-at-a-time-", getpid());
+  std::filesystem::remove_all(directory);
+  std::filesystem::create_directories(directory);
+  options_.snapshot_directory = directory.string();
+  StartLiving();
+  Gate gate;
+  gallery_->on_snapshot = [&gate] { gate.Pass(); };
+  grpc::Status first;
+  std::thread caller([&] {
+    v1::CreateSnapshotResponse response;
+    first = Snapshot("monday", &response);
+  });
+  gate.AwaitArrivals(1);
+  v1::CreateSnapshotResponse response;
+  const grpc::Status second = Snapshot("monday", &response);
+  EXPECT_EQ(second.error_code(), grpc::StatusCode::ALREADY_EXISTS);
+  EXPECT_EQ(ParseErrorDetails(second).reason, "SNAPSHOT_EXISTS");
+  EXPECT_THAT(second.error_message(), HasSubstr("is being made"));
+  gate.Open();
+  caller.join();
+  EXPECT_TRUE(first.ok()) << first.error_message();
+  EXPECT_TRUE(Snapshot("tuesday", &response).ok());
   std::filesystem::remove_all(directory);
 }
 

@@ -105,6 +105,16 @@ class RecallAuditorTest : public ::testing::Test {
   std::unique_ptr<RecallAuditor> auditor_;  // last: its thread uses the others
 };
 
+// As where a filter matches nothing: there is nothing to have missed.
+TEST_F(RecallAuditorTest, AnAnswerWithoutHitsIsNotAudited) {
+  Start();
+  auditor_->Offer(gallery_->gallery().Pin(), TextQuery{"two big star"}, {},
+                  SearchResult{.target = Modality::kImage});
+  SearchAndOffer({.rerank_depth = kNumImages});
+  EXPECT_EQ(AwaitAudits(1)[0].ratios[0], 1);
+  EXPECT_THAT(drops_, IsEmpty());
+}
+
 TEST_F(RecallAuditorTest, FindsNothingMissingInACompleteAnswer) {
   Start();
   SearchAndOffer({.rerank_depth = kNumImages});

@@ -76,6 +76,14 @@ ServingRevision::Source SourceOf(int images) {
               FakeGallery::Contents{.num_images = images, .captions = FakeCaptions(5)})};
 }
 
+// What the source's model is to compute, where one score is off by `error`.
+ReferencePairs ReferenceOf(const ServingRevision::Source& source, float error) {
+  ReferencePairs reference =
+      *ReferencePairs::Make(*source.model, source.model->pair_scorer(), 1, 4, {"red", "blue star"});
+  reference.scores[0][0] += error;
+  return reference;
+}
+
 TEST_F(ServerTest, IsHealthyOnceItIsWarm) {
   Start();
   EXPECT_EQ(Health(""), 1);
@@ -92,11 +100,8 @@ TEST_F(ServerTest, AModelThatCannotScoreNeverGetsHealthy) {
 }
 
 TEST_F(ServerTest, AModelThatComputesSomethingElseHereNeverGetsHealthy) {
-  options_.metrics_address = "127.0.0.1:0";
   ServingRevision::Source source = SourceOf(12);
-  source.reference =
-      *ReferencePairs::Make(*source.model, source.model->pair_scorer(), 1, 4, {"red", "blue star"});
-  source.reference->scores[0][0] += 1.5f;
+  source.reference = ReferenceOf(source, /*error=*/1.5f);
   auto server = Server::Create(options_, std::move(source));
   ASSERT_TRUE(server.ok()) << server.status();
   EXPECT_THAT((*server)->Start().message(), HasSubstr("does not compute here what it did"));
@@ -291,6 +296,7 @@ TEST_F(ServerTest, ReloadServesTheNewGalleryWhileOldCallsFinishOnTheirs) {
 }
 
 TEST_F(ServerTest, AReloadThatFailsChangesNothing) {
+  options_.metrics_address = "127.0.0.1:0";
   Start();
   auto broken = std::make_unique<FakeModel>();
   broken->fake_scorer().on_launch = [](absl::Span<const ScoringRequest>) {
@@ -304,6 +310,10 @@ TEST_F(ServerTest, AReloadThatFailsChangesNothing) {
   source = SourceOf(12);
   source.model = std::move(another);
   EXPECT_EQ(server_->Reload(std::move(source)).code(), absl::StatusCode::kFailedPrecondition);
+  source = SourceOf(12);
+  source.reference = ReferenceOf(source, /*error=*/1.5f);
+  EXPECT_THAT(server_->Reload(std::move(source)).message(), HasSubstr("does not compute here"));
+  EXPECT_THAT(Scrape(), HasSubstr("dime_model_parity_max_abs_error Nan\n"));
 
   grpc::ClientContext context;
   v1::SearchImagesResponse response;
@@ -345,6 +355,9 @@ TEST_F(ServerTest, TotalsGoOnOverReloads) {
     ASSERT_TRUE(server_->Reload(SourceOf(12)).ok());
   }
   EXPECT_THAT(Scrape(), HasSubstr("dime_batch_pairs_sum 30\n"));
+  // Of what a revision counts itself nothing is lost either, though nobody looked before its end:
+  // three texts to warm up with, and the one searched by.
+  EXPECT_THAT(Scrape(), HasSubstr("dime_query_cache_total{outcome=\"miss\"} 15\n"));
 }
 
 TEST_F(ServerTest, ShutdownCancelsWhatDoesNotFinishInTime) {

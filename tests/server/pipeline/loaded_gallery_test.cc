@@ -71,6 +71,15 @@ TEST_F(LoadedGalleryTest, RowsOfAGalleryThatIsReadAreLeased) {
       }
     }
     EXPECT_EQ((*loaded)->bank_counts(Modality::kImage).hits, bank_bytes > 1 ? 3 : 0);
+    // Apart from it, they are read whatever it holds, and leave no trace there.
+    const BoundedBank::Counts before = (*loaded)->bank_counts(Modality::kImage);
+    const auto apart = (*loaded)->AcquireApart(*view, Modality::kImage, rows);
+    ASSERT_TRUE(apart.ok()) << apart.status();
+    EXPECT_THAT(apart->rows, ElementsAre(0, 1, 2));
+    EXPECT_EQ(apart->bank->count(), 3);
+    const BoundedBank::Counts after = (*loaded)->bank_counts(Modality::kImage);
+    EXPECT_EQ(after.hits, before.hits);
+    EXPECT_EQ(after.misses, before.misses);
   }
 }
 
