@@ -1,9 +1,11 @@
 // precision_benchmark: what the kernels' bfloat16 changes against the modules' float32 on a split:
-// scores, order, and recall, all pairs both ways. See --help.
+// scores, order, and recall, both ways. See --help.
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <iostream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -25,6 +27,7 @@ namespace {
 
 struct Flags {
   std::string model, data, split = "dev", scorer = "auto";
+  int64_t fold = 0;
 };
 
 // The places of `count` scores, best first, ties by place.
@@ -65,37 +68,65 @@ double Tau(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
                  (static_cast<double>(n) * static_cast<double>(n - 1));
 }
 
+// Sums over queries, whose items are ranked by the kernels and by the modules.
 struct Agreement {
-  double tau = 0, top_10 = 0, top_1 = 0;  // means over the queries
-};
-// Of the rows of two matrices.
-Agreement Compare(const torch::Tensor& a, const torch::Tensor& b) {
-  const torch::Tensor first = a.contiguous(), second = b.contiguous();
-  const int64_t queries = a.size(0), items = a.size(1), top = std::min<int64_t>(10, items);
-  Agreement mean;
-  for (int64_t q = 0; q < queries; ++q) {
-    const auto row = [&](const torch::Tensor& x) {
-      return Order({x.data_ptr<float>() + q * items, static_cast<size_t>(items)});
-    };
-    const std::vector<int64_t> x = row(first), y = row(second);
-    mean.tau += Tau(x, y);
-    mean.top_1 += x[0] == y[0];
-    double shared = 0;
-    for (int64_t i = 0; i < top; ++i) {
-      shared += std::find(y.begin(), y.begin() + top, x[i]) != y.begin() + top;
-    }
-    mean.top_10 += shared / static_cast<double>(top);
-  }
-  mean.tau /= static_cast<double>(queries);
-  mean.top_10 *= 100 / static_cast<double>(queries);
-  mean.top_1 *= 100 / static_cast<double>(queries);
-  return mean;
-}
+  int64_t queries = 0;
+  double tau = 0, top_10 = 0, top_1 = 0;
+  std::vector<int64_t> ranks, expected_ranks;  // of each query's best true item, from 0
 
-RetrievalMetrics Metrics(const torch::Tensor& similarity, int captions_per_image) {
-  const torch::Tensor x = similarity.contiguous();
-  return ComputeMetrics({x.data_ptr<float>(), static_cast<size_t>(x.numel())}, x.size(0), x.size(1),
-                        captions_per_image);
+  // The scores of some queries (queries, items); the `num_own` true items of query q begin at
+  // q / queries_per_item * num_own.
+  void Add(const torch::Tensor& kernels, const torch::Tensor& modules, int64_t queries_per_item,
+           int64_t num_own) {
+    const torch::Tensor first = kernels.contiguous(), second = modules.contiguous();
+    const int64_t items = first.size(1), top = std::min<int64_t>(10, items);
+    for (int64_t q = 0; q < first.size(0); ++q) {
+      const auto row = [&](const torch::Tensor& scores) {
+        return absl::MakeConstSpan(scores.data_ptr<float>() + q * items,
+                                   static_cast<size_t>(items));
+      };
+      const std::vector<int64_t> x = Order(row(first)), y = Order(row(second));
+      tau += Tau(x, y);
+      top_1 += x[0] == y[0];
+      double shared = 0;
+      for (int64_t i = 0; i < top; ++i) {
+        shared += std::find(y.begin(), y.begin() + top, x[i]) != y.begin() + top;
+      }
+      top_10 += shared / static_cast<double>(top);
+      const int64_t first_own = q / queries_per_item * num_own;
+      ranks.push_back(BestRank(row(first), first_own, num_own));
+      expected_ranks.push_back(BestRank(row(second), first_own, num_own));
+    }
+    queries += first.size(0);
+  }
+
+  // How many queries find a true item in the first place by the kernels alone, or by the modules
+  // alone: what tells a loss of recall from flips that even out.
+  int64_t Gained() const { return CountAtOne(ranks, expected_ranks); }
+  int64_t Lost() const { return CountAtOne(expected_ranks, ranks); }
+
+ private:
+  static int64_t CountAtOne(const std::vector<int64_t>& by, const std::vector<int64_t>& not_by) {
+    int64_t count = 0;
+    for (size_t i = 0; i < by.size(); ++i) count += by[i] == 0 && not_by[i] != 0;
+    return count;
+  }
+};
+
+struct ModeTotals {
+  float largest = 0;
+  double difference = 0;  // sum over the pairs
+  Agreement texts, images;
+};
+
+void PrintRecalls(const char* name, const Agreement& agreement) {
+  const RankMetrics found = RankMetrics::FromRanks(agreement.ranks);
+  const RankMetrics expected = RankMetrics::FromRanks(agreement.expected_ranks);
+  std::cout << absl::StrFormat(
+      "          %-14s R@1/5/10 %5.2f / %5.2f / %5.2f, against the modules' %+5.2f / %+5.2f / "
+      "%+5.2f; first place gained by %d, lost by %d of %d\n",
+      name, found.r1, found.r5, found.r10, found.r1 - expected.r1, found.r5 - expected.r5,
+      found.r10 - expected.r10, agreement.Gained(), agreement.Lost(), agreement.queries);
 }
 
 absl::Status Run(const Flags& flags) {
@@ -116,48 +147,71 @@ absl::Status Run(const Flags& flags) {
       const EncodedDataset encoded,
       EncodeDataset(*model, *dataset, directions, [&](int64_t n) { encoding.Advance(n); }));
   encoding.Finish();
-  const int64_t pairs = dataset->num_images() * dataset->num_captions();
+  const int64_t images = dataset->num_images();
+  const int64_t fold = flags.fold == 0 ? images : std::min<int64_t>(flags.fold, images);
+  const int64_t per_image = dataset->captions_per_image();
+  int64_t pairs = 0;
+  for (int64_t first = 0; first < images; first += fold) {
+    const int64_t count = std::min(fold, images - first);
+    pairs += count * count * per_image;
+  }
   ProgressBar scoring("scoring both ways", 2 * pairs * static_cast<int64_t>(directions.size()));
-  const auto score = [&](const ModulesModel& by) {
-    return ScorePairs(by, encoded, RowRange(0, dataset->num_images()),
-                      RowRange(0, dataset->num_captions()), [&](int64_t n) { scoring.Advance(n); });
-  };
-  const PairTable kernels = score(*model), reference = score(*modules);
+  std::array<ModeTotals, std::size(kScoreModes)> totals;
+  std::array<absl::Duration, kNumDirections> time{}, reference_time{};
+  for (int64_t first = 0; first < images; first += fold) {
+    const int64_t count = std::min(fold, images - first);
+    const auto score = [&](const ModulesModel& by) {
+      return ScorePairs(by, encoded, RowRange(first, count),
+                        RowRange(first * per_image, count * per_image),
+                        [&](int64_t n) { scoring.Advance(n); });
+    };
+    const PairTable kernels = score(*model), reference = score(*modules);
+    for (size_t m = 0; m < totals.size(); ++m) {
+      if (!model->info().Serves(kScoreModes[m])) continue;
+      const torch::Tensor a = kernels.OfImages(kScoreModes[m], 0, count);
+      const torch::Tensor b = reference.OfImages(kScoreModes[m], 0, count);
+      const torch::Tensor difference = (a - b).abs();
+      totals[m].largest = std::max(totals[m].largest, difference.max().item<float>());
+      totals[m].difference += difference.sum(torch::kFloat64).item<double>();
+      totals[m].texts.Add(a.t(), b.t(), per_image, 1);
+      totals[m].images.Add(a, b, 1, per_image);
+    }
+    for (size_t d = 0; d < time.size(); ++d) {
+      time[d] += kernels.time[d];
+      reference_time[d] += reference.time[d];
+    }
+  }
   scoring.Finish();
 
   std::cout << absl::StrFormat(
-      "%s, split %s of %s: %d images x %d captions; %s beside the modules in float32\n\n"
+      "%s, split %s of %s: %d images and %d captions in folds of %d images; %s beside the modules "
+      "in "
+      "float32\n\n"
       "          difference of scores   --- text to image ---    --- image to text ---\n"
       "           largest      mean         tau  top 10   top 1      tau  top 10   top 1\n",
-      flags.model, flags.split, flags.data, dataset->num_images(), dataset->num_captions(),
+      flags.model, flags.split, flags.data, images, dataset->num_captions(), fold,
       model->info().scorer);
-  for (ScoreMode mode : kScoreModes) {
-    if (!model->info().Serves(mode)) continue;
-    const torch::Tensor a = kernels.OfImages(mode, 0, dataset->num_images());
-    const torch::Tensor b = reference.OfImages(mode, 0, dataset->num_images());
-    const torch::Tensor difference = (a - b).abs();
-    const Agreement texts = Compare(a.t(), b.t()), images = Compare(a, b);
-    const RetrievalMetrics found = Metrics(a, dataset->captions_per_image());
-    const RetrievalMetrics expected = Metrics(b, dataset->captions_per_image());
+  for (size_t m = 0; m < totals.size(); ++m) {
+    if (!model->info().Serves(kScoreModes[m])) continue;
+    const Agreement &texts = totals[m].texts, &found = totals[m].images;
+    const auto share = [](double sum, const Agreement& of) {
+      return sum / static_cast<double>(of.queries);
+    };
     std::cout << absl::StrFormat(
         "%-9s %8.5f  %8.5f   %7.5f  %5.1f%%  %5.1f%%  %7.5f  %5.1f%%  %5.1f%%\n",
-        ScoreModeName(mode), difference.max().item<float>(), difference.mean().item<float>(),
-        texts.tau, texts.top_10, texts.top_1, images.tau, images.top_10, images.top_1);
-    const auto recalls = [](const char* name, const RankMetrics& x, const RankMetrics& y) {
-      std::cout << absl::StrFormat(
-          "          %-14s R@1/5/10 %5.2f / %5.2f / %5.2f, against the modules' %+5.2f / %+5.2f / "
-          "%+5.2f\n",
-          name, x.r1, x.r5, x.r10, x.r1 - y.r1, x.r5 - y.r5, x.r10 - y.r10);
-    };
-    recalls("text to image", found.text_to_image, expected.text_to_image);
-    recalls("image to text", found.image_to_text, expected.image_to_text);
+        ScoreModeName(kScoreModes[m]), totals[m].largest,
+        totals[m].difference / static_cast<double>(pairs), share(texts.tau, texts),
+        share(100 * texts.top_10, texts), share(100 * texts.top_1, texts), share(found.tau, found),
+        share(100 * found.top_10, found), share(100 * found.top_1, found));
+    PrintRecalls("text to image", texts);
+    PrintRecalls("image to text", found);
   }
   for (Direction direction : directions) {
     const int d = static_cast<int>(direction);
     std::cout << absl::StrFormat(
         "%s: %.0f pairs/s by %s, %.0f by the modules\n", DirectionName(direction),
-        static_cast<double>(pairs) / absl::ToDoubleSeconds(kernels.time[d]), model->info().scorer,
-        static_cast<double>(pairs) / absl::ToDoubleSeconds(reference.time[d]));
+        static_cast<double>(pairs) / absl::ToDoubleSeconds(time[d]), model->info().scorer,
+        static_cast<double>(pairs) / absl::ToDoubleSeconds(reference_time[d]));
   }
   return absl::OkStatus();
 }
@@ -168,11 +222,18 @@ absl::Status Run(const Flags& flags) {
 int main(int argc, char** argv) {
   dime::KeepFreedMemory();
   dime::Flags flags;
-  CLI::App app{"What scoring by the kernels changes against the modules, on all pairs of a split."};
+  CLI::App app{
+      "What scoring by the kernels changes against the modules, on all pairs of a split or of each "
+      "of its folds."};
   app.add_option("--model", flags.model, "Model folder")->required();
   app.add_option("--data", flags.data, "Folder with SPLIT_ims.npy and SPLIT_caps.txt")->required();
   app.add_option("--split", flags.split)->capture_default_str();
   app.add_option("--scorer", flags.scorer, dime::kScorerHelp)->capture_default_str();
+  app.add_option("--fold", flags.fold,
+                 "Images in a fold, which with their captions are a gallery of their own; so "
+                 "thousands can be compared (0: all are one)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
   CLI11_PARSE(app, argc, argv);
   const absl::Status status = dime::Run(flags);
   if (!status.ok()) {
