@@ -12,7 +12,7 @@ build_preset() {
   local log="build/$preset-build.log" targets=()
   [ $# -eq 0 ] || targets=(--target "$@")
   export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-  say "building preset $preset (the first time: 10 to 20 minutes on 2 cores) ..."
+  say "building preset $preset (the first time: 20 to 30 minutes on 2 cores) ..."
   if ! cmake --preset "$preset" -DDIME_DEPS="$deps" >"$log" 2>&1; then
     tail -n 25 "$log" >&2
     die "configuring failed; the whole log is $log"

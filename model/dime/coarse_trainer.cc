@@ -21,7 +21,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int64_t kEncodeBatch = 256;
+constexpr int64_t kReadAtOnce = 256;
 constexpr int64_t kTop = 10;  // hits of the model that the heads should find
 constexpr std::array<int64_t, 4> kOwnDepths = {1, 10, 50, 100};
 constexpr int64_t kStatisticsImages = 500;  // that inputs are standardised by, and as many captions
@@ -262,17 +262,17 @@ absl::StatusOr<CoarseTrainer::Embedded> CoarseTrainer::Embed(const PrecomputedDa
   c10::InferenceMode inference;
   heads_->eval();
   std::vector<torch::Tensor> images, captions;
-  for (int64_t first = 0; first < dataset.num_images(); first += kEncodeBatch) {
+  for (int64_t first = 0; first < dataset.num_images(); first += kReadAtOnce) {
     ASSIGN_OR_RETURN(
         const torch::Tensor features,
-        ReadImages(dataset, RowRange(first, std::min(kEncodeBatch, dataset.num_images() - first)),
+        ReadImages(dataset, RowRange(first, std::min(kReadAtOnce, dataset.num_images() - first)),
                    device_));
     images.push_back(heads_->Images(features));
   }
-  for (int64_t first = 0; first < dataset.num_captions(); first += kEncodeBatch) {
+  for (int64_t first = 0; first < dataset.num_captions(); first += kReadAtOnce) {
     torch::Tensor lengths;
     const torch::Tensor of_batch = states.States(
-        RowRange(first, std::min(kEncodeBatch, dataset.num_captions() - first)), &lengths);
+        RowRange(first, std::min(kReadAtOnce, dataset.num_captions() - first)), &lengths);
     captions.push_back(heads_->Captions(of_batch, lengths));
   }
   heads_->train();

@@ -17,7 +17,7 @@ namespace {
 
 // Items encoded, and pairs scored, in one pass. On a CPU a pass is kept near the caches' size; on a
 // device large enough to fill it.
-constexpr int64_t kEncodeBatch = 64;
+constexpr int64_t kItemsInAPass = 64;
 constexpr int64_t kCpuPairs = 64;
 constexpr int64_t kDevicePairs = 2048;
 
@@ -249,8 +249,8 @@ absl::StatusOr<EncodedItems> ModulesModel::EncodeCaptions(
                        .positions = info_.max_words,
                        .coarse_dim = info_.coarse_dim};
     CoarseHeadsImpl* const heads = network_->coarse_heads();
-    for (size_t first = 0; first < captions.size(); first += kEncodeBatch) {
-      const absl::Span<const std::string> batch = captions.subspan(first, kEncodeBatch);
+    for (size_t first = 0; first < captions.size(); first += kItemsInAPass) {
+      const absl::Span<const std::string> batch = captions.subspan(first, kItemsInAPass);
       // Directions with one backbone share its states.
       const TextBackbone* computed = nullptr;
       torch::Tensor states;
@@ -300,9 +300,9 @@ absl::StatusOr<EncodedItems> ModulesModel::EncodeImages(int64_t count, int num_r
     CoarseHeadsImpl* const heads = network_->coarse_heads();
     items.lengths.assign(count, num_regions);
     const torch::Tensor all = BorrowFloats(features, {count, num_regions, info_.feature_dim});
-    for (int64_t first = 0; first < count; first += kEncodeBatch) {
+    for (int64_t first = 0; first < count; first += kItemsInAPass) {
       const torch::Tensor batch =
-          all.narrow(0, first, std::min(kEncodeBatch, count - first)).to(network_->device());
+          all.narrow(0, first, std::min(kItemsInAPass, count - first)).to(network_->device());
       for (Direction direction : kDirections) {
         if (!network_->Has(direction)) continue;
         const ImageHeadsImpl::Output output = network_->direction(direction).image->forward(batch);

@@ -10,7 +10,7 @@
 namespace dime {
 namespace {
 
-constexpr int64_t kEncodeBatch = 256;  // items for which the encoders are called at once
+constexpr int64_t kSplitBatch = 256;  // items for which the encoders are called at once
 constexpr int64_t kQueryBatch = 64;
 
 torch::Tensor Borrow(const std::vector<float>& values, std::vector<int64_t> shape) {
@@ -88,8 +88,8 @@ absl::StatusOr<EncodedDataset> EncodeDataset(const ModulesModel& model,
   const int64_t row_size = int64_t{dataset.num_regions()} * dataset.feature_dim();
   EncodedSide images(dataset.num_images(), directions, device);
   std::vector<float> features;
-  for (int64_t first = 0; first < dataset.num_images(); first += kEncodeBatch) {
-    const int64_t count = std::min(kEncodeBatch, dataset.num_images() - first);
+  for (int64_t first = 0; first < dataset.num_images(); first += kSplitBatch) {
+    const int64_t count = std::min(kSplitBatch, dataset.num_images() - first);
     features.resize(count * row_size);
     RETURN_IF_ERROR(dataset.ReadFeatures(first, count, absl::MakeSpan(features)));
     ASSIGN_OR_RETURN(const EncodedItems items,
@@ -98,8 +98,8 @@ absl::StatusOr<EncodedDataset> EncodeDataset(const ModulesModel& model,
     progress(count);
   }
   EncodedSide captions(dataset.num_captions(), directions, device);
-  for (int64_t first = 0; first < dataset.num_captions(); first += kEncodeBatch) {
-    const auto batch = absl::MakeConstSpan(dataset.captions()).subspan(first, kEncodeBatch);
+  for (int64_t first = 0; first < dataset.num_captions(); first += kSplitBatch) {
+    const auto batch = absl::MakeConstSpan(dataset.captions()).subspan(first, kSplitBatch);
     ASSIGN_OR_RETURN(const EncodedItems items, model.caption_encoder().EncodeCaptions(batch));
     captions.Append(items);
     progress(items.count);

@@ -1,48 +1,8 @@
 #include "model/kernels/instructions.h"
 
-#if defined(__x86_64__)
-#include <cpuid.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#endif
+#include "model/kernels/processor.h"
 
 namespace dime::kernels {
-namespace {
-
-#if defined(__x86_64__)
-// AMX's registers are large, and Linux gives a process leave to use them only when it asks.
-bool HasAmx() {
-  unsigned a = 0, b = 0, c = 0, d = 0;
-  if (__get_cpuid_count(7, 0, &a, &b, &c, &d) == 0) return false;
-  constexpr unsigned kAmxBf16 = 1u << 22, kAmxTile = 1u << 24;
-  if ((d & kAmxBf16) == 0 || (d & kAmxTile) == 0) return false;
-  constexpr long kRequestPermission = 0x1023, kTileData = 18;
-  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
-}
-
-bool Detect(Instructions instructions) {
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl");
-  const bool avx512_bf16 = avx512 && __builtin_cpu_supports("avx512bf16");
-  switch (instructions) {
-    case Instructions::kAmx:
-      return avx512_bf16 && HasAmx();
-    case Instructions::kAvx512Bf16:
-      return avx512_bf16;
-    case Instructions::kAvx512:
-      return avx512;
-    case Instructions::kAvx2:
-      return avx2;
-  }
-  return false;
-}
-#else
-bool Detect(Instructions) { return false; }
-#endif
-
-}  // namespace
 
 const char* InstructionsName(Instructions instructions) {
   switch (instructions) {
@@ -64,8 +24,9 @@ bool MultiplyInFloat32(Instructions instructions) {
 
 bool IsSupported(Instructions instructions) {
   // Asked once: leave to use AMX is the process's.
-  static const bool supported[] = {Detect(Instructions::kAmx), Detect(Instructions::kAvx512Bf16),
-                                   Detect(Instructions::kAvx512), Detect(Instructions::kAvx2)};
+  static const bool supported[] = {
+      ProcessorHas(Instructions::kAmx), ProcessorHas(Instructions::kAvx512Bf16),
+      ProcessorHas(Instructions::kAvx512), ProcessorHas(Instructions::kAvx2)};
   return supported[static_cast<int>(instructions)];
 }
 

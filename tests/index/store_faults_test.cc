@@ -307,7 +307,9 @@ TEST_F(StoreFaultsTest, ADamagedFileIsNeverAWrongAnswer) {
           continue;
         }
         const auto record = view->ReadImage(*row);
-        if (record.ok()) EXPECT_EQ(record->uri, LoadRecord(number, stamp).uri);
+        if (record.ok()) {
+          EXPECT_EQ(record->uri, LoadRecord(number, stamp).uri);
+        }
         const auto features = view->ReadFeatures(kImage, {*row});
         if (features.ok()) {
           EXPECT_EQ(features->coarse, LoadFeatures(number, stamp).coarse);

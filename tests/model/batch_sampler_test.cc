@@ -32,7 +32,9 @@ TEST(BatchSamplerTest, CaptionsBelongToTheirImagesAndGroupsStayTogether) {
     EXPECT_EQ(std::set<int64_t>(batch.images.begin(), batch.images.end()).size(), 4u);
     for (size_t i = 0; i < batch.images.size(); ++i) {
       EXPECT_EQ(batch.captions[i] / 5, batch.images[i]);
-      if (i % 2 == 1) EXPECT_EQ(batch.images[i], batch.images[i - 1] + 1);
+      if (i % 2 == 1) {
+        EXPECT_EQ(batch.images[i], batch.images[i - 1] + 1);
+      }
     }
   }
 }

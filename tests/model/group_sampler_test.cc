@@ -33,7 +33,9 @@ TEST(GroupSamplerTest, DrawsOnlyCaptionsThatTellTheirImageFromItsGroup) {
     ASSERT_EQ(batch.captions.size(), 4u);
     for (size_t i = 0; i < 4; ++i) {
       EXPECT_EQ(batch.captions[i] / 2, batch.images[i]);
-      if (i % 2 == 1) EXPECT_EQ(batch.images[i], batch.images[i - 1] + 1);
+      if (i % 2 == 1) {
+        EXPECT_EQ(batch.images[i], batch.images[i - 1] + 1);
+      }
     }
     seen.insert(batch.captions.begin(), batch.captions.end());
   }

@@ -21,9 +21,15 @@ TEST(InstructionsTest, EachHasANameThatTheScorerOptionTakes) {
 }
 
 TEST(InstructionsTest, WiderOnesBringTheNarrower) {
-  if (IsSupported(Instructions::kAmx)) EXPECT_TRUE(IsSupported(Instructions::kAvx512Bf16));
-  if (IsSupported(Instructions::kAvx512Bf16)) EXPECT_TRUE(IsSupported(Instructions::kAvx512));
-  if (IsSupported(Instructions::kAvx512)) EXPECT_TRUE(IsSupported(Instructions::kAvx2));
+  if (IsSupported(Instructions::kAmx)) {
+    EXPECT_TRUE(IsSupported(Instructions::kAvx512Bf16));
+  }
+  if (IsSupported(Instructions::kAvx512Bf16)) {
+    EXPECT_TRUE(IsSupported(Instructions::kAvx512));
+  }
+  if (IsSupported(Instructions::kAvx512)) {
+    EXPECT_TRUE(IsSupported(Instructions::kAvx2));
+  }
 }
 
 TEST(InstructionsTest, TheFastestInFloat32IsSupportedAndMultipliesInFloat32) {

@@ -20,7 +20,7 @@ TEST(PageTokenTest, KeepsWhatASearchNeeds) {
 TEST(PageTokenTest, KeepsWhatAListNeeds) {
   const std::string digest = Digest("request");
   EXPECT_EQ(digest.size(), 32u);
-  for (const std::string id :
+  for (const std::string& id :
        {std::string(""), std::string("a\0b\xff", 4), std::string(512, 'x')}) {
     const std::optional<ListPageToken> token =
         ListPageToken::Decode(ListPageToken{.after_id = id, .request_digest = digest}.Encode());

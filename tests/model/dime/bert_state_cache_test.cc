@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "tests/index/status_matchers.h"
+#include "tests/model/dime/golden_tiny.h"
 
 namespace dime {
 namespace {
@@ -18,7 +19,7 @@ using testing::HasSubstr;
 const std::vector<std::string>& Captions() {
   static const auto* const captions = [] {
     auto* const lines = new std::vector<std::string>;
-    std::ifstream file(std::string(DIME_SOURCE_DIR) + "/tests/golden/tiny/data/test_caps.txt");
+    std::ifstream file(std::string(kTiny) + "/data/test_caps.txt");
     for (std::string line; std::getline(file, line);) lines->push_back(line);
     return lines;
   }();
@@ -49,12 +50,11 @@ class BertStateCacheTest : public testing::Test {
   }
 
   const std::string directory_ = absl::StrCat(testing::TempDir(), "/bert_states_", getpid());
-  BertStateCache::Options options_ = {
-      .bert = std::string(DIME_SOURCE_DIR) + "/tests/golden/tiny/model/bert",
-      .data = std::string(DIME_SOURCE_DIR) + "/tests/golden/tiny/data",
-      .split = "test",
-      .max_words = 8,
-      .part_tag = "i2t"};
+  BertStateCache::Options options_ = {.bert = std::string(kTinyModel) + "/bert",
+                                      .data = std::string(kTiny) + "/data",
+                                      .split = "test",
+                                      .max_words = 8,
+                                      .part_tag = "i2t"};
   std::atomic<bool> stop_{false};
   TextBackbone backbone_;
 };

@@ -22,7 +22,7 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-constexpr int kNumThings = 12, kRegions = 3, kFeatureDim = 14, kNumImages = 48;
+constexpr int kNumThings = 12, kNumRegions = 3, kNumFeatures = 14, kNumImages = 48;
 
 // Images of two things each, one in each of two regions, beside noise; five captions name them in
 // some order. The model is untrained: a teacher, but a poor one.
@@ -46,11 +46,11 @@ class CoarseTrainerTest : public testing::Test {
     const auto bert = BertConfig::Load(root_ + "/model/bert/config.json");
     ASSERT_TRUE(bert.ok()) << bert.status();
     ASSERT_TRUE(SaveWeights(*Bert(*bert), root_ + "/model/bert/model.safetensors").ok());
-    ModelConfig config{.max_words = 5, .num_regions = kRegions};
+    ModelConfig config{.max_words = 5, .num_regions = kNumRegions};
     for (Direction direction : kDirections) {
       const DirectionConfig part{.weights = std::string(DirectionName(direction)) + ".safetensors",
                                  .embed_size = 8,
-                                 .feature_dim = kFeatureDim,
+                                 .feature_dim = kNumFeatures,
                                  .num_heads = 2,
                                  .feed_forward_size = 10,
                                  .router_size = 7};
@@ -83,7 +83,7 @@ class CoarseTrainerTest : public testing::Test {
   }
 
   void MakeSplit(const std::string& split, int shift) {
-    torch::Tensor features = torch::rand({kNumImages, kRegions, kFeatureDim}) * 0.2;
+    torch::Tensor features = torch::rand({kNumImages, kNumRegions, kNumFeatures}) * 0.2;
     std::ofstream captions(root_ + "/data/" + split + "_caps.txt");
     for (int i = 0; i < kNumImages; ++i) {
       // All pairs differ: 12 * 11 / 2 = 66 of them, in an order of its own for each split.
@@ -98,7 +98,8 @@ class CoarseTrainerTest : public testing::Test {
       captions << a << " " << b << " " << a << "\n" << b << " " << b << " " << a << "\n";
       captions << b << " " << a << " " << b << "\n";
     }
-    auto writer = NpyWriter::Create(root_ + "/data/" + split + "_ims.npy", {kRegions, kFeatureDim});
+    auto writer =
+        NpyWriter::Create(root_ + "/data/" + split + "_ims.npy", {kNumRegions, kNumFeatures});
     ASSERT_TRUE(writer.ok()) << writer.status();
     ASSERT_TRUE((*writer)
                     ->Append({features.data_ptr<float>(), static_cast<size_t>(features.numel())})

@@ -19,6 +19,7 @@
 #include "model/dime/tensor_ops.h"
 #include "model/dime_model.h"
 #include "nlohmann/json.hpp"
+#include "tests/model/dime/golden_tiny.h"
 
 namespace dime {
 namespace {
@@ -26,8 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-constexpr double kTolerance = 1e-5;
-const char kTiny[] = DIME_SOURCE_DIR "/tests/golden/tiny";
+constexpr double kRounding = 1e-5;
 
 class GoldenParityTest : public testing::TestWithParam<Direction> {
  protected:
@@ -59,7 +59,7 @@ class GoldenParityTest : public testing::TestWithParam<Direction> {
   std::string ModelWith(const std::string& field, const nlohmann::json& value) const {
     const std::string out = testing::TempDir() + "/tiny_variant";
     fs::remove_all(out);
-    fs::copy(std::string(kTiny) + "/model", out, fs::copy_options::recursive);
+    fs::copy(kTinyModel, out, fs::copy_options::recursive);
     nlohmann::json config = nlohmann::json::parse(std::ifstream(out + "/config.json"));
     for (auto& [name, direction] : config["directions"].items()) direction[field] = value;
     std::ofstream(out + "/config.json") << config;
@@ -83,7 +83,7 @@ class GoldenParityTest : public testing::TestWithParam<Direction> {
   }
   static void ExpectClose(const torch::Tensor& actual, const torch::Tensor& expected) {
     ASSERT_EQ(actual.sizes(), expected.sizes());
-    EXPECT_LT((actual - expected).abs().max().item<double>(), kTolerance);
+    EXPECT_LT((actual - expected).abs().max().item<double>(), kRounding);
   }
 
   std::unique_ptr<SafetensorsFile> expected_;
@@ -92,7 +92,7 @@ class GoldenParityTest : public testing::TestWithParam<Direction> {
 };
 
 TEST_P(GoldenParityTest, Tokens) {
-  const auto network = Load(std::string(kTiny) + "/model");
+  const auto network = Load(kTinyModel);
   const auto tokens = TokenBatch::Make(*network->backbone(GetParam()).tokenizer,
                                        dataset_->captions(), network->config().max_words);
   ASSERT_TRUE(tokens.ok()) << tokens.status();
@@ -106,7 +106,7 @@ TEST_P(GoldenParityTest, Tokens) {
 }
 
 TEST_P(GoldenParityTest, EncodersScoresAndPaths) {
-  const auto network = Load(std::string(kTiny) + "/model");
+  const auto network = Load(kTinyModel);
   const EncodedSplit split = Encode(*network);
   ExpectClose(split.sentence, ExpectedOfDirection("sentence"));
   ExpectClose(split.words, ExpectedOfDirection("words"));
@@ -144,7 +144,7 @@ TEST_P(GoldenParityTest, ImageVectorOptions) {
 }
 
 TEST_P(GoldenParityTest, PathRegularizationOfTheBatch) {
-  const auto network = Load(std::string(kTiny) + "/model");
+  const auto network = Load(kTinyModel);
   const EncodedSplit split = Encode(*network);
   c10::InferenceMode inference;
   const torch::Tensor paired = torch::tensor({0, 5, 10});
@@ -191,8 +191,7 @@ class DimeModelTest : public GoldenParityTest {
  protected:
   void SetUp() override {
     GoldenParityTest::SetUp();
-    auto model =
-        DimeModel::Load(std::string(kTiny) + "/model", {.device = "cpu", .scorer = "modules"});
+    auto model = DimeModel::Load(kTinyModel, {.device = "cpu", .scorer = "modules"});
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = *std::move(model);
     auto captions = model_->caption_encoder().EncodeCaptions(dataset_->captions());
@@ -236,19 +235,19 @@ TEST_P(DimeModelTest, ACaptionAgainstImagesAndAnImageAgainstCaptions) {
     ASSERT_EQ(scores.scores[d].size(), image_rows.size());
     const std::vector<float> combined = scores.Combined();
     for (size_t k = 0; k < image_rows.size(); ++k) {
-      EXPECT_NEAR(scores.scores[d][k], similarity[image_rows[k]][4 * q].item<float>(), kTolerance);
+      EXPECT_NEAR(scores.scores[d][k], similarity[image_rows[k]][4 * q].item<float>(), kRounding);
       EXPECT_NEAR(combined[k], Expected("ensemble.similarity")[image_rows[k]][4 * q].item<float>(),
-                  kTolerance);
+                  kRounding);
     }
     EXPECT_EQ(scores.paths[d].size(), q == 1 ? image_rows.size() * kNumPathWeights : 0);
   }
   const PairScores& reverse = results->back();
   EXPECT_TRUE(reverse.scores[1 - d].empty());
   for (size_t k = 0; k < caption_rows.size(); ++k) {
-    EXPECT_NEAR(reverse.scores[d][k], similarity[1][caption_rows[k]].item<float>(), kTolerance);
+    EXPECT_NEAR(reverse.scores[d][k], similarity[1][caption_rows[k]].item<float>(), kRounding);
     for (int w = 0; w < kNumPathWeights; ++w) {
       EXPECT_NEAR(reverse.paths[d][k * kNumPathWeights + w],
-                  paths[1][caption_rows[k]][w].item<float>(), kTolerance);
+                  paths[1][caption_rows[k]][w].item<float>(), kRounding);
     }
   }
 }
@@ -312,7 +311,7 @@ TEST_P(DimeModelTest, AnExplanationIsOfTheScoreAndOfTheGoldenPaths) {
       EXPECT_NEAR(part.score, scores->front().scores[d][0], 1e-6);
       ASSERT_EQ(part.paths.size(), static_cast<size_t>(kNumPathWeights));
       for (int w = 0; w < kNumPathWeights; ++w) {
-        EXPECT_NEAR(part.paths[w], paths[i][c][w].item<float>(), kTolerance);
+        EXPECT_NEAR(part.paths[w], paths[i][c][w].item<float>(), kRounding);
       }
       // The cell is the fourth: its shares stand at 3, 7, 11, 15 of a layer's 16, its gate last.
       for (int layer = 0; layer < 2; ++layer) {
@@ -376,7 +375,7 @@ TEST_P(DimeModelTest, AttentionOfLayerZeroIsTheFormula) {
 // the inputs that they are given, must be what comes out.
 TEST_P(DimeModelTest, AttentionOfLaterLayersIsOfTheirInputs) {
   const int d = static_cast<int>(GetParam());
-  const auto network = Load(std::string(kTiny) + "/model");
+  const auto network = Load(kTinyModel);
   const EncodedSplit split = Encode(*network);
   c10::InferenceMode inference;
   InteractionImpl::Attention attention;
@@ -439,7 +438,7 @@ class LoadErrorTest : public testing::Test {
   void SetUp() override {
     directory_ = testing::TempDir() + "/broken_model";
     fs::remove_all(directory_);
-    fs::copy(std::string(kTiny) + "/model", directory_, fs::copy_options::recursive);
+    fs::copy(kTinyModel, directory_, fs::copy_options::recursive);
   }
   absl::Status Load() { return DimeModel::Load(directory_, {.device = "cpu"}).status(); }
   void Edit(const std::function<void(nlohmann::json&)>& edit) {

@@ -7,18 +7,17 @@
 #include "gtest/gtest.h"
 #include "model/retrieval_metrics.h"
 #include "model/two_stage_report.h"
+#include "tests/model/dime/golden_tiny.h"
 
 namespace dime {
 namespace {
 
 using ::testing::ElementsAre;
 
-constexpr char kTiny[] = DIME_SOURCE_DIR "/tests/golden/tiny";
-
 class SplitScoresTest : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    auto model = ModulesModel::Load(std::string(kTiny) + "/model", {.device = "cpu"});
+    auto model = ModulesModel::Load(kTinyModel, {.device = "cpu"});
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = model->release();
     auto dataset = PrecomputedDataset::Open(std::string(kTiny) + "/data", "test");

@@ -107,7 +107,9 @@ TEST_F(DegradedRerankTest, ADepthThatMayNotShrinkDoesNot) {
   const auto reranked = Run(whole, 3 * kPair);
   // It is tried, for all that the estimate says.
   EXPECT_TRUE(reranked.ok() || absl::IsDeadlineExceeded(reranked.status()));
-  if (reranked.ok()) EXPECT_THAT(reranked->rerank_scores, SizeIs(20));
+  if (reranked.ok()) {
+    EXPECT_THAT(reranked->rerank_scores, SizeIs(20));
+  }
 }
 
 TEST_F(RerankStageTest, AFailureCanBecomeTheCoarseOrder) {
