@@ -61,6 +61,7 @@ int64_t CountInversions(std::vector<int64_t>& values, std::vector<int64_t>& scra
 }
 double Tau(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
   const auto n = static_cast<int64_t>(a.size());
+  if (n < 2) return 1;
   std::vector<int64_t> place(n), ranks(n), scratch(n);
   for (int64_t i = 0; i < n; ++i) place[a[i]] = i;
   for (int64_t i = 0; i < n; ++i) ranks[i] = place[b[i]];

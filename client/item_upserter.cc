@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "client/client_error.h"
+#include "client/proto_time.h"
 
 namespace dime {
 namespace {
@@ -34,10 +35,6 @@ const std::string& IdOf(const v1::UpsertCaptionsRequest& request) { return reque
 
 bool PassesByItself(int code) {
   return code == grpc::StatusCode::RESOURCE_EXHAUSTED || code == grpc::StatusCode::UNAVAILABLE;
-}
-
-absl::Duration FromProto(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
 // One upsert from its first stream to its last.
@@ -159,8 +156,8 @@ class Run {
         lock.unlock();
         absl::StatusOr<std::optional<Item>> next = source_();
         lock.lock();
-        // Results are what patience waits for, and there were none to come.
-        if (sent_.empty()) last_progress_ = absl::Now();
+        // Results are what patience waits for, and none could come.
+        if (sent_.empty() || closing_) last_progress_ = absl::Now();
         if (!next.ok()) {
           // What is on its way settles first.
           source_error_ = next.status();

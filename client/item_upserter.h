@@ -17,7 +17,8 @@ namespace dime {
 // results as they come. What the server has no room for is sent again after the delay that it asks;
 // where a stream breaks, or the server closes it, what was not acknowledged goes over the next one,
 // so that a server may restart meanwhile. That is safe: a second write of an item changes nothing,
-// and of items of one id each is sent when the one before has settled, so that the last one stays.
+// and of items of one id each is sent when the one before has settled, so that the last one stays
+// (unless a server has still not looked at an item of a broken stream when later ones have come).
 // Thread-safe, but an upsert is one thread's work. The client must outlive it.
 class ItemUpserter {
  public:

@@ -122,7 +122,9 @@ class KernelScorer::Bank : public FeatureBank {
     if (part.memory != nullptr) {
       std::atomic<uint8_t>& state = part.states[row];
       uint8_t absent = kAbsent;
-      if (state.compare_exchange_strong(absent, kBusy, std::memory_order_relaxed)) {
+      // Without room rows are looked at in vain, and by many: the flag is left alone then.
+      const bool may_fit = room_.load(std::memory_order_relaxed) >= ItemRoom(direction, row);
+      if (may_fit && state.compare_exchange_strong(absent, kBusy, std::memory_order_relaxed)) {
         if (TakeRoom(direction, row)) {
           unsigned char* const kept = part.memory + row * part.stride;
           Prepare(kernel, items_, direction, row, kept, workspace);

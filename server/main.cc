@@ -1,4 +1,5 @@
 // dime_server: serves a gallery by gRPC. See --help.
+#include <atomic>
 #include <csignal>
 #include <cstdlib>
 #include <filesystem>
@@ -123,11 +124,14 @@ void ReleaseFreedMemory() {
   if (MallocExtension_ReleaseFreeMemory != nullptr) MallocExtension_ReleaseFreeMemory();
 }
 
-// Whatever goes wrong, the server goes on with what it has.
-void Reload(const Session& session, Server& server) {
+// Whatever goes wrong, the server goes on with what it has; as it does if it is to stop by the time
+// that the new is loaded.
+void Reload(const Session& session, const std::atomic<bool>& stopping, Server& server) {
   Stopwatch stopwatch;
   session.log->Info("loading anew ...");
-  const absl::Status status = server.Reload(Load(session));
+  absl::StatusOr<ServingRevision::Source> source = Load(session);
+  if (stopping) return session.log->Info("what was loaded anew is left aside, to stop");
+  const absl::Status status = server.Reload(std::move(source));
   ReleaseFreedMemory();
   if (!status.ok()) {
     session.log->Write(Log::Severity::kError,
@@ -167,8 +171,10 @@ absl::Status Serve(const Session& session) {
       "; ", Describe(*server->revision())));
 
   // Apart, so that the signal to stop is heard during a reload, whose loading is not interrupted.
-  auto reloader = std::make_unique<Reloader>([&] { Reload(session, *server); });
+  std::atomic<bool> stopping{false};
+  auto reloader = std::make_unique<Reloader>([&] { Reload(session, stopping, *server); });
   while (AwaitSignal() == SIGHUP) reloader->Ask();
+  stopping = true;
   log.Info(absl::StrCat("draining for up to ", flags.drain_delay_seconds + flags.drain_seconds,
                         " s (a second signal ends at once) ..."));
   server->Shutdown(absl::Seconds(flags.drain_seconds), absl::Seconds(flags.drain_delay_seconds));

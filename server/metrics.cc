@@ -485,9 +485,10 @@ void Metrics::SnapshotCreated(absl::Time when) {
   last_snapshot_->Set(absl::ToDoubleSeconds(when - absl::UnixEpoch()));
 }
 
-void Metrics::ModelCompared(const ReferencePairs::Deviation& deviation) {
-  parity_mean_->Set(deviation.mean);
-  parity_max_->Set(deviation.largest);
+void Metrics::ModelCompared(const std::optional<ReferencePairs::Deviation>& deviation) {
+  constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+  parity_mean_->Set(deviation.has_value() ? deviation->mean : kNone);
+  parity_max_->Set(deviation.has_value() ? deviation->largest : kNone);
 }
 
 void Metrics::SlowRequest(RpcMethod method) { slow_[static_cast<int>(method)]->Increment(); }

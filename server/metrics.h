@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -91,7 +92,8 @@ class Metrics : public prometheus::Collectable {
   void ItemsDeleted(Modality modality, int64_t count);
   void ItemsWritten(const IngestQueue::BatchStats& stats);
   // The model's scores of its reference pairs, before it serves.
-  void ModelCompared(const ReferencePairs::Deviation& deviation);
+  // Of the model that serves from now on; absent: it has no reference pairs.
+  void ModelCompared(const std::optional<ReferencePairs::Deviation>& deviation);
   // The last that a revision has to tell: what it counted since it was looked at last.
   void RevisionEnded(const State& state) ABSL_LOCKS_EXCLUDED(totals_mutex_);
   // The launch under way stands still, or it goes on.

@@ -172,7 +172,7 @@ absl::Status ServingRevision::ScoreMadeUp(const Query& query) {
 
 void ServingRevision::MarkReady() {
   info_ = writer_.WriteInfo(options_.version, absl::Now(), limits_);
-  if (deviation_.has_value()) parts_.metrics->ModelCompared(*deviation_);
+  parts_.metrics->ModelCompared(deviation_);
   ready_ = true;
 }
 

@@ -63,9 +63,10 @@ void ShadowComparer::Offer(const GalleryView& view, const Query& query,
   const auto offered = work_.Offer([&]() -> std::optional<Sample> {
     Sample sample{.query = query, .options = options};
     if (const auto* stored = std::get_if<GalleryImageQuery>(&query)) {
-      absl::StatusOr<ImageRecord> record = view.ReadImage(stored->row);
-      if (!record.ok()) return std::nullopt;
-      sample.image_id = std::move(record->id);
+      const absl::StatusOr<std::vector<std::string>> ids =
+          ReadIds(view, Modality::kImage, absl::MakeConstSpan(&stored->row, 1));
+      if (!ids.ok()) return std::nullopt;
+      sample.image_id = ids->front();
     }
     absl::StatusOr<std::vector<std::string>> served =
         ReadIds(view, result.target, FirstRows(result));

@@ -40,8 +40,9 @@ double KendallTau(const std::vector<int>& places);
 // they were answered, and compares: would users notice if these served? Ids tell items of the two
 // galleries to be the same. Each search is answered as the shadow would: with its own fusion
 // weight, and its own score mode where it does not have the one asked for. It delays no live search
-// (see SampledWork), if the shadow's own threads are of a low priority. What waits for its
-// comparison holds nothing of the gallery that served, which may be replaced meanwhile.
+// (see SampledWork), but a sampled one by reading ids, if the shadow's own threads are of a low
+// priority. What waits for its comparison holds nothing of the gallery that served, which may be
+// replaced meanwhile.
 // Thread-safe. All that it is made of must outlive it.
 class ShadowComparer {
  public:

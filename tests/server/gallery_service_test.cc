@@ -1,6 +1,7 @@
 // The gallery's service over real gRPC, by the fakes: what is written is found, and every kind of
 // error.
 #include <stdlib.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <filesystem>
@@ -445,7 +446,7 @@ TEST_F(GalleryServiceTest, AWriteIntoAGalleryThatWasReplacedIsToBeSentAgain) {
   });
   while (server_->revision()->mutable_gallery() == gallery_) std::this_thread::yield();
   write_gate_.Open();
-  ASSERT_TRUE(stream->Read(&response));
+  EXPECT_TRUE(stream->Read(&response));
   EXPECT_EQ(response.result().outcome().code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_TRUE(response.result().outcome().has_retry_delay());
   EXPECT_THAT(response.result().outcome().message(), HasSubstr("send it again"));

@@ -4,6 +4,7 @@
 #include_next <immintrin.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 
 // AVX-512, AVX512-BF16 and AMX-BF16 for processors with AVX2 alone: the intrinsics that
@@ -11,9 +12,9 @@
 // of all instructions against the modules wherever they run. It stands in the place of the
 // compiler's own header for the units of dime_emulated_kernels, which are compiled for AVX2.
 //
-// Results are those of the instructions to the bit, but for two: denormals are not flushed where
-// bfloat16 is multiplied, and the approximate reciprocal is another within its bound of 2^-14.
-// Where more is asked of an intrinsic than the kernels do (roundings, immediates), it is not here.
+// Results are those of the instructions to the bit for what the kernels give them, but for two:
+// denormals are not flushed where bfloat16 is multiplied, and the approximate reciprocal is another
+// within its bound of 2^-14. Other roundings and comparisons than the kernels' do not compile.
 #define __AVX512F__ 1
 
 namespace dime::emulated {
@@ -60,8 +61,17 @@ static inline __mmask16 MaskOf(Int32x16 lanes) {
 
 // Memory and constants.
 static inline __m512 loadu_ps(const void* from) { return Read<__m512>(from); }
+// These fault where memory is not aligned; here they end the test.
+static inline __m512 load_ps(const void* from) {
+  if (reinterpret_cast<uintptr_t>(from) % 64 != 0) std::abort();
+  return loadu_ps(from);
+}
 static inline __m512i loadu_si512(const void* from) { return Read<__m512i>(from); }
 static inline void storeu_ps(void* to, __m512 x) { std::memcpy(to, &x, sizeof(x)); }
+static inline void store_ps(void* to, __m512 x) {
+  if (reinterpret_cast<uintptr_t>(to) % 64 != 0) std::abort();
+  storeu_ps(to, x);
+}
 static inline void storeu_si512(void* to, __m512i x) { std::memcpy(to, &x, sizeof(x)); }
 static inline __m512 mask_loadu_ps(__m512 otherwise, __mmask16 mask, const float* from) {
   for (int i = 0; i < 16; ++i) {
@@ -96,7 +106,9 @@ static inline void mask_storeu_epi16_256(void* to, __mmask16 mask, __m256i x) {
     if (mask >> i & 1) static_cast<int16_t*>(to)[i] = Bits<Int16x16>(x)[i];
   }
 }
-static inline __m512 set1_ps(float x) { return __m512{} + x; }
+static inline __m512 set1_ps(float x) {
+  return __m512{x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x};
+}
 static inline __m512i set1_epi32(int x) { return Bits<__m512i>(Int32x16{} + x); }
 static inline __m512i setr_epi64(int64_t a, int64_t b, int64_t c, int64_t d, int64_t e, int64_t f,
                                  int64_t g, int64_t h) {
@@ -122,12 +134,14 @@ static inline __m512 abs_ps(__m512 x) {
 static inline __m512 sqrt_ps(__m512 x) {
   return Join(_mm256_sqrt_ps(Half(x, 0)), _mm256_sqrt_ps(Half(x, 1)));
 }
+template <int kHow>
 static inline __m512 Round(__m512 x) {
   constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  static_assert(kHow == kNearest);
   return Join(_mm256_round_ps(Half(x, 0), kNearest), _mm256_round_ps(Half(x, 1), kNearest));
 }
 static inline Int32x16 ToInt32(__m512 x) { return __builtin_convertvector(x, Int32x16); }
-// x 2^n for whole n.
+// x 2^n for whole n, as the kernels have them: n is no NaN, and x is where n is infinite.
 static inline __m512 scalef_ps(__m512 x, __m512 n) {
   const __m512 bounded = max_ps(set1_ps(-290), min_ps(set1_ps(290), n));
   // In three steps, each of a power that a float holds; only the last can round.
@@ -139,8 +153,10 @@ static inline __m512 rcp14_ps(__m512 x) {
   const __m512 exact = 1.0f / x;
   return Bits<__m512>((Bits<Int32x16>(exact) + (1 << 8)) & ~((1 << 9) - 1));  // to 14 bits
 }
-static inline __mmask16 cmp_ps_mask(__m512 a, __m512 b, int how) {
-  return MaskOf(how == _CMP_GT_OQ ? a > b : a == b);
+template <int kHow>
+static inline __mmask16 cmp_ps_mask(__m512 a, __m512 b) {
+  static_assert(kHow == _CMP_GT_OQ || kHow == _CMP_EQ_OQ);
+  return MaskOf(kHow == _CMP_GT_OQ ? a > b : a == b);
 }
 template <class Op>
 static inline float Reduce(__m512 x, Op op) {  // in the compiler's order
@@ -276,9 +292,9 @@ static inline void TileMultiply(int to, int a, int b) {
 }  // namespace dime::emulated
 
 #define _mm512_loadu_ps dime::emulated::loadu_ps
-#define _mm512_load_ps dime::emulated::loadu_ps
+#define _mm512_load_ps dime::emulated::load_ps
 #define _mm512_storeu_ps dime::emulated::storeu_ps
-#define _mm512_store_ps dime::emulated::storeu_ps
+#define _mm512_store_ps dime::emulated::store_ps
 #define _mm512_loadu_si512 dime::emulated::loadu_si512
 #define _mm512_storeu_si512 dime::emulated::storeu_si512
 #define _mm512_mask_loadu_ps dime::emulated::mask_loadu_ps
@@ -307,11 +323,11 @@ static inline void TileMultiply(int to, int a, int b) {
 #define _mm512_abs_ps dime::emulated::abs_ps
 #define _mm512_sqrt_ps dime::emulated::sqrt_ps
 #undef _mm512_roundscale_ps
-#define _mm512_roundscale_ps(x, how) dime::emulated::Round(x)
+#define _mm512_roundscale_ps(x, how) dime::emulated::Round<how>(x)
 #define _mm512_scalef_ps dime::emulated::scalef_ps
 #define _mm512_rcp14_ps dime::emulated::rcp14_ps
 #undef _mm512_cmp_ps_mask
-#define _mm512_cmp_ps_mask dime::emulated::cmp_ps_mask
+#define _mm512_cmp_ps_mask(a, b, how) dime::emulated::cmp_ps_mask<how>(a, b)
 #define _mm512_reduce_add_ps dime::emulated::reduce_add_ps
 #define _mm512_reduce_max_ps dime::emulated::reduce_max_ps
 #undef _mm512_shuffle_f32x4
