@@ -21,7 +21,7 @@ namespace {
 
 // Lengths are in the SVG's own pixels.
 constexpr double kMargin = 24;
-constexpr double kGap = 36;          // between the two sides
+constexpr double kSideGap = 36;      // between the two sides
 constexpr double kPanelWidth = 440;  // of a side; its picture is as wide unless it is very tall
 constexpr double kMaxPictureHeight = 600;
 constexpr double kLineHeight = 18;
@@ -38,7 +38,6 @@ constexpr char kMonospaced[] = "DejaVu Sans Mono, Menlo, Consolas, monospace";
 constexpr char kSans[] = "DejaVu Sans, Helvetica, Arial, sans-serif";
 
 constexpr int kMostWords = 6;
-constexpr int kRegionsOfAWord = 2;
 // A word's further regions are drawn while they have this part of its strongest one's attention.
 constexpr float kWorthDrawing = 0.5f;
 // A word's colour, dark enough for white letters, and the words that would mislead in any other.
@@ -375,7 +374,7 @@ absl::StatusOr<std::string> DrawExplanation(const v1::ExplainPairResponse& respo
   ChooseColours(response, colours);
 
   const double panels = std::max<double>(1, static_cast<double>(directions.size()));
-  const double width = 2 * kMargin + panels * kPanelWidth + (panels - 1) * kGap;
+  const double width = 2 * kMargin + panels * kPanelWidth + (panels - 1) * kSideGap;
   const double text_width = width - 2 * kMargin;
   double y = kMargin;
   std::string body;
@@ -397,7 +396,7 @@ absl::StatusOr<std::string> DrawExplanation(const v1::ExplainPairResponse& respo
   double picture_width = 0, picture_height = 0;
   for (size_t d = 0; d < directions.size(); ++d) {
     Panel panel(response, directions[d], image, colours,
-                kMargin + static_cast<double>(d) * (kPanelWidth + kGap), y);
+                kMargin + static_cast<double>(d) * (kPanelWidth + kSideGap), y);
     absl::StrAppend(&body, panel.Draw(words[d]));
     bottom = std::max(bottom, panel.bottom());
     picture_width = panel.picture_width();

@@ -14,9 +14,7 @@
 namespace dime {
 namespace {
 
-// Beside each word's line of heat.
-constexpr int kRegionsOfAWord = 2;
-constexpr int kGap = 2;
+constexpr int kColumnGap = 2;
 // Lines of heat are no shorter, however narrow the terminal.
 constexpr int kLeastHeatWidth = 12;
 constexpr int kTickEvery = 10;
@@ -106,21 +104,22 @@ std::string HeatTable(const v1::ExplainPairResponse& response, const PairAttenti
   constexpr int kMostWidth = 18;  // "r10 25%, r11 20%"
   const int room =
       terminal.width > 0
-          ? std::max(kLeastHeatWidth, terminal.width - word_width - 2 * kGap - kMostWidth)
+          ? std::max(kLeastHeatWidth, terminal.width - word_width - 2 * kColumnGap - kMostWidth)
           : attention.num_regions;
   const int regions_a_column = (attention.num_regions + room - 1) / room;
   const int columns = (attention.num_regions + regions_a_column - 1) / regions_a_column;
 
   std::string ticks = Ticks(columns, regions_a_column);
   ticks.resize(std::max<size_t>(ticks.size(), columns), ' ');
-  std::string text = absl::StrCat(
-      Styled(absl::StrCat(std::string(word_width + kGap, ' '), ticks, std::string(kGap, ' '),
-                          attention.RegionsAttend() ? "most by" : "most at"),
-             Style::kFaint, terminal),
-      "\n");
+  std::string text =
+      absl::StrCat(Styled(absl::StrCat(std::string(word_width + kColumnGap, ' '), ticks,
+                                       std::string(kColumnGap, ' '),
+                                       attention.RegionsAttend() ? "most by" : "most at"),
+                          Style::kFaint, terminal),
+                   "\n");
   for (int w = 0; w < attention.num_words; ++w) {
     std::string line =
-        absl::StrCat(words[w], std::string(word_width - DisplayWidth(words[w]) + kGap, ' '));
+        absl::StrCat(words[w], std::string(word_width - DisplayWidth(words[w]) + kColumnGap, ' '));
     for (int column = 0; column < columns; ++column) {
       float share = 0;
       for (int r = column * regions_a_column;
@@ -135,9 +134,9 @@ std::string HeatTable(const v1::ExplainPairResponse& response, const PairAttenti
       most.push_back(absl::StrCat("r", link.region, " ", Percent(link.share)));
       if (!attention.special[w]) regions->insert(link.region);
     }
-    absl::StrAppend(&line,
-                    std::string(std::max<size_t>(ticks.size(), columns) - columns + kGap, ' '),
-                    absl::StrJoin(most, ", "));
+    absl::StrAppend(
+        &line, std::string(std::max<size_t>(ticks.size(), columns) - columns + kColumnGap, ' '),
+        absl::StrJoin(most, ", "));
     absl::StrAppend(
         &text, Styled(line, attention.special[w] ? Style::kFaint : Style::kPlain, terminal), "\n");
   }

@@ -32,7 +32,7 @@
 namespace dime {
 namespace {
 
-constexpr char kImagesFooter[] =
+constexpr char kUpsertImagesFooter[] =
     R"(FILE is bottom-up-attention's TSV (.tsv), or has a JSON object a line (.jsonl): the
 fields of Image in gallery.proto, beside them "features" (as RegionFeatures), or "npy",
 a file of features, and its "row".
@@ -46,7 +46,7 @@ Examples:
 
 For --address, --json and exit codes see dime --help.)";
 
-constexpr char kCaptionsFooter[] =
+constexpr char kUpsertCaptionsFooter[] =
     R"(FILE has the columns id, text and image id parted by tabs (.tsv), or a JSON object a
 line (.jsonl): the fields of Caption in gallery.proto.
 
@@ -209,12 +209,13 @@ GalleryCommands::GalleryCommands(CLI::App* app) : flags_(std::make_unique<Flags>
     command->add_flag("--quiet", flags->quiet, "Show no progress");
     return command;
   };
-  upsert_images_ =
-      add_upsert("upsert-images", "Write images to the gallery, or write them anew", kImagesFooter);
+  upsert_images_ = add_upsert("upsert-images", "Write images to the gallery, or write them anew",
+                              kUpsertImagesFooter);
   upsert_images_->add_flag("--float16", flags->float16,
                            "Send features rounded to float16, in half the bytes");
-  upsert_captions_ = add_upsert(
-      "upsert-captions", "Write captions to the gallery, or write them anew", kCaptionsFooter);
+  upsert_captions_ =
+      add_upsert("upsert-captions", "Write captions to the gallery, or write them anew",
+                 kUpsertCaptionsFooter);
 
   const auto add_kind = [flags](CLI::App* command) {
     command->add_option("kind", flags->kind, "images or captions")

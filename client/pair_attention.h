@@ -10,6 +10,9 @@
 
 namespace dime {
 
+// Regions that are shown of a word, in drawings and beside its line of heat.
+inline constexpr int kRegionsOfAWord = 2;
+
 // Who attended to whom in one direction of an ExplainPairResponse, made ready to be shown: the
 // attention of each layer, and that of the layers together, each counted by how much of its
 // cross-modal cell's output flowed on. A value type.

@@ -8,7 +8,7 @@ target_include_directories(dime_warnings INTERFACE ${CMAKE_SOURCE_DIR})
 
 # Headers of others, precompiled once for all that include them: reading them is most of what an
 # ordinary unit costs. What a unit uses it includes all the same; -DCMAKE_DISABLE_PRECOMPILE_HEADERS=ON
-# shows whether. Each set has the ones before in it; the model's LibTorch is model/dime's own.
+# shows whether. Each set has the first in it; the model's LibTorch is model/dime's own.
 set(DIME_BASE_HEADERS
   <algorithm> <array> <cmath> <filesystem> <fstream> <functional> <map> <memory> <mutex> <optional>
   <string> <thread> <utility> <vector>
@@ -37,8 +37,13 @@ function(dime_reuse_headers target of)
   target_precompile_headers(${target} REUSE_FROM ${of})
 endfunction()
 
-# Compiling programs and tests is most of a build, and they gain nothing by more.
-set(DIME_COMPILED_QUICKLY $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
+# Sources that are compiled several in one, whose templates are then instantiated once for all: names
+# in their unnamed namespaces must differ.
+option(DIME_UNITY "Compile several sources in one unit where that is quicker" ON)
+function(dime_unity target batch_size)
+  set_target_properties(${target} PROPERTIES
+    UNITY_BUILD ${DIME_UNITY} UNITY_BUILD_BATCH_SIZE ${batch_size})
+endfunction()
 
 # HEADERS of the three functions below: base, rpc, program, test, torch (see model/dime), or none.
 function(_dime_headers target which)
@@ -57,13 +62,11 @@ function(dime_library name)
   _dime_headers(${name} ${ARG_HEADERS})
 endfunction()
 
-# dime_program(NAME SOURCES... DEPS... [HEADERS program]): an executable in build/<preset>/bin. Its own
-# sources put things together; what is hot is in libraries.
+# dime_program(NAME SOURCES... DEPS... [HEADERS program]): an executable in build/<preset>/bin.
 function(dime_program name)
   cmake_parse_arguments(ARG "" "HEADERS" "SOURCES;DEPS" HEADERS program ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE dime_warnings ${ARG_DEPS})
-  target_compile_options(${name} PRIVATE ${DIME_COMPILED_QUICKLY})
   _dime_headers(${name} ${ARG_HEADERS})
 endfunction()
 
@@ -74,8 +77,10 @@ function(dime_test name)
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE dime_warnings ${ARG_DEPS} GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE DIME_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-  target_compile_options(${name} PRIVATE ${DIME_COMPILED_QUICKLY})
+  # They gain nothing by more, and compiling them is most of a build.
+  target_compile_options(${name} PRIVATE $<$<AND:$<COMPILE_LANGUAGE:CXX>,$<CONFIG:Release>>:-O1>)
   _dime_headers(${name} ${ARG_HEADERS})
+  dime_unity(${name} 6)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name})
   # One thread each: ctest runs as many tests at once as there are cores, and OpenMP threads that wait

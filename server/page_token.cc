@@ -31,7 +31,7 @@ std::string Seal(char kind, absl::string_view content) {
 }
 
 // The content of a token of this kind.
-std::optional<std::string> Open(char kind, absl::string_view text) {
+std::optional<std::string> Unseal(char kind, absl::string_view text) {
   constexpr size_t kChecksumBytes = sizeof(uint32_t);
   std::string bytes;
   if (!absl::WebSafeBase64Unescape(text, &bytes) || bytes.size() < 1 + kChecksumBytes ||
@@ -51,7 +51,7 @@ std::string SearchPageToken::Encode() const {
 }
 
 std::optional<SearchPageToken> SearchPageToken::Decode(absl::string_view text) {
-  const std::optional<std::string> content = Open(kSearchToken, text);
+  const std::optional<std::string> content = Unseal(kSearchToken, text);
   SearchPageToken token;
   if (!content.has_value() || content->size() != sizeof token.offset + kWindowNameBytes) {
     return std::nullopt;
@@ -67,7 +67,7 @@ std::string ListPageToken::Encode() const {
 }
 
 std::optional<ListPageToken> ListPageToken::Decode(absl::string_view text) {
-  const std::optional<std::string> content = Open(kListToken, text);
+  const std::optional<std::string> content = Unseal(kListToken, text);
   if (!content.has_value() || content->size() < kDigestBytes) return std::nullopt;
   return ListPageToken{.after_id = content->substr(kDigestBytes),
                        .request_digest = content->substr(0, kDigestBytes)};

@@ -16,7 +16,7 @@
 namespace dime {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 // SpanKind and StatusCode of opentelemetry/proto/trace/v1/trace.proto.
 constexpr int kInternalSpan = 1;
@@ -24,28 +24,28 @@ constexpr int kServerSpan = 2;
 constexpr int kErrorStatus = 2;
 
 // 64-bit integers are strings in the encoding.
-Json Attribute(absl::string_view key, absl::string_view value) {
-  Json attribute;
+OrderedJson Attribute(absl::string_view key, absl::string_view value) {
+  OrderedJson attribute;
   attribute["key"] = std::string(key);
   attribute["value"]["stringValue"] = std::string(value);
   return attribute;
 }
-Json Attribute(absl::string_view key, int64_t value) {
-  Json attribute;
+OrderedJson Attribute(absl::string_view key, int64_t value) {
+  OrderedJson attribute;
   attribute["key"] = std::string(key);
   attribute["value"]["intValue"] = absl::StrCat(value);
   return attribute;
 }
-Json TruthAttribute(absl::string_view key, bool value) {
-  Json attribute;
+OrderedJson TruthAttribute(absl::string_view key, bool value) {
+  OrderedJson attribute;
   attribute["key"] = std::string(key);
   attribute["value"]["boolValue"] = value;
   return attribute;
 }
 
-Json Span(const TraceContext& context, absl::string_view name, int kind, absl::Time start,
-          absl::Duration duration) {
-  Json span;
+OrderedJson Span(const TraceContext& context, absl::string_view name, int kind, absl::Time start,
+                 absl::Duration duration) {
+  OrderedJson span;
   span["traceId"] = context.trace_id;
   span["spanId"] = context.span_id;
   if (!context.parent_span_id.empty()) span["parentSpanId"] = context.parent_span_id;
@@ -56,7 +56,7 @@ Json Span(const TraceContext& context, absl::string_view name, int kind, absl::T
   return span;
 }
 
-void AddSearch(const SearchReport& search, Json& attributes) {
+void AddSearch(const SearchReport& search, OrderedJson& attributes) {
   attributes.push_back(Attribute("dime.recalled", int64_t{search.stats.recalled_count()}));
   attributes.push_back(Attribute("dime.reranked", int64_t{search.stats.reranked_count()}));
   attributes.push_back(TruthAttribute("dime.degraded", search.degraded));
@@ -64,7 +64,7 @@ void AddSearch(const SearchReport& search, Json& attributes) {
 
 // The spans of a search's stages, which began at `start`.
 void AddStages(const TraceContext& parent, const v1::SearchStats& stats, absl::Time start,
-               Json& spans) {
+               OrderedJson& spans) {
   const std::pair<const char*, absl::Duration> stages[] = {
       {"queue", FromProtoDuration(stats.queue_time())},
       {"encode_query", FromProtoDuration(stats.encode_time())},
@@ -80,15 +80,15 @@ void AddStages(const TraceContext& parent, const v1::SearchStats& stats, absl::T
 }
 
 // The spans of a batch's queries, and of their stages.
-void AddQueries(const CallReport& call, Json& spans) {
+void AddQueries(const CallReport& call, OrderedJson& spans) {
   for (size_t q = 0; q < call.batch.size(); ++q) {
     if (!call.batch[q].has_value()) continue;
     const SearchReport& search = *call.batch[q];
     const TraceContext context = SpanBelow(call.span);
     const absl::Time start = call.start + search.scheduled;
-    Json span =
+    OrderedJson span =
         Span(context, "query", kInternalSpan, start, FromProtoDuration(search.stats.total_time()));
-    Json attributes = Json::array();
+    OrderedJson attributes = OrderedJson::array();
     attributes.push_back(Attribute("dime.query_index", static_cast<int64_t>(q)));
     AddSearch(search, attributes);
     span["attributes"] = std::move(attributes);
@@ -97,12 +97,12 @@ void AddQueries(const CallReport& call, Json& spans) {
   }
 }
 
-Json CallSpan(const CallReport& call) {
+OrderedJson CallSpan(const CallReport& call) {
   const absl::string_view service = RpcServiceName(call.method);
   const absl::string_view method = RpcMethodName(call.method);
-  Json span =
+  OrderedJson span =
       Span(call.span, absl::StrCat(service, "/", method), kServerSpan, call.start, call.duration);
-  Json attributes = Json::array();
+  OrderedJson attributes = OrderedJson::array();
   attributes.push_back(Attribute("rpc.system", "grpc"));
   attributes.push_back(Attribute("rpc.service", service));
   attributes.push_back(Attribute("rpc.method", method));
@@ -129,25 +129,25 @@ Json CallSpan(const CallReport& call) {
 }  // namespace
 
 std::string SpanFile::FormatLine(const CallReport& call, absl::string_view server_version) {
-  Json spans = Json::array();
+  OrderedJson spans = OrderedJson::array();
   spans.push_back(CallSpan(call));
   if (call.search.has_value()) {
     AddStages(call.span, call.search->stats, call.start + call.search->scheduled, spans);
   }
   AddQueries(call, spans);
-  Json resource_attributes = Json::array();
+  OrderedJson resource_attributes = OrderedJson::array();
   resource_attributes.push_back(Attribute("service.name", "dime_server"));
   resource_attributes.push_back(Attribute("service.version", server_version));
   resource_attributes.push_back(Attribute("process.pid", int64_t{getpid()}));
-  Json of_scope;
+  OrderedJson of_scope;
   of_scope["scope"]["name"] = "dime";
   of_scope["spans"] = std::move(spans);
-  Json of_resource;
+  OrderedJson of_resource;
   of_resource["resource"]["attributes"] = std::move(resource_attributes);
-  of_resource["scopeSpans"] = Json::array({std::move(of_scope)});
-  Json line;
-  line["resourceSpans"] = Json::array({std::move(of_resource)});
-  return line.dump(-1, ' ', false, Json::error_handler_t::replace);
+  of_resource["scopeSpans"] = OrderedJson::array({std::move(of_scope)});
+  OrderedJson line;
+  line["resourceSpans"] = OrderedJson::array({std::move(of_resource)});
+  return line.dump(-1, ' ', false, OrderedJson::error_handler_t::replace);
 }
 
 absl::Status SpanFile::Check(const std::string& path) {

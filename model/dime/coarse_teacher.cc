@@ -12,7 +12,7 @@
 namespace dime {
 namespace {
 
-constexpr int64_t kEncodeBatch = 64;
+constexpr int64_t kTaughtAtOnce = 64;
 
 }  // namespace
 
@@ -63,17 +63,17 @@ absl::StatusOr<torch::Tensor> CoarseTeacher::Score(const std::vector<int64_t>& i
     const BertStateCache& states = *states_.at(network_.config().of(direction)->bert);
     std::vector<torch::Tensor> regions, image, words, sentence, mask;
     const auto batch = [](const std::vector<int64_t>& rows, size_t first) {
-      const size_t count = std::min<size_t>(kEncodeBatch, rows.size() - first);
+      const size_t count = std::min<size_t>(kTaughtAtOnce, rows.size() - first);
       return std::vector<int64_t>(rows.begin() + first, rows.begin() + first + count);
     };
-    for (size_t first = 0; first < images.size(); first += kEncodeBatch) {
+    for (size_t first = 0; first < images.size(); first += kTaughtAtOnce) {
       ASSIGN_OR_RETURN(const torch::Tensor features,
                        ReadImages(dataset_, batch(images, first), network_.device()));
       const ImageHeadsImpl::Output output = model.image->forward(features);
       regions.push_back(output.regions);
       image.push_back(output.image);
     }
-    for (size_t first = 0; first < captions.size(); first += kEncodeBatch) {
+    for (size_t first = 0; first < captions.size(); first += kTaughtAtOnce) {
       torch::Tensor lengths;
       const torch::Tensor of_batch = states.States(batch(captions, first), &lengths);
       const TextHeadsImpl::Output output = model.text->forward(of_batch);

@@ -20,6 +20,7 @@
 #include "google/protobuf/util/message_differencer.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/client/cli_run.h"
 #include "tests/client/fake_retrieval_server.h"
 #include "tests/client/sample_responses.h"
 
@@ -33,25 +34,12 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
 
-struct Outcome {
-  int exit_code;
-  std::string out;
-  std::string err;
-};
-
-Outcome RunWith(const Terminal& terminal, std::vector<std::string> arguments) {
-  std::ostringstream out;
-  std::ostringstream err;
-  const int exit_code = RunCli(std::move(arguments), terminal, out, err);
-  return {exit_code, out.str(), err.str()};
-}
-
 class CliTest : public ::testing::Test {
  protected:
   // Runs `dime ARGUMENTS... --address <the fake server>`.
-  Outcome Run(std::vector<std::string> arguments) {
+  CliOutcome Run(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), {"--address", server_.address()});
-    return RunWith({}, std::move(arguments));
+    return RunDime(std::move(arguments));
   }
 
   FakeRetrievalServer server_;
@@ -59,7 +47,7 @@ class CliTest : public ::testing::Test {
 
 TEST_F(CliTest, SearchImagesShowsATable) {
   server_.AnswerImages(SampleImages(v1::RESULT_VIEW_FULL));
-  const Outcome outcome = Run({"search-images", "two dogs"});
+  const CliOutcome outcome = Run({"search-images", "two dogs"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_EQ(outcome.out, FormatImages(SampleImages(v1::RESULT_VIEW_FULL), {}));
   EXPECT_THAT(outcome.err, IsEmpty());
@@ -71,9 +59,9 @@ TEST_F(CliTest, SearchImagesShowsATable) {
 }
 
 TEST_F(CliTest, SearchImagesCarriesEveryOption) {
-  const Outcome outcome = Run({"search-images", "x", "--top-k", "5", "--rerank-depth", "200",
-                               "--exact", "--mode", "t2i", "--view", "explain", "--effort", "32",
-                               "--fusion-weight", "0.25", "--adaptive-depth"});
+  const CliOutcome outcome = Run({"search-images", "x", "--top-k", "5", "--rerank-depth", "200",
+                                  "--exact", "--mode", "t2i", "--view", "explain", "--effort", "32",
+                                  "--fusion-weight", "0.25", "--adaptive-depth"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   const v1::SearchOptions options = server_.last_images_request().options();
   EXPECT_EQ(options.top_k(), 5);
@@ -87,7 +75,7 @@ TEST_F(CliTest, SearchImagesCarriesEveryOption) {
 }
 
 TEST_F(CliTest, SearchesCarryWhatLeavesHitsOut) {
-  const Outcome outcome =
+  const CliOutcome outcome =
       Run({"search-captions", "--image-id", "x", "--filter", "color = red", "--group-by",
            "image_id", "--group-size", "2", "--min-coarse-score", "0.1", "--min-rerank-score",
            "-0.5", "--min-final-score", "0.25", "--with-payload", "--page-token", "abc"});
@@ -111,7 +99,7 @@ TEST_F(CliTest, PayloadsAndTheNextPageAreShown) {
   (*hit.mutable_payload()->mutable_fields())["color"].set_string_value("red");
   response.set_next_page_token("token-1");
   server_.AnswerImages(response);
-  const Outcome outcome = Run({"search-images", "x", "--paged"});
+  const CliOutcome outcome = Run({"search-images", "x", "--paged"});
   EXPECT_THAT(outcome.out,
               AllOf(HasSubstr("{\"color\":\"red\"}"), HasSubstr("\nmore: --page-token token-1\n")));
 }
@@ -151,7 +139,7 @@ TEST_F(CliTest, NumbersOfAnySizeReachTheServer) {
 TEST_F(CliTest, TextsAreTakenAsTheyAre) {
   for (const std::string text :
        {"", " ", "info", "[a,b]", "{}", "%%", "'quoted'", "a\nb", "café 两只狗 🐕", "--", "x=1"}) {
-    const Outcome outcome = Run({"search-images", "--", text});
+    const CliOutcome outcome = Run({"search-images", "--", text});
     EXPECT_EQ(outcome.exit_code, 0) << text << outcome.err;
     EXPECT_EQ(server_.last_images_request().text(), text);
   }
@@ -165,7 +153,7 @@ TEST_F(CliTest, TextsAreTakenAsTheyAre) {
 
 TEST_F(CliTest, SearchCaptionsById) {
   server_.AnswerCaptions(SampleCaptions(v1::RESULT_VIEW_BASIC));
-  const Outcome outcome = Run({"search-captions", "--image-id", "scene-7", "--top-k", "3"});
+  const CliOutcome outcome = Run({"search-captions", "--image-id", "scene-7", "--top-k", "3"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_EQ(outcome.out, FormatCaptions(SampleCaptions(v1::RESULT_VIEW_BASIC), {}));
   EXPECT_EQ(server_.last_captions_request().image_id(), "scene-7");
@@ -188,30 +176,30 @@ TEST_F(CliTest, SearchCaptionsByARowOfAFeaturesFile) {
   }
   file.close();
 
-  const Outcome outcome = Run({"search-captions", "--features", path, "--row", "1"});
+  const CliOutcome outcome = Run({"search-captions", "--features", path, "--row", "1"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   const v1::RegionFeatures features = server_.last_captions_request().features();
   EXPECT_EQ(features.num_regions(), 2);
   EXPECT_EQ(features.feature_dim(), 2);
   EXPECT_THAT(features.values(), ElementsAre(4, 5, 6, 7));
 
-  const Outcome no_such_row = Run({"search-captions", "--features", path, "--row", "3"});
+  const CliOutcome no_such_row = Run({"search-captions", "--features", path, "--row", "3"});
   EXPECT_EQ(no_such_row.exit_code, 3);
   EXPECT_THAT(no_such_row.err, HasSubstr("rows are 0 to 2"));
-  const Outcome which = Run({"search-captions", "--features", path});
+  const CliOutcome which = Run({"search-captions", "--features", path});
   EXPECT_EQ(which.exit_code, 3);
   EXPECT_THAT(which.err, HasSubstr("choose one with --row"));
   std::remove(path.c_str());
 }
 
 TEST_F(CliTest, ABadFeaturesFileGivesItsError) {
-  const Outcome missing = Run({"search-captions", "--features", "/no/such.npy"});
+  const CliOutcome missing = Run({"search-captions", "--features", "/no/such.npy"});
   EXPECT_EQ(missing.exit_code, 4);
   EXPECT_THAT(missing.err, AllOf(StartsWith("error: "), HasSubstr("/no/such.npy")));
 
   const std::string path = testing::TempDir() + "cli_test_bad.npy";
   std::ofstream(path) << "not an array";
-  const Outcome malformed = Run({"search-captions", "--features", path});
+  const CliOutcome malformed = Run({"search-captions", "--features", path});
   EXPECT_EQ(malformed.exit_code, 3);
   EXPECT_THAT(malformed.err, HasSubstr(path));
   EXPECT_EQ(server_.calls(), 0);
@@ -220,7 +208,7 @@ TEST_F(CliTest, ABadFeaturesFileGivesItsError) {
 
 TEST_F(CliTest, ExplainByText) {
   server_.AnswerExplanation(SampleExplanation());
-  const Outcome outcome = Run({"explain", "red cross", "--image", "scene-7", "--top", "2"});
+  const CliOutcome outcome = Run({"explain", "red cross", "--image", "scene-7", "--top", "2"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_EQ(outcome.out,
             FormatExplanation(SampleExplanation(),
@@ -233,7 +221,7 @@ TEST_F(CliTest, ExplainByText) {
 
 TEST_F(CliTest, ExplainByIdAsJson) {
   server_.AnswerExplanation(SampleExplanation());
-  const Outcome outcome = Run(
+  const CliOutcome outcome = Run(
       {"explain", "--caption-id", "scene-7#2", "--image-id", "scene-7", "--mode", "t2i", "--json"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   v1::ExplainPairResponse parsed;
@@ -258,12 +246,12 @@ TEST_F(CliTest, ExplainDrawsThePictureThatIsGivenOrKnown) {
                                             "scene-7", "--svg",     svg_path};
   std::vector<std::string> with_picture = explain;
   with_picture.insert(with_picture.end(), {"--picture", png_path});
-  const Outcome given = Run(with_picture);
+  const CliOutcome given = Run(with_picture);
   EXPECT_EQ(given.exit_code, 0) << given.err;
   EXPECT_THAT(given.out, testing::EndsWith(absl::StrCat("\nwrote ", svg_path, "\n")));
   EXPECT_THAT(drawing(), HasSubstr("data:image/png;base64,"));
 
-  const Outcome plain = Run(explain);
+  const CliOutcome plain = Run(explain);
   EXPECT_EQ(plain.exit_code, 0) << plain.err;
   EXPECT_THAT(plain.out, HasSubstr("without the picture: the gallery does not know where it is; "
                                    "--picture FILE gives one"));
@@ -279,7 +267,7 @@ TEST_F(CliTest, ExplainDrawsThePictureThatIsGivenOrKnown) {
 
   std::vector<std::string> missing = explain;
   missing.insert(missing.end(), {"--picture", "/no/such.png"});
-  const Outcome no_picture = Run(missing);
+  const CliOutcome no_picture = Run(missing);
   EXPECT_EQ(no_picture.exit_code, 4);
   EXPECT_THAT(no_picture.err, HasSubstr("/no/such.png"));
   response.clear_boxes();
@@ -293,14 +281,14 @@ TEST_F(CliTest, AnExplanationThatDoesNotFitTogetherIsAFault) {
   v1::ExplainPairResponse response = SampleExplanation();
   response.add_words("more");
   server_.AnswerExplanation(response);
-  const Outcome outcome = Run({"explain", "x", "--image", "a"});
+  const CliOutcome outcome = Run({"explain", "x", "--image", "a"});
   EXPECT_EQ(outcome.exit_code, 1);
   EXPECT_THAT(outcome.err, HasSubstr("does not fit together"));
 }
 
 TEST_F(CliTest, Info) {
   server_.AnswerInfo(SampleInfo());
-  const Outcome outcome = Run({"info"});
+  const CliOutcome outcome = Run({"info"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_EQ(outcome.out, FormatInfo(SampleInfo(), server_.address(), {}));
 }
@@ -309,24 +297,24 @@ TEST_F(CliTest, HealthTellsByWordAndExitCode) {
   EXPECT_EQ(Run({"health"}).exit_code, 0);
   EXPECT_EQ(Run({"health"}).out, "serving\n");
   server_.SetServing(false);
-  const Outcome draining = Run({"health"});
+  const CliOutcome draining = Run({"health"});
   EXPECT_EQ(draining.exit_code, 5);
   EXPECT_EQ(draining.out, "not serving\n");
   const nlohmann::json json = nlohmann::json::parse(Run({"health", "--json"}).out);
   EXPECT_EQ(json["service"], "dime.v1.RetrievalService");
   EXPECT_EQ(json["serving"], false);
   EXPECT_EQ(Run({"health", ""}).out, "serving\n") << "the server as a whole";
-  const Outcome unknown = Run({"health", "lunch"});
+  const CliOutcome unknown = Run({"health", "lunch"});
   EXPECT_EQ(unknown.exit_code, 4);
   EXPECT_THAT(unknown.err, HasSubstr("the server knows no service \"lunch\""));
-  EXPECT_EQ(RunWith({}, {"--address", "127.0.0.1:1", "health"}).exit_code, 5);
+  EXPECT_EQ(RunDime({"--address", "127.0.0.1:1", "health"}).exit_code, 5);
 }
 
 TEST_F(CliTest, InfoWaitsForAServer) {
   server_.FailNext(grpc::Status(grpc::StatusCode::UNAVAILABLE, "starting"), 2);
   EXPECT_EQ(Run({"info", "--wait", "60s"}).exit_code, 0);
   EXPECT_EQ(server_.calls(), 4);  // two failures, the one waited for, and the one to show
-  const Outcome nobody = RunWith({}, {"info", "--wait", "50ms", "--address", DeadAddress()});
+  const CliOutcome nobody = RunDime({"info", "--wait", "50ms", "--address", DeadAddress()});
   EXPECT_EQ(nobody.exit_code, 5);
   EXPECT_THAT(nobody.err, AllOf(HasSubstr("no server answers at 127.0.0.1:"),
                                 HasSubstr("no answer within 50ms")));
@@ -334,7 +322,7 @@ TEST_F(CliTest, InfoWaitsForAServer) {
 
 TEST_F(CliTest, JsonIsTheResponseUnderItsFieldNames) {
   server_.AnswerImages(SampleImages(v1::RESULT_VIEW_EXPLAIN));
-  const Outcome outcome = Run({"search-images", "x", "--json"});
+  const CliOutcome outcome = Run({"search-images", "x", "--json"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   v1::SearchImagesResponse parsed;
   ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(outcome.out, &parsed).ok());
@@ -352,7 +340,7 @@ TEST_F(CliTest, JsonHasFieldsWithoutAValueToo) {
   v1::SearchCaptionsResponse response;
   response.add_hits();
   server_.AnswerCaptions(response);
-  const Outcome outcome = Run({"search-captions", "--image-id", "x", "--json"});
+  const CliOutcome outcome = Run({"search-captions", "--image-id", "x", "--json"});
   const nlohmann::json json = nlohmann::json::parse(outcome.out);
   const nlohmann::json hit = {
       {"id", ""}, {"score", 0.0}, {"text", ""}, {"image_id", ""}, {"uri", ""}};
@@ -373,7 +361,7 @@ TEST_F(CliTest, EveryKindOfFailureHasItsExitCode) {
   };
   for (const auto& [code, exit_code] : kinds) {
     server_.FailNext(DetailedStatus(code, "it failed", "SOME_REASON"), 1, "-1");
-    const Outcome outcome = Run({"search-images", "x"});
+    const CliOutcome outcome = Run({"search-images", "x"});
     EXPECT_EQ(outcome.exit_code, exit_code) << outcome.err;
     EXPECT_THAT(outcome.out, IsEmpty());
     EXPECT_EQ(outcome.err,
@@ -400,7 +388,7 @@ TEST_F(CliTest, ErrorsNameTheFields) {
             "  text: must not be empty\n"
             "  options.top_k: must be 1 to 100, not 0\n");
 
-  const Outcome outcome = Run({"search-images", "", "--top-k", "0", "--json"});
+  const CliOutcome outcome = Run({"search-images", "", "--top-k", "0", "--json"});
   EXPECT_EQ(outcome.exit_code, 3);
   const nlohmann::json expected = nlohmann::json::parse(R"({"error": {
     "code": "INVALID_ARGUMENT", "exit_code": 3, "message": "two fields are wrong",
@@ -446,7 +434,7 @@ TEST_F(CliTest, ErrorsCannotActOnTheTerminal) {
 }
 
 TEST_F(CliTest, TextThatIsNotUtf8IsNamed) {
-  const Outcome outcome = Run({"search-images", "caf\xe9"});
+  const CliOutcome outcome = Run({"search-images", "caf\xe9"});
   EXPECT_EQ(outcome.exit_code, 3);
   EXPECT_EQ(outcome.err,
             "error: text must be valid UTF-8 [INVALID_ARGUMENT, TEXT_NOT_UTF8]\n"
@@ -462,7 +450,7 @@ TEST_F(CliTest, RetriesUntilTheServerAnswers) {
 
 TEST_F(CliTest, ADeadlineThatPasses) {
   server_.Hang();
-  const Outcome outcome = Run({"search-images", "x", "--deadline", "0.1"});
+  const CliOutcome outcome = Run({"search-images", "x", "--deadline", "0.1"});
   EXPECT_EQ(outcome.exit_code, 6);
   EXPECT_EQ(outcome.err,
             absl::StrCat("error: no answer from ", server_.address(),
@@ -471,13 +459,13 @@ TEST_F(CliTest, ADeadlineThatPasses) {
 
 TEST(CliWithoutServerTest, NoServerSaysWhatToDo) {
   const std::string address = DeadAddress();
-  const Outcome outcome = RunWith({}, {"search-images", "x", "--address", address});
+  const CliOutcome outcome = RunDime({"search-images", "x", "--address", address});
   EXPECT_EQ(outcome.exit_code, 5);
   EXPECT_EQ(outcome.err,
             absl::StrCat("error: no server answers at ", address,
                          " (Connection refused); start one with dime_server --model DIR --gallery "
                          "DIR, or pass --address HOST:PORT [UNAVAILABLE]\n"));
-  const Outcome json = RunWith({}, {"info", "--json", "--address", address});
+  const CliOutcome json = RunDime({"info", "--json", "--address", address});
   EXPECT_EQ(json.exit_code, 5);
   EXPECT_EQ(nlohmann::json::parse(json.err)["error"]["code"], "UNAVAILABLE");
 }
@@ -485,8 +473,8 @@ TEST(CliWithoutServerTest, NoServerSaysWhatToDo) {
 TEST_F(CliTest, TheAddressMayComeFromTheEnvironment) {
   server_.AnswerInfo(SampleInfo());
   setenv("DIME_ADDRESS", server_.address().c_str(), 1);
-  EXPECT_EQ(RunWith({}, {"info"}).exit_code, 0);
-  EXPECT_EQ(RunWith({}, {"info", "--address", DeadAddress()}).exit_code, 5);  // the flag goes first
+  EXPECT_EQ(RunDime({"info"}).exit_code, 0);
+  EXPECT_EQ(RunDime({"info", "--address", DeadAddress()}).exit_code, 5);  // the flag goes first
   unsetenv("DIME_ADDRESS");
 }
 
@@ -494,10 +482,10 @@ TEST_F(CliTest, ColoursForTerminalsUnlessForbidden) {
   server_.AnswerImages(SampleImages(v1::RESULT_VIEW_FULL));
   const Terminal terminal = {.width = 80, .color = true};
   const std::vector<std::string> arguments = {"search-images", "x", "--address", server_.address()};
-  EXPECT_THAT(RunWith(terminal, arguments).out, HasSubstr("\x1b[32m+16\x1b[0m"));
+  EXPECT_THAT(RunDime(arguments, terminal).out, HasSubstr("\x1b[32m+16\x1b[0m"));
   std::vector<std::string> plain = arguments;
   plain.push_back("--no-color");
-  EXPECT_EQ(RunWith(terminal, plain).out,
+  EXPECT_EQ(RunDime(plain, terminal).out,
             FormatImages(SampleImages(v1::RESULT_VIEW_FULL), {.width = 80}));
 }
 
@@ -530,28 +518,28 @@ TEST_F(CliTest, WrongCommandLinesAreUsageErrors) {
       {{"info", "--wait", "0"}, "'0' is no time longer than zero"},
   };
   for (const auto& [arguments, complaint] : cases) {
-    const Outcome outcome = Run(arguments);
+    const CliOutcome outcome = Run(arguments);
     EXPECT_EQ(outcome.exit_code, 2) << complaint;
     EXPECT_THAT(outcome.out, IsEmpty());
     EXPECT_THAT(outcome.err, AllOf(StartsWith("error: "), HasSubstr(complaint)));
     EXPECT_EQ(std::count(outcome.err.begin(), outcome.err.end(), '\n'), 1) << outcome.err;
   }
-  EXPECT_EQ(RunWith({}, {"info", "--address", ""}).exit_code, 2);
+  EXPECT_EQ(RunDime({"info", "--address", ""}).exit_code, 2);
   EXPECT_EQ(server_.calls(), 0);
 
-  const Outcome json = Run({"search-images", "--json"});
+  const CliOutcome json = Run({"search-images", "--json"});
   EXPECT_EQ(json.exit_code, 2);
   EXPECT_EQ(nlohmann::json::parse(json.err)["error"]["code"], "USAGE");
 }
 
 TEST(CliWithoutServerTest, WithoutArgumentsItShowsHelp) {
-  const Outcome outcome = RunWith({}, {});
+  const CliOutcome outcome = RunDime({});
   EXPECT_EQ(outcome.exit_code, 2);
   EXPECT_THAT(outcome.err, HasSubstr("Usage: dime"));
 }
 
 TEST(CliWithoutServerTest, HelpTellsTheExitCodes) {
-  const Outcome outcome = RunWith({}, {"--help"});
+  const CliOutcome outcome = RunDime({"--help"});
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_THAT(outcome.out, AllOf(HasSubstr("search-images"), HasSubstr("search-captions"),
                                  HasSubstr("DIME_ADDRESS"), HasSubstr("Exit codes"),
@@ -559,7 +547,7 @@ TEST(CliWithoutServerTest, HelpTellsTheExitCodes) {
   for (const char* command :
        {"search-images", "search-captions", "explain", "info", "upsert-images", "upsert-captions",
         "delete", "get", "list", "stats", "snapshot", "restore"}) {
-    const Outcome help = RunWith({}, {command, "--help"});
+    const CliOutcome help = RunDime({command, "--help"});
     EXPECT_EQ(help.exit_code, 0);
     EXPECT_THAT(help.out, HasSubstr(absl::StrCat("Usage: dime ", command)));
     for (const absl::string_view line : absl::StrSplit(help.out, '\n'))
@@ -568,7 +556,7 @@ TEST(CliWithoutServerTest, HelpTellsTheExitCodes) {
 }
 
 TEST(CliWithoutServerTest, Version) {
-  const Outcome outcome = RunWith({}, {"--version"});
+  const CliOutcome outcome = RunDime({"--version"});
   EXPECT_EQ(outcome.exit_code, 0);
   EXPECT_THAT(outcome.out, testing::MatchesRegex("dime [0-9.]+\ncommit .+\nbuild .+\n.+\n"));
 }

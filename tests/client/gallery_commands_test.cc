@@ -9,10 +9,10 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "client/cli.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/client/cli_run.h"
 #include "tests/client/fake_gallery_server.h"
 
 namespace dime {
@@ -24,12 +24,6 @@ using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
-struct Outcome {
-  int exit_code;
-  std::string out;
-  std::string err;
-};
-
 class GalleryCommandsTest : public ::testing::Test {
  protected:
   GalleryCommandsTest() {
@@ -38,14 +32,12 @@ class GalleryCommandsTest : public ::testing::Test {
   }
   ~GalleryCommandsTest() override { std::filesystem::remove_all(directory_); }
 
-  Outcome Run(std::vector<std::string> arguments) {
+  CliOutcome Run(std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), {"--address", server_.address()});
-    std::ostringstream out, err;
-    const int exit_code = RunCli(std::move(arguments), {}, out, err);
-    return {exit_code, out.str(), err.str()};
+    return RunDime(std::move(arguments));
   }
   // Runs an upsert without its progress on standard error.
-  Outcome Upsert(const std::string& command, std::vector<std::string> arguments) {
+  CliOutcome Upsert(const std::string& command, std::vector<std::string> arguments) {
     arguments.insert(arguments.begin(), {command, "--quiet"});
     return Run(std::move(arguments));
   }
@@ -68,7 +60,7 @@ std::string Base64(const std::vector<float>& values) {
 
 TEST_F(GalleryCommandsTest, CaptionsFromTsv) {
   const std::string file = Write("c.tsv", "a\tone red star\timg-1\nb\ttwo\n\n");
-  const Outcome outcome = Upsert("upsert-captions", {file});
+  const CliOutcome outcome = Upsert("upsert-captions", {file});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_THAT(outcome.out, HasSubstr("wrote 2 captions in "));
   EXPECT_THAT(outcome.err, IsEmpty());
@@ -86,7 +78,8 @@ TEST_F(GalleryCommandsTest, CaptionsFromJsonLinesWithAPayload) {
                        "\n"
                        R"({"id": "b", "text": "two", "image_id": "i"})"
                        "\n");
-  const Outcome outcome = Upsert("upsert-captions", {file, "--payload", R"({"k": 2, "set": "x"})"});
+  const CliOutcome outcome =
+      Upsert("upsert-captions", {file, "--payload", R"({"k": 2, "set": "x"})"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   const auto captions = server_.captions();
   const auto& fields = captions.at("a").caption().payload().fields();
@@ -102,7 +95,7 @@ TEST_F(GalleryCommandsTest, ImagesFromTsv) {
   const std::string file =
       Write("i.tsv", absl::StrCat("7\t640\t480\t2\t", boxes, "\t", features, "\n8\t640\t480\t2\t",
                                   boxes, "\t", features, "\n"));
-  const Outcome outcome = Upsert("upsert-images", {file});
+  const CliOutcome outcome = Upsert("upsert-images", {file});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   const auto images = server_.images();
   ASSERT_THAT(images, SizeIs(2));
@@ -125,7 +118,7 @@ TEST_F(GalleryCommandsTest, ImagesFromJsonLines) {
   EXPECT_EQ(server_.images().at("a").image().boxes(0).left(), 1);
 
   const std::string wrong = Write("w.jsonl", "{\"id\": \"a\"}\n");
-  const Outcome outcome = Upsert("upsert-images", {wrong});
+  const CliOutcome outcome = Upsert("upsert-images", {wrong});
   EXPECT_EQ(outcome.exit_code, 3);
   EXPECT_THAT(outcome.err, AllOf(HasSubstr("w.jsonl line 1: it needs either \"features\"")));
   EXPECT_FALSE(Exists(wrong + ".images.dime-journal"));
@@ -144,7 +137,7 @@ TEST_F(GalleryCommandsTest, Float16HalvesWhatFeaturesTake) {
   EXPECT_EQ(features.values_size(), 0);
 
   const std::string wide = Write("w.jsonl", line("b", "1, 70000"));
-  const Outcome outcome = Upsert("upsert-images", {wide, "--float16"});
+  const CliOutcome outcome = Upsert("upsert-images", {wide, "--float16"});
   EXPECT_EQ(outcome.exit_code, 3);
   EXPECT_THAT(outcome.err, HasSubstr("image b: features: value 1 is 70000"));
 }
@@ -152,10 +145,10 @@ TEST_F(GalleryCommandsTest, Float16HalvesWhatFeaturesTake) {
 TEST_F(GalleryCommandsTest, ThePrecomputedLayout) {
   const std::string data = absl::StrCat(DIME_SOURCE_DIR, "/tests/golden/tiny/data");
   const std::string journal = (directory_ / "journal").string();
-  const Outcome images =
+  const CliOutcome images =
       Upsert("upsert-images", {"--data", data, "--split", "test", "--journal", journal});
   EXPECT_EQ(images.exit_code, 0) << images.err;
-  const Outcome captions =
+  const CliOutcome captions =
       Upsert("upsert-captions", {"--data", data, "--split", "test", "--journal", journal});
   EXPECT_EQ(captions.exit_code, 0) << captions.err;
   EXPECT_FALSE(server_.images().empty());
@@ -170,7 +163,7 @@ TEST_F(GalleryCommandsTest, AnInterruptedUpsertGoesOnWithoutDoingWorkTwice) {
   for (int i = 0; i < 50; ++i) absl::StrAppend(&lines, "id-", i, "\ttext ", i, "\n");
   const std::string file = Write("c.tsv", lines);
   server_.BreakAfter(20, {grpc::StatusCode::INTERNAL, "the server broke"});
-  const Outcome broken = Upsert("upsert-captions", {file});
+  const CliOutcome broken = Upsert("upsert-captions", {file});
   EXPECT_EQ(broken.exit_code, 1);
   EXPECT_THAT(broken.err,
               AllOf(HasSubstr("the server broke"), HasSubstr("written so far: 20 of 50"),
@@ -178,7 +171,7 @@ TEST_F(GalleryCommandsTest, AnInterruptedUpsertGoesOnWithoutDoingWorkTwice) {
   EXPECT_TRUE(Exists(file + ".captions.dime-journal"));
   const int before = server_.received();
 
-  const Outcome rest = Upsert("upsert-captions", {file});
+  const CliOutcome rest = Upsert("upsert-captions", {file});
   EXPECT_EQ(rest.exit_code, 0) << rest.err;
   EXPECT_THAT(rest.out, AllOf(HasSubstr("wrote 30 captions"), HasSubstr("20 were written before")));
   EXPECT_EQ(server_.received() - before, 30);
@@ -197,13 +190,13 @@ TEST_F(GalleryCommandsTest, OnlyWhatFailedIsTriedAgain) {
     }
     return outcome;
   };
-  const Outcome first = Upsert("upsert-captions", {file, "--json"});
+  const CliOutcome first = Upsert("upsert-captions", {file, "--json"});
   EXPECT_EQ(first.exit_code, 3);
   EXPECT_EQ(first.err, "error: b: caption.text: too long [TEXT_TOO_LONG]\n");
   const nlohmann::json json = nlohmann::json::parse(first.out);
   EXPECT_EQ(json["written"], 2);
   EXPECT_EQ(json["failed"], 1);
-  const Outcome second = Upsert("upsert-captions", {file});
+  const CliOutcome second = Upsert("upsert-captions", {file});
   EXPECT_EQ(second.exit_code, 0);
   EXPECT_THAT(second.out, HasSubstr("wrote 1 captions"));
   EXPECT_EQ(server_.received(), 4);
@@ -214,7 +207,7 @@ TEST_F(GalleryCommandsTest, AJournalOfAnotherGalleryIsRefused) {
   server_.BreakAfter(1, {grpc::StatusCode::INTERNAL, "broke"});
   EXPECT_EQ(Upsert("upsert-captions", {file}).exit_code, 1);
   server_.lineage = "another";
-  const Outcome outcome = Upsert("upsert-captions", {file});
+  const CliOutcome outcome = Upsert("upsert-captions", {file});
   EXPECT_EQ(outcome.exit_code, 4);
   EXPECT_THAT(outcome.err, HasSubstr("journal of another upsert"));
 }
@@ -239,7 +232,7 @@ TEST_F(GalleryCommandsTest, DeletesInPartsThatTheServerTakes) {
          }())});
   ASSERT_THAT(server_.images(), SizeIs(5));
   const std::string file = Write("ids", "2\n3\n9\n");
-  const Outcome outcome = Run({"delete", "images", "0", "1", "--ids-file", file});
+  const CliOutcome outcome = Run({"delete", "images", "0", "1", "--ids-file", file});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_EQ(outcome.out, "deleted 4; 1 were not there\n");
   EXPECT_THAT(outcome.err, HasSubstr("error: 9: no image has the id 9 [ITEM_NOT_FOUND]"));
@@ -262,18 +255,18 @@ TEST_F(GalleryCommandsTest, GetsAndLists) {
           "\n"
           R"({"id": "c", "features": {"num_regions": 1}})"
           "\n")});
-  const Outcome got = Run({"get", "image", "a"});
+  const CliOutcome got = Run({"get", "image", "a"});
   EXPECT_EQ(got.exit_code, 0) << got.err;
   EXPECT_EQ(got.out,
             "image        a\npixels       3x4\nuri          u\npayload      {\"k\":1}\n"
             "create_time  2023-11-14T22:13:20.000Z\n");
   EXPECT_EQ(Run({"get", "image", "z"}).exit_code, 4);
 
-  const Outcome page = Run({"list", "images", "--filter", "k = 1", "--page-size", "2"});
+  const CliOutcome page = Run({"list", "images", "--filter", "k = 1", "--page-size", "2"});
   EXPECT_THAT(page.out, AllOf(HasSubstr("a   u    {\"k\":1}"), HasSubstr("more: --page-token b")));
   EXPECT_EQ(server_.last_list().filter(), "k = 1");
   EXPECT_EQ(server_.last_list().page_size(), 2);
-  const Outcome all = Run({"list", "images", "--all", "--json"});
+  const CliOutcome all = Run({"list", "images", "--all", "--json"});
   const nlohmann::json json = nlohmann::json::parse(all.out);
   EXPECT_THAT(json["items"], SizeIs(3));
   EXPECT_EQ(json["next_page_token"], "");
@@ -291,7 +284,7 @@ TEST_F(GalleryCommandsTest, RestoresASnapshot) {
   std::filesystem::create_directories(snapshot / "store");
   Write("snapshot/living_gallery.json", "{}");
   Write("snapshot/store/000001.sst", "items");
-  const Outcome outcome = Run({"restore", snapshot.string(), target.string(), "--json"});
+  const CliOutcome outcome = Run({"restore", snapshot.string(), target.string(), "--json"});
   EXPECT_EQ(outcome.exit_code, 0) << outcome.err;
   EXPECT_EQ(nlohmann::json::parse(outcome.out)["bytes"], 7);
   std::ifstream copied(target / "store/000001.sst");
@@ -299,7 +292,7 @@ TEST_F(GalleryCommandsTest, RestoresASnapshot) {
   copied >> content;
   EXPECT_EQ(content, "items");
 
-  const Outcome again = Run({"restore", snapshot.string(), target.string(), "--json"});
+  const CliOutcome again = Run({"restore", snapshot.string(), target.string(), "--json"});
   EXPECT_EQ(again.exit_code, 9);
   EXPECT_THAT(again.err, HasSubstr("is there already"));
   EXPECT_EQ(Run({"restore", (directory_ / "none").string(), "x"}).exit_code, 4);

@@ -7,6 +7,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rsa.h>
+#include <openssl/sha.h>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
@@ -112,6 +113,12 @@ std::string KeySet(const std::vector<const TestTokenKey*>& keys) {
   json set = {{"keys", json::array()}};
   for (const TestTokenKey* key : keys) set["keys"].push_back(key->PublicJwk());
   return set.dump();
+}
+
+std::string HashOfToken(const std::string& token) {
+  unsigned char hash[SHA256_DIGEST_LENGTH];
+  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), hash);
+  return absl::BytesToHexString({reinterpret_cast<const char*>(hash), sizeof hash});
 }
 
 std::string SignHs256(const json& claims, const std::string& secret) {

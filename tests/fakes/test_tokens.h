@@ -33,6 +33,9 @@ class TestTokenKey {
 // The JWK set of these.
 std::string KeySet(const std::vector<const TestTokenKey*>& keys);
 
+// Of an access token, as a file of tokens has it: SHA-256 in hexadecimal digits.
+std::string HashOfToken(const std::string& token);
+
 // A token signed by HMAC with a secret, which nobody should take.
 std::string SignHs256(const nlohmann::json& claims, const std::string& secret);
 

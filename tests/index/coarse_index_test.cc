@@ -18,7 +18,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 constexpr int kDim = 16;
 
 std::unique_ptr<CoarseIndex> Build(const std::vector<float>& vectors, const std::string& factory,

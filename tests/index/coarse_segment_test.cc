@@ -14,12 +14,13 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr int kDim = 8;
+constexpr int kSegmentDim = 8;
 
 std::shared_ptr<CoarseBase> MakeBase(int64_t count) {
   std::vector<int64_t> rows;
   for (int64_t i = 0; i < count; ++i) rows.push_back(3 * i + 1);
-  return CoarseBase::Build(rows, UnitVectors(count, kDim, 5), kDim, 3 * count, {.factory = "Flat"})
+  return CoarseBase::Build(rows, UnitVectors(count, kSegmentDim, 5), kSegmentDim, 3 * count,
+                           {.factory = "Flat"})
       .value();
 }
 
@@ -70,11 +71,11 @@ TEST(CoarseBaseTest, ComesBackFromItsFilesOrTellsOfDamage) {
 }
 
 TEST(CoarseTailTest, ACopyKeepsToWhatItWasToldOf) {
-  const std::vector<float> vectors = UnitVectors(1500, kDim, 6);
+  const std::vector<float> vectors = UnitVectors(1500, kSegmentDim, 6);
   const auto vector = [&](int64_t i) {
-    return absl::MakeConstSpan(vectors).subspan(static_cast<size_t>(i * kDim), kDim);
+    return absl::MakeConstSpan(vectors).subspan(static_cast<size_t>(i * kSegmentDim), kSegmentDim);
   };
-  CoarseTail tail(kDim);
+  CoarseTail tail(kSegmentDim);
   for (int64_t i = 0; i < 700; ++i) EXPECT_EQ(tail.Append(2 * i, vector(i)), i);
   const CoarseTail before = tail;
   for (int64_t i = 700; i < 1500; ++i) tail.Append(2 * i, vector(i));

@@ -21,7 +21,6 @@ using testing::ElementsAreArray;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
 constexpr int64_t kImages = 6;
 constexpr int64_t kCaptions = 7;
 

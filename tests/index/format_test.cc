@@ -21,8 +21,6 @@ namespace dime {
 namespace {
 
 constexpr char kGalleries[] = DIME_SOURCE_DIR "/tests/golden/galleries";
-constexpr auto kImage = Modality::kImage;
-constexpr auto kCaption = Modality::kCaption;
 
 // What the galleries hold that were built once.
 void WriteFileGallery(const std::string& directory) {
@@ -35,7 +33,7 @@ void WriteLivingGallery(const std::string& directory, FeatureForm form) {
   LivingManifest manifest;
   manifest.model_fingerprint = kTestFingerprint;
   manifest.form = form;
-  for (const Modality modality : {kImage, kCaption}) {
+  for (const Modality modality : {Modality::kImage, Modality::kCaption}) {
     manifest.shapes[static_cast<size_t>(modality)] = MakeItems(modality, 0, 1).view();
   }
   StoreGallery::Options options;
@@ -51,8 +49,9 @@ void WriteLivingGallery(const std::string& directory, FeatureForm form) {
          .uri = absl::StrCat("file:///pictures/", number, ".png"),
          .boxes = {0, 0, 50, 40, 10, 10, 90, 70},
          .payload = {{"number", number}, {"tags", {"a", "b"}}, {"nested", {{"x", 1.5}}}}}};
-    ASSERT_OK_AND_ASSIGN(const auto statuses,
-                         gallery->UpsertImages(records, MakeItems(kImage, 1, seed).view(), {}));
+    ASSERT_OK_AND_ASSIGN(
+        const auto statuses,
+        gallery->UpsertImages(records, MakeItems(Modality::kImage, 1, seed).view(), {}));
     ASSERT_THAT(statuses[0], IsOk());
     now += absl::Seconds(1);
   };
@@ -61,8 +60,9 @@ void WriteLivingGallery(const std::string& directory, FeatureForm form) {
                                                  .text = absl::StrCat("caption nümber ", number),
                                                  .image_id = absl::StrCat("image-", number),
                                                  .payload = {{"lang", "en"}}}};
-    ASSERT_OK_AND_ASSIGN(const auto statuses,
-                         gallery->UpsertCaptions(records, MakeItems(kCaption, 1, number).view()));
+    ASSERT_OK_AND_ASSIGN(
+        const auto statuses,
+        gallery->UpsertCaptions(records, MakeItems(Modality::kCaption, 1, number).view()));
     ASSERT_THAT(statuses[0], IsOk());
   };
   for (int i = 0; i < 4; ++i) upsert_image(i, i);
@@ -71,7 +71,7 @@ void WriteLivingGallery(const std::string& directory, FeatureForm form) {
   upsert_image(1, 11);
   upsert_image(4, 4);
   upsert_caption(3);
-  ASSERT_THAT(gallery->Delete(kImage, {"image-2"}), IsOk());
+  ASSERT_THAT(gallery->Delete(Modality::kImage, {"image-2"}), IsOk());
 }
 
 // All that the gallery answers but for its name and version, which are its own.
@@ -82,14 +82,15 @@ std::string Answers(const std::string& directory) {
   const auto view = (*gallery)->Pin();
   std::string text = Contents(*view);
   text.erase(0, text.find('\n'));
-  for (const Modality modality : {kImage, kCaption}) {
+  for (const Modality modality : {Modality::kImage, Modality::kCaption}) {
     for (const int64_t row : view->ListRows(modality)) {
       const auto add = [&](const auto& record) {
         absl::StrAppend(&text, "\n", record.id, " ", record.payload.dump(), " ", record.uri, " ",
                         absl::FormatTime(record.create_time, absl::UTCTimeZone()), " ",
                         absl::FormatTime(record.update_time, absl::UTCTimeZone()));
       };
-      modality == kImage ? add(view->ReadImage(row).value()) : add(view->ReadCaption(row).value());
+      modality == Modality::kImage ? add(view->ReadImage(row).value())
+                                   : add(view->ReadCaption(row).value());
     }
   }
   return text;

@@ -19,8 +19,6 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 class GalleryBuilderTest : public testing::Test {
  protected:
   std::unique_ptr<GalleryBuilder> Create(int64_t images, int64_t captions) {

@@ -19,8 +19,6 @@ using testing::AllOf;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 absl::Time At(const char* text) {
   absl::Time time;
   EXPECT_TRUE(absl::ParseTime(absl::RFC3339_full, text, &time, nullptr));

@@ -14,8 +14,6 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 TEST(LivingManifestTest, ComesBackOrTellsWhatIsWrong) {
   const std::string directory = FreshDirectory();
   EXPECT_THAT(LivingManifest::Read(directory),

@@ -13,8 +13,6 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 TEST(PayloadTest, NumbersBecomeDoublesAndBytesGiveItBack) {
   ASSERT_OK_AND_ASSIGN(
       const Payload payload,

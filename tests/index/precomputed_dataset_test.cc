@@ -21,8 +21,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 class PrecomputedDatasetTest : public testing::Test {
  protected:
   // Writes `rows` x 2 x 3 features, of which row r holds 6r, 6r + 1, ...

@@ -15,8 +15,6 @@ namespace {
 using testing::AllOf;
 using testing::HasSubstr;
 
-constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
-
 SearchSettings Sample() {
   SearchSettings settings;
   settings.gallery_version = "0123456789abcdef";

@@ -285,7 +285,6 @@ TEST_F(StoreGalleryTest, OneFaultDoesNotKeepTheOthersOut) {
   records[3].boxes.pop_back();
   EncodedItems items = MakeItems(kImage, 4, 9);
   ASSERT_OK_AND_ASSIGN(auto statuses, gallery_->UpsertImages(records, items.view(), {}));
-  constexpr auto kInvalid = absl::StatusCode::kInvalidArgument;
   EXPECT_THAT(statuses[0], StatusIs(kInvalid, HasSubstr("id is empty")));
   EXPECT_THAT(statuses[1], StatusIs(kInvalid, HasSubstr("field x")));
   EXPECT_THAT(statuses[2], IsOk());

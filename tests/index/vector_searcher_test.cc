@@ -18,16 +18,16 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr int kDim = 8;
+constexpr int kSearchedDim = 8;
 
 class VectorSearcherTest : public testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_OK_AND_ASSIGN(index_, CoarseIndex::Build(vectors_, kDim, {.factory = "SQ8"}));
+    ASSERT_OK_AND_ASSIGN(index_, CoarseIndex::Build(vectors_, kSearchedDim, {.factory = "SQ8"}));
   }
 
-  const std::vector<float> vectors_ = UnitVectors(2000, kDim, 1);
-  const std::vector<float> query_ = UnitVectors(1, kDim, 2);
+  const std::vector<float> vectors_ = UnitVectors(2000, kSearchedDim, 1);
+  const std::vector<float> query_ = UnitVectors(1, kSearchedDim, 2);
   FakeSearcherFactory searchers_;
   std::unique_ptr<CoarseIndex> index_;
 };
@@ -37,7 +37,8 @@ TEST_F(VectorSearcherTest, TheIndexSearchesExactlyWhereItIsToldTo) {
   ASSERT_THAT(SearchElsewhere(&searchers_, vectors_, *index_), IsOk());
   EXPECT_EQ(index_->description(), "exact on fake:3");
   EXPECT_EQ(index_->factory(), "SQ8") << "what is on disk is what it was";
-  ASSERT_OK_AND_ASSIGN(const auto exact, CoarseIndex::Build(vectors_, kDim, {.factory = "Flat"}));
+  ASSERT_OK_AND_ASSIGN(const auto exact,
+                       CoarseIndex::Build(vectors_, kSearchedDim, {.factory = "Flat"}));
   ASSERT_OK_AND_ASSIGN(const auto expected, exact->Search(query_, 20, {}));
   ASSERT_OK_AND_ASSIGN(const auto found, index_->Search(query_, 20, {.effort = 3}));
   ASSERT_EQ(found.size(), expected.size());

@@ -19,12 +19,12 @@ std::vector<std::vector<int64_t>> SomePositives() {
   return positives;
 }
 
-GroupSampler::Options SmallOptions() {
+GroupSampler::Options SmallGroups() {
   return {.num_images = 6, .captions_per_image = 2, .group_size = 2, .num_groups = 2, .seed = 5};
 }
 
 TEST(GroupSamplerTest, DrawsOnlyCaptionsThatTellTheirImageFromItsGroup) {
-  GroupSampler sampler(SmallOptions(), SomePositives());
+  GroupSampler sampler(SmallGroups(), SomePositives());
   EXPECT_EQ(sampler.num_groups(), 2);  // image 2 has no caption that tells it from image 3
   std::set<int64_t> seen;
   for (int64_t step = 0; step < 50; ++step) {
@@ -43,12 +43,12 @@ TEST(GroupSamplerTest, DrawsOnlyCaptionsThatTellTheirImageFromItsGroup) {
 }
 
 TEST(GroupSamplerTest, WithoutPositivesEveryCaptionTells) {
-  GroupSampler sampler(SmallOptions(), {});
+  GroupSampler sampler(SmallGroups(), {});
   EXPECT_EQ(sampler.num_groups(), 3);
 }
 
 TEST(GroupSamplerTest, AnEpochShowsAGroupOnce) {
-  GroupSampler::Options options = SmallOptions();
+  GroupSampler::Options options = SmallGroups();
   options.num_groups = 1;
   GroupSampler sampler(options, {});
   for (int64_t epoch = 0; epoch < 4; ++epoch) {
@@ -61,8 +61,8 @@ TEST(GroupSamplerTest, AnEpochShowsAGroupOnce) {
 }
 
 TEST(GroupSamplerTest, AStepIsTheSameWhateverWasDrawnBefore) {
-  GroupSampler one(SmallOptions(), SomePositives());
-  GroupSampler other(SmallOptions(), SomePositives());
+  GroupSampler one(SmallGroups(), SomePositives());
+  GroupSampler other(SmallGroups(), SomePositives());
   for (int64_t step = 0; step < 7; ++step) one.Sample(step);
   EXPECT_EQ(one.Sample(3).captions, other.Sample(3).captions);
   EXPECT_NE(one.Sample(3).captions, one.Sample(4).captions);

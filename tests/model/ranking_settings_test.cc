@@ -24,7 +24,7 @@ class RankingSettingsTest : public ::testing::Test {
   std::string directory_;
 };
 
-RankingSettings Some() {
+RankingSettings SomeSettings() {
   RankingSettings settings;
   settings.tuned_on = "dev of world";
   settings.of(Modality::kImage, ScoreMode::kI2t) = {
@@ -41,7 +41,7 @@ RankingSettings Some() {
 }
 
 TEST_F(RankingSettingsTest, KeepsWhatWasSaved) {
-  ASSERT_TRUE(Some().Save(directory_).ok());
+  ASSERT_TRUE(SomeSettings().Save(directory_).ok());
   const auto loaded = RankingSettings::Load(directory_);
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   EXPECT_EQ(loaded->tuned_on, "dev of world");
@@ -78,7 +78,7 @@ TEST_F(RankingSettingsTest, NamesTheFieldAtFault) {
 }
 
 TEST_F(RankingSettingsTest, RerankLosesByTheSumOverBothKinds) {
-  RankingSettings settings = Some();
+  RankingSettings settings = SomeSettings();
   EXPECT_TRUE(settings.RerankLoses(ScoreMode::kI2t));        // 180 + 220 < 200 + 210
   EXPECT_FALSE(settings.RerankLoses(ScoreMode::kEnsemble));  // measured for one kind only
   settings.of(Modality::kImage, ScoreMode::kI2t)->rerank_recall = 190;

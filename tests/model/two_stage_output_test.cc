@@ -13,7 +13,7 @@ using ::testing::HasSubstr;
 using ::testing::Not;
 
 // Of one query each: text to image ranks 3, 1, 0 (coarse, two-stage and exhaustive rerank).
-TwoStageOutput Some() {
+TwoStageOutput SomeOutput() {
   TwoStageOutput output{.model = "m\"1", .data = "world", .split = "dev", .device = "cpu"};
   for (Modality target : {Modality::kImage, Modality::kCaption}) {
     TwoStageReport report(6, {.depths = {4, 6}, .fusion_weight = 1});
@@ -31,7 +31,7 @@ TwoStageOutput Some() {
 }
 
 TEST(TwoStageOutputTest, JsonHasAll) {
-  const nlohmann::json json = nlohmann::json::parse(Some().Json());
+  const nlohmann::json json = nlohmann::json::parse(SomeOutput().Json());
   EXPECT_EQ(json["model"], "m\"1");
   EXPECT_EQ(json["direction"], "ensemble");
   const nlohmann::json& images = json["text_to_image"];
@@ -61,7 +61,7 @@ TEST(TwoStageOutputTest, JsonHasAll) {
 }
 
 TEST(TwoStageOutputTest, TableTellsWhatWasMeasuredAndHow) {
-  EXPECT_THAT(Some().Table(),
+  EXPECT_THAT(SomeOutput().Table(),
               AllOf(HasSubstr("text to image: 6 images searched, 1 of the 6 captions"),
                     HasSubstr("image to text: 6 captions searched, 1 of the 6 images"),
                     HasSubstr("100% of the fused score"), HasSubstr("from depth 6 on"),
@@ -70,11 +70,11 @@ TEST(TwoStageOutputTest, TableTellsWhatWasMeasuredAndHow) {
 }
 
 TEST(TwoStageOutputTest, PlotHasEveryLineInBothDirections) {
-  const auto counts = CountElements(Some().Plot());
+  const auto counts = CountElements(SomeOutput().Plot());
   ASSERT_TRUE(counts.has_value());
   // R@1 and R@10, by rerank and by fused score, at depth and exhaustive; two panels.
   EXPECT_EQ(counts->at("polyline"), 16);
-  EXPECT_THAT(Some().Plot(), AllOf(HasSubstr("text to image"), HasSubstr("image to text"),
+  EXPECT_THAT(SomeOutput().Plot(), AllOf(HasSubstr("text to image"), HasSubstr("image to text"),
                                    HasSubstr("R@10 exhaustive fused"), HasSubstr("m&quot;1")));
 }
 

@@ -1,29 +1,21 @@
 #include "server/access_control.h"
 
-#include <openssl/sha.h>
-
 #include <filesystem>
 #include <string>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "server/error_details.h"
 #include "tests/fakes/test_certificates.h"
+#include "tests/fakes/test_tokens.h"
 
 namespace dime {
 namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-std::string HashOf(const std::string& token) {
-  unsigned char hash[32];
-  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), hash);
-  return absl::BytesToHexString({reinterpret_cast<const char*>(hash), sizeof hash});
-}
 
 class AccessControlTest : public testing::Test {
  protected:
@@ -49,9 +41,9 @@ class AccessControlTest : public testing::Test {
 };
 
 TEST_F(AccessControlTest, EachRoleIncludesTheFormer) {
-  const auto access = Open(absl::StrCat("# who may what\n\nread ", HashOf("r"), " reader\nwrite\t",
-                                        HashOf("w"), "\r\nadmin ", HashOf("a"), " boss-1\nmetrics ",
-                                        HashOf("m"), " prometheus\n"));
+  const auto access = Open(absl::StrCat(
+      "# who may what\n\nread ", HashOfToken("r"), " reader\nwrite\t", HashOfToken("w"),
+      "\r\nadmin ", HashOfToken("a"), " boss-1\nmetrics ", HashOfToken("m"), " prometheus\n"));
   ASSERT_TRUE(access.ok()) << access.status();
   const std::string tokens[] = {"m", "r", "w", "a"};
   for (int m = 0; m < kNumRpcMethods; ++m) {
@@ -73,18 +65,18 @@ TEST_F(AccessControlTest, EachRoleIncludesTheFormer) {
   EXPECT_EQ(RoleFor(RpcMethod::kListSlowRequests), Role::kAdmin);
   EXPECT_EQ((*access)->Authorize({"bearer r"}, RpcMethod::kGetInfo)->name, "reader");
   EXPECT_EQ((*access)->Authorize({"bearer w"}, RpcMethod::kGetInfo)->name,
-            "token-" + HashOf("w").substr(0, 8));
+            "token-" + HashOfToken("w").substr(0, 8));
 }
 
 TEST_F(AccessControlTest, WhateverIsWrongTheWordsAreTheSame) {
-  const auto access = Open(absl::StrCat("read ", HashOf("secret"), "\n"));
+  const auto access = Open(absl::StrCat("read ", HashOfToken("secret"), "\n"));
   ASSERT_TRUE(access.ok()) << access.status();
   const absl::Status none = (*access)->Authorize({}, RpcMethod::kGetInfo).status();
   EXPECT_EQ(none.code(), absl::StatusCode::kUnauthenticated);
   EXPECT_EQ(ReasonOf(none), v1::ERROR_REASON_CREDENTIALS_INVALID);
   for (const std::string& wrong :
        {std::string(""), std::string("secret"), std::string("Basic secret"), std::string("Bearer "),
-        std::string("Bearer secret2"), "Bearer " + HashOf("secret"),
+        std::string("Bearer secret2"), "Bearer " + HashOfToken("secret"),
         "Bearer " + std::string(9000, 'x')}) {
     EXPECT_EQ((*access)->Authorize({wrong}, RpcMethod::kGetInfo).status(), none) << wrong;
   }
@@ -98,14 +90,14 @@ TEST_F(AccessControlTest, WhateverIsWrongTheWordsAreTheSame) {
 }
 
 TEST_F(AccessControlTest, AWrongFileIsToldByLineAndWithoutItsSecrets) {
-  const std::string good = absl::StrCat("read ", HashOf("a"), "\n");
+  const std::string good = absl::StrCat("read ", HashOfToken("a"), "\n");
   const std::pair<std::string, std::string> wrongs[] = {
       {"read\n", ":2: there must be"},
-      {"owner " + HashOf("b") + "\n", ":2: the role"},
+      {"owner " + HashOfToken("b") + "\n", ":2: the role"},
       {"read plaintext-token\n", ":2: the hash must"},
-      {"read " + HashOf("b").substr(1) + "\n", ":2: the hash must"},
-      {"read " + HashOf("b") + " a/b\n", ":2: a name"},
-      {"admin " + HashOf("a") + "\n", ":2: the hash is there"}};
+      {"read " + HashOfToken("b").substr(1) + "\n", ":2: the hash must"},
+      {"read " + HashOfToken("b") + " a/b\n", ":2: a name"},
+      {"admin " + HashOfToken("a") + "\n", ":2: the hash is there"}};
   for (const auto& [line, told] : wrongs) {
     const absl::Status status = Open(good + line).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << line;
@@ -118,7 +110,7 @@ TEST_F(AccessControlTest, AWrongFileIsToldByLineAndWithoutItsSecrets) {
 }
 
 TEST_F(AccessControlTest, AChangedFileIsReadAndADamagedOneKeepsTheOldRules) {
-  const auto access = Open(absl::StrCat("read ", HashOf("old"), "\n"));
+  const auto access = Open(absl::StrCat("read ", HashOfToken("old"), "\n"));
   ASSERT_TRUE(access.ok()) << access.status();
   EXPECT_EQ(Try(**access, "Bearer old"), absl::StatusCode::kOk);
   EXPECT_EQ(Try(**access, "Bearer new"), absl::StatusCode::kUnauthenticated);
@@ -132,7 +124,7 @@ TEST_F(AccessControlTest, AChangedFileIsReadAndADamagedOneKeepsTheOldRules) {
   EXPECT_EQ(Try(**access, "Bearer old"), absl::StatusCode::kOk);
   EXPECT_EQ(reloads_.size(), 1u);
 
-  ReplaceFile(path_, absl::StrCat("write ", HashOf("new"), "\n"));
+  ReplaceFile(path_, absl::StrCat("write ", HashOfToken("new"), "\n"));
   EXPECT_EQ(Try(**access, "Bearer new", RpcMethod::kDeleteItems), absl::StatusCode::kOk);
   EXPECT_EQ(Try(**access, "Bearer old"), absl::StatusCode::kUnauthenticated);
   ASSERT_EQ(reloads_.size(), 2u);

@@ -1,5 +1,4 @@
 // Who may call a server, over the network: TLS, client certificates, tokens.
-#include <openssl/sha.h>
 
 #include <cstdlib>
 #include <filesystem>
@@ -7,7 +6,6 @@
 #include <string>
 #include <thread>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
@@ -31,12 +29,6 @@ constexpr char kHost[] = "dime.test";
 // Each handshake that fails, as many here should, would write a line.
 const bool kQuiet = setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0) == 0;
 
-std::string HashOf(const std::string& token) {
-  unsigned char hash[32];
-  SHA256(reinterpret_cast<const unsigned char*>(token.data()), token.size(), hash);
-  return absl::BytesToHexString({reinterpret_cast<const char*>(hash), sizeof hash});
-}
-
 class ServerAccessTest : public ServerFixture {
  protected:
   ServerAccessTest() {
@@ -56,8 +48,9 @@ class ServerAccessTest : public ServerFixture {
     options_.tls.certificate = File("server.pem", issued.certificate);
   }
   void UseTokens() {
-    options_.access_tokens = File("tokens", absl::StrCat("read ", HashOf("reading"), " reader\n",
-                                                         "write ", HashOf("writing"), " writer\n"));
+    options_.access_tokens =
+        File("tokens", absl::StrCat("read ", HashOfToken("reading"), " reader\n", "write ",
+                                    HashOfToken("writing"), " writer\n"));
   }
   std::unique_ptr<RetrievalClient> Client(const ClientTlsFiles& files,
                                           const std::string& token = "") {
@@ -209,7 +202,7 @@ TEST_F(ServerAccessTest, TokensOfAnIdentityProviderAreTakenBesideTheFiles) {
 
 TEST_F(ServerAccessTest, MetricsCanAskForATokenToo) {
   options_.access_tokens =
-      File("tokens", absl::StrCat("metrics ", HashOf("scraping"), " prometheus\n"));
+      File("tokens", absl::StrCat("metrics ", HashOfToken("scraping"), " prometheus\n"));
   options_.metrics_need_token = true;
   Start();
   const auto scrape = [this](const std::string& header) {
