@@ -71,7 +71,6 @@ double Tau(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
 
 // Sums over queries, whose items are ranked by the kernels and by the modules.
 struct Agreement {
-  int64_t queries = 0;
   double tau = 0, top_10 = 0, top_1 = 0;
   std::vector<int64_t> ranks, expected_ranks;  // of each query's best true item, from 0
 
@@ -98,9 +97,9 @@ struct Agreement {
       ranks.push_back(BestRank(row(first), first_own, num_own));
       expected_ranks.push_back(BestRank(row(second), first_own, num_own));
     }
-    queries += first.size(0);
   }
 
+  int64_t queries() const { return static_cast<int64_t>(ranks.size()); }
   // How many queries find a true item in the first place by the kernels alone, or by the modules
   // alone: what tells a loss of recall from flips that even out.
   int64_t Gained() const { return CountAtOne(ranks, expected_ranks); }
@@ -127,7 +126,7 @@ void PrintRecalls(const char* name, const Agreement& agreement) {
       "          %-14s R@1/5/10 %5.2f / %5.2f / %5.2f, against the modules' %+5.2f / %+5.2f / "
       "%+5.2f; first place gained by %d, lost by %d of %d\n",
       name, found.r1, found.r5, found.r10, found.r1 - expected.r1, found.r5 - expected.r5,
-      found.r10 - expected.r10, agreement.Gained(), agreement.Lost(), agreement.queries);
+      found.r10 - expected.r10, agreement.Gained(), agreement.Lost(), agreement.queries());
 }
 
 absl::Status Run(const Flags& flags) {
@@ -186,8 +185,7 @@ absl::Status Run(const Flags& flags) {
 
   std::cout << absl::StrFormat(
       "%s, split %s of %s: %d images and %d captions in folds of %d images; %s beside the modules "
-      "in "
-      "float32\n\n"
+      "in float32\n\n"
       "          difference of scores   --- text to image ---    --- image to text ---\n"
       "           largest      mean         tau  top 10   top 1      tau  top 10   top 1\n",
       flags.model, flags.split, flags.data, images, dataset->num_captions(), fold,
@@ -196,7 +194,7 @@ absl::Status Run(const Flags& flags) {
     if (!model->info().Serves(kScoreModes[m])) continue;
     const Agreement &texts = totals[m].texts, &found = totals[m].images;
     const auto share = [](double sum, const Agreement& of) {
-      return sum / static_cast<double>(of.queries);
+      return sum / static_cast<double>(of.queries());
     };
     std::cout << absl::StrFormat(
         "%-9s %8.5f  %8.5f   %7.5f  %5.1f%%  %5.1f%%  %7.5f  %5.1f%%  %5.1f%%\n",

@@ -83,8 +83,8 @@ class ServingRevision {
   // and then compares the model with its reference pairs. Errors of either: what fails here is not
   // fit to serve.
   absl::Status WarmUp();
-  // From now on it counts: launches go into the metrics, searches are audited, and so does how far
-  // it was from the reference pairs. Once, before the first call.
+  // From now on it counts: launches go into the metrics, as does how far it was from the reference
+  // pairs, and searches are audited. Once, before the first call.
   void MarkReady();
   // Audits end; for a revision that is going to be replaced, or a server that closes.
   void StopAudits();

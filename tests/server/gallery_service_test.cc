@@ -75,6 +75,13 @@ class GalleryServiceTest : public ServerFixture {
     ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(json, item.mutable_payload()).ok());
   }
 
+  // What a reload is given.
+  ServingRevision::Source SourceOver(std::unique_ptr<Gallery> gallery) const {
+    return {.model = std::make_unique<FakeModel>(),
+            .gallery = std::move(gallery),
+            .limits = options_.limits};
+  }
+
   // Sends all and gives the outcomes in the requests' order; the stream's start and end are
   // checked.
   std::vector<v1::Outcome> Upsert(const std::vector<v1::UpsertImagesRequest>& requests) {
@@ -404,23 +411,13 @@ TEST_F(GalleryServiceTest, AStreamGoesOnIntoTheGalleryThatServes) {
   EXPECT_EQ(outcome_of("a").code(), 0);
 
   // The stream, which lasts, holds up no reload.
-  ASSERT_TRUE(
-      server_
-          ->Reload(ServingRevision::Source{.model = std::make_unique<FakeModel>(),
-                                           .gallery = std::make_unique<FakeMutableGallery>(),
-                                           .limits = options_.limits})
-          .ok());
+  ASSERT_TRUE(server_->Reload(SourceOver(std::make_unique<FakeMutableGallery>())).ok());
   EXPECT_EQ(outcome_of("b").code(), 0);
   v1::Item item;
   EXPECT_EQ(Get(v1::MODALITY_CAPTION, "a", &item).error_code(), grpc::StatusCode::NOT_FOUND);
   EXPECT_TRUE(Get(v1::MODALITY_CAPTION, "b", &item).ok());
 
-  ASSERT_TRUE(
-      server_
-          ->Reload(ServingRevision::Source{.model = std::make_unique<FakeModel>(),
-                                           .gallery = std::make_unique<FakeGallery>(contents_),
-                                           .limits = options_.limits})
-          .ok());
+  ASSERT_TRUE(server_->Reload(SourceOver(std::make_unique<FakeGallery>(contents_))).ok());
   EXPECT_EQ(outcome_of("c").reason(), v1::ERROR_REASON_READ_ONLY);
   stream->WritesDone();
   EXPECT_FALSE(stream->Read(&response));
@@ -438,12 +435,8 @@ TEST_F(GalleryServiceTest, AWriteIntoAGalleryThatWasReplacedIsToBeSentAgain) {
   ASSERT_TRUE(stream->Write(CaptionRequest("a", "red star")));
   write_gate_.AwaitArrivals(1);
   absl::Status reloaded;
-  std::thread reload([&] {
-    reloaded =
-        server_->Reload(ServingRevision::Source{.model = std::make_unique<FakeModel>(),
-                                                .gallery = std::make_unique<FakeMutableGallery>(),
-                                                .limits = options_.limits});
-  });
+  std::thread reload(
+      [&] { reloaded = server_->Reload(SourceOver(std::make_unique<FakeMutableGallery>())); });
   while (server_->revision()->mutable_gallery() == gallery_) std::this_thread::yield();
   write_gate_.Open();
   EXPECT_TRUE(stream->Read(&response));

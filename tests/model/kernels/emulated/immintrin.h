@@ -211,6 +211,18 @@ static inline __m512i unpackhi_epi16(__m512i x, __m512i y) {
                                                46, 15, 47, 20, 52, 21, 53, 22, 54, 23, 55, 28, 60,
                                                29, 61, 30, 62, 31, 63));
 }
+static inline __m512 unpacklo_ps(__m512 a, __m512 b) {
+  return Bits<__m512>(unpacklo_epi32(Bits<__m512i>(a), Bits<__m512i>(b)));
+}
+static inline __m512 unpackhi_ps(__m512 a, __m512 b) {
+  return Bits<__m512>(unpackhi_epi32(Bits<__m512i>(a), Bits<__m512i>(b)));
+}
+static inline __m512d unpacklo_pd(__m512d a, __m512d b) {
+  return __builtin_shufflevector(a, b, 0, 8, 2, 10, 4, 12, 6, 14);
+}
+static inline __m512d unpackhi_pd(__m512d a, __m512d b) {
+  return __builtin_shufflevector(a, b, 1, 9, 3, 11, 5, 13, 7, 15);
+}
 static inline __m512i permutex2var_epi64(__m512i a, __m512i index, __m512i b) {
   __m512i to = {};
   for (int i = 0; i < 8; ++i) to[i] = (index[i] & 8) != 0 ? b[index[i] & 7] : a[index[i] & 7];
@@ -340,18 +352,10 @@ static inline void TileMultiply(int to, int a, int b) {
 #define _mm512_unpackhi_epi32 dime::emulated::unpackhi_epi32
 #define _mm512_unpacklo_epi64 dime::emulated::unpacklo_epi64
 #define _mm512_unpackhi_epi64 dime::emulated::unpackhi_epi64
-#define _mm512_unpacklo_ps(a, b)                                                                \
-  dime::emulated::Bits<__m512>(dime::emulated::unpacklo_epi32(dime::emulated::Bits<__m512i>(a), \
-                                                              dime::emulated::Bits<__m512i>(b)))
-#define _mm512_unpackhi_ps(a, b)                                                                \
-  dime::emulated::Bits<__m512>(dime::emulated::unpackhi_epi32(dime::emulated::Bits<__m512i>(a), \
-                                                              dime::emulated::Bits<__m512i>(b)))
-#define _mm512_unpacklo_pd(a, b)                                                                 \
-  dime::emulated::Bits<__m512d>(dime::emulated::unpacklo_epi64(dime::emulated::Bits<__m512i>(a), \
-                                                               dime::emulated::Bits<__m512i>(b)))
-#define _mm512_unpackhi_pd(a, b)                                                                 \
-  dime::emulated::Bits<__m512d>(dime::emulated::unpackhi_epi64(dime::emulated::Bits<__m512i>(a), \
-                                                               dime::emulated::Bits<__m512i>(b)))
+#define _mm512_unpacklo_ps dime::emulated::unpacklo_ps
+#define _mm512_unpackhi_ps dime::emulated::unpackhi_ps
+#define _mm512_unpacklo_pd dime::emulated::unpacklo_pd
+#define _mm512_unpackhi_pd dime::emulated::unpackhi_pd
 #define _mm512_permutex2var_epi64 dime::emulated::permutex2var_epi64
 #define _mm512_castsi512_ps dime::emulated::Bits<__m512, __m512i>
 #define _mm512_castps_si512 dime::emulated::Bits<__m512i, __m512>
