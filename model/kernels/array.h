@@ -1,6 +1,8 @@
 #ifndef DIME_MODEL_KERNELS_ARRAY_H_
 #define DIME_MODEL_KERNELS_ARRAY_H_
 
+#include <sys/mman.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -15,25 +17,70 @@ static constexpr int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / 
 static inline int Lesser(int a, int b) { return a < b ? a : b; }
 static inline int64_t Greater(int64_t a, int64_t b) { return a > b ? a : b; }
 
-// An array on cache lines, zero at first; zeros make what stands beyond a matrix's edge finite.
+// Memory for arrays that are used together, on huge pages where the system grants them: megabytes
+// of weights and sequences that pass through again and again would otherwise miss the processor's
+// tables of pages. Given back as a whole.
+class Slab {
+ public:
+  Slab() = default;
+  ~Slab() {
+    for (int i = 0; i < num_blocks_; ++i) std::free(blocks_[i]);
+  }
+  Slab(const Slab&) = delete;
+  Slab& operator=(const Slab&) = delete;
+  // Zeroed bytes on cache lines, which stay for as long as the slab does.
+  void* Take(int64_t bytes) {
+    bytes = RoundUp(bytes, 64);
+    if (bytes > left_) {
+      const int64_t size = RoundUp(bytes, kHugePage);
+      next_ = static_cast<char*>(std::aligned_alloc(kHugePage, size));
+      if (next_ == nullptr || num_blocks_ == kMostBlocks) std::abort();
+      madvise(next_, size, MADV_HUGEPAGE);  // advice: what comes of it is no matter
+      std::memset(next_, 0, size);
+      blocks_[num_blocks_++] = next_;
+      left_ = size;
+    }
+    void* const taken = next_;
+    next_ += bytes;
+    left_ -= bytes;
+    return taken;
+  }
+
+ private:
+  static constexpr int64_t kHugePage = 2 << 20;
+  static constexpr int kMostBlocks = 64;
+  char* blocks_[kMostBlocks];
+  int num_blocks_ = 0;
+  char* next_ = nullptr;
+  int64_t left_ = 0;
+};
+
+// An array on cache lines, zero at first; zeros make what stands beyond a matrix's edge finite. Its
+// memory is its own or a slab's, which must outlive it.
 template <class T>
 class Array {
  public:
   Array() = default;
-  ~Array() { std::free(values_); }
+  ~Array() { std::free(own_); }
   Array(const Array&) = delete;
   Array& operator=(const Array&) = delete;
   void Resize(int64_t count) {
-    std::free(values_);
+    std::free(own_);
     const size_t bytes = RoundUp(count * sizeof(T), 64);
-    values_ = static_cast<T*>(std::aligned_alloc(64, bytes));
+    values_ = own_ = static_cast<T*>(std::aligned_alloc(64, bytes));
     if (values_ == nullptr) std::abort();
     std::memset(values_, 0, bytes);
+  }
+  void Resize(int64_t count, Slab& slab) {
+    std::free(own_);
+    own_ = nullptr;
+    values_ = static_cast<T*>(slab.Take(count * static_cast<int64_t>(sizeof(T))));
   }
   T* get() const { return values_; }
 
  private:
   T* values_ = nullptr;
+  T* own_ = nullptr;
 };
 
 }  // namespace

@@ -27,7 +27,7 @@ constexpr int kLayers = 3;
 // cache.
 constexpr int kGroup = 32;
 constexpr int kChunk = 8;
-// Heads of self-attention whose scores stand side by side, so that their rows fill whole vectors.
+// Heads of self-attention that go through it together, their scores side by side.
 constexpr int kHeads = 4;
 // Logarithms (base 2) of softmax's numerators up to this need no maximum taken off: they and their
 // sums stay far from float32's limits.
@@ -68,6 +68,7 @@ struct Routing {
 
 class WorkspaceImpl : public InteractionKernel::Workspace {
  public:
+  Slab slab;
   Array<Bf16> sequence[kCells];  // (group x M, E) each: what layers 1 and 2's cells take
   Array<Bf16> cell[kCells];      // (group x M, E): outputs of GLGC, IMRC, CMRC; 0 is not used
   Array<Bf16> input, output;     // (chunk x M, E): pairs that do not lie side by side
@@ -80,11 +81,15 @@ class WorkspaceImpl : public InteractionKernel::Workspace {
   Array<Bf16> self_shares;       // softmax's numerators, (M, heads x M)
   Array<Bf16> cross_shares;      // (M, C)
   Array<float> scores;           // (M, heads x M) or (M, C)
+  Array<float> exact;            // (chunk x M, E): the last layer's self-attention cell
+  Array<float> norms;            // (group, E): of the guidance cell's product
+  Array<float> factors;          // (E): see GuideFactors()
+  Array<const Bf16*> rows;       // (chunk x M)
   Array<float> channels;         // (4, E): what adds up over positions
   Array<float> block, block2;    // of a product
   Array<float> inverse_sums;     // (M)
-  Array<Bf16> means[kCells];     // (group, E)
-  Array<Bf16> router_hidden;     // (group, router size)
+  Array<Bf16> means[kCells];     // (group, 2 E), split
+  Array<Bf16> router_hidden;     // (group, 2 x router size), split
   Routing routing[kGroup];
 };
 
@@ -109,23 +114,23 @@ class KernelImpl : public InteractionKernel {
       const LayerWeights& from = weights.layers[n];
       PackedLayer& to = layers_[n];
       for (int j = 0; j < kCells; ++j) {
-        to.router_hidden[j].PackSplit(from.routers[j].hidden);
-        to.router_output[j].PackSplit(from.routers[j].output);
+        to.router_hidden[j].PackSplit(from.routers[j].hidden, slab_);
+        to.router_output[j].PackSplit(from.routers[j].output, slab_);
       }
-      to.guidance.Pack(from.guidance);
-      to.attention.Allocate(shape.embed_size, 3 * E_);
+      to.guidance.Pack(from.guidance, slab_);
+      to.attention.Allocate(shape.embed_size, 3 * E_, 1, slab_);
       to.attention.Put(from.query, 0);
       to.attention.Put(from.key, E_);
       to.attention.Put(from.value, 2 * E_);
-      to.feed_in.Pack(from.feed_in);
-      to.feed_out.Pack(from.feed_out);
-      to.scale.Pack(from.scale);
-      to.shift.Pack(from.shift);
-      to.refine_in.Pack(from.refine_in);
-      to.refine_out.Pack(from.refine_out);
+      to.feed_in.Pack(from.feed_in, slab_);
+      to.feed_out.Pack(from.feed_out, slab_);
+      to.scale.Pack(from.scale, slab_);
+      to.shift.Pack(from.shift, slab_);
+      to.refine_in.Pack(from.refine_in, slab_);
+      to.refine_out.Pack(from.refine_out, slab_);
     }
-    norm_scale_.Resize(E_);
-    norm_shift_.Resize(E_);
+    norm_scale_.Resize(E_, slab_);
+    norm_shift_.Resize(E_, slab_);
     std::memcpy(norm_scale_.get(), weights.norm_scale, shape.embed_size * sizeof(float));
     std::memcpy(norm_shift_.get(), weights.norm_shift, shape.embed_size * sizeof(float));
   }
@@ -137,29 +142,33 @@ class KernelImpl : public InteractionKernel {
     // PrepareContext() runs its rows through a chunk's memory too.
     const int64_t rows = Greater(chunk_rows, C32 + 32);
     for (int j = 0; j < kCells; ++j) {
-      w->sequence[j].Resize(group_rows * E_);
-      if (j > 0) w->cell[j].Resize(group_rows * E_);
-      w->means[j].Resize(RoundUp(kGroup, 32) * 3 * E_);
+      w->sequence[j].Resize(group_rows * E_, w->slab);
+      if (j > 0) w->cell[j].Resize(group_rows * E_, w->slab);
+      w->means[j].Resize(RoundUp(kGroup, 32) * 2 * E_, w->slab);
     }
-    w->input.Resize(rows * E_);
-    w->output.Resize(rows * E_);
-    w->attention.Resize(chunk_rows * 3 * E_ + 32);
-    w->middle.Resize(rows * E_);
-    w->hidden.Resize(chunk_rows * Greater(H_, E_));
-    w->keys.Resize(heads_together_ * KeysOfAHead() + 64);
-    w->values.Resize(RoundUp(M_, 32) / 2 * LdValues());
-    w->ones.Resize(RoundUp(M_, 32) * 16);
+    w->input.Resize(rows * E_, w->slab);
+    w->output.Resize(rows * E_, w->slab);
+    w->attention.Resize(chunk_rows * 3 * E_ + 32, w->slab);
+    w->middle.Resize(rows * E_, w->slab);
+    w->hidden.Resize(chunk_rows * Greater(H_, E_), w->slab);
+    w->keys.Resize(heads_together_ * KeysOfAHead() + 64, w->slab);
+    w->values.Resize(RoundUp(M_, 32) / 2 * LdValues(), w->slab);
+    w->ones.Resize(RoundUp(M_, 32) * 16, w->slab);
     for (int m = 0; m < M_; ++m) {
       for (int n = 0; n < 16; ++n) w->ones.get()[m / 2 * 32 + n * 2 + m % 2] = Round(1);
     }
-    w->self_shares.Resize(M16_ * LdSelf() + 64);
-    w->cross_shares.Resize(int64_t{M16_} * C32);
-    w->scores.Resize(Greater(Greater(int64_t{M16_} * C16, M16_ * LdSelf()), E_));
-    w->block.Resize(Greater(kBlock * kBlock, M16_ * 16));
-    w->block2.Resize(Greater(kBlock * kBlock, M16_ * 16));
-    w->channels.Resize(kCells * E_);
-    w->inverse_sums.Resize(M16_);
-    w->router_hidden.Resize(RoundUp(kGroup, 32) * 3 * R_);
+    w->self_shares.Resize(M16_ * LdShares(), w->slab);
+    w->cross_shares.Resize(int64_t{M16_} * C32, w->slab);
+    w->scores.Resize(Greater(Greater(int64_t{M16_} * C16, M16_ * LdScores()), E_), w->slab);
+    w->block.Resize(kBlock * kBlock, w->slab);
+    w->block2.Resize(kBlock * kBlock, w->slab);
+    w->exact.Resize(chunk_rows * E_, w->slab);
+    w->norms.Resize(int64_t{kGroup} * E_, w->slab);
+    w->factors.Resize(E_, w->slab);
+    w->rows.Resize(chunk_rows, w->slab);
+    w->channels.Resize(kCells * E_, w->slab);
+    w->inverse_sums.Resize(M16_, w->slab);
+    w->router_hidden.Resize(RoundUp(kGroup, 32) * 2 * R_, w->slab);
     return std::unique_ptr<Workspace>(w);
   }
 
@@ -172,8 +181,9 @@ class KernelImpl : public InteractionKernel {
   }
   size_t context_bytes(int rows) const override {
     const int64_t used = ContextMatrix(rows) + E_ * RoundUp(rows, 16) * 2;
-    // The last projection is read in whole tiles of 16 rows of pairs.
-    const int64_t read = ContextProjections() + (Projection(rows) * 5 + RoundUp(rows, 32) * E_) * 2;
+    // A projection's panels are read in whole tiles of 16 pairs of rows, the last one's beyond its
+    // end.
+    const int64_t read = ContextMatrix(rows) + (RoundUp(rows, 32) - RoundUp(rows, 2)) * 16 * 2;
     return RoundUp(Greater(used, read), 64);
   }
 
@@ -198,14 +208,18 @@ class KernelImpl : public InteractionKernel {
   int64_t LocalNorms() const { return 3 * LocalPart(); }
   int64_t LocalGates() const { return LocalNorms() + E_ * 4; }
   // A prepared context: number of rows (in a cache line of its own); the guide, (E) float32; for
-  // each layer scale and shift, rows of pairs by channel; the context, pairs of channels by row.
+  // each layer scale and shift, in panels of 16 channels, pairs of rows by channel, so that they
+  // are read from one end to the other; the context, pairs of channels by row.
   int64_t ContextGuide() const { return 64; }
   int64_t ContextProjections() const { return ContextGuide() + E_ * 4; }
-  int64_t Projection(int rows) const { return RoundUp(rows, 2) * E_; }  // values
+  static int64_t Panel(int rows) { return RoundUp(rows, 2) * 16; }  // values
+  int64_t Projection(int rows) const { return RoundUp(rows, 2) * E_; }
   int64_t ContextMatrix(int rows) const { return ContextProjections() + Projection(rows) * 6 * 2; }
   int64_t LdValues() const { return (E_ + 32) * 2; }
-  // Rows of a few heads' scores; a head's are written in whole tiles, over the next one's.
-  int64_t LdSelf() const { return RoundUp((heads_together_ - 1) * M_ + RoundUp(M_, 32), 16) + 16; }
+  // Rows of a few heads' scores of self-attention, M16 columns a head, and of their shares.
+  int64_t LdScores() const { return int64_t{heads_together_} * M16_; }
+  int64_t SelfColumns() const { return RoundUp(M_, 32); }
+  int64_t LdShares() const { return heads_together_ * SelfColumns(); }
   int64_t KeysOfAHead() const { return int64_t{head_steps_} * 16 * M16_ * 2; }
 
   static int ContextRows(const PreparedContext* context) {
@@ -217,32 +231,49 @@ class KernelImpl : public InteractionKernel {
     return reinterpret_cast<const float*>(context + ContextGuide());
   }
 
-  template <class Row>
+  template <bool kSplit = false, class Row>
   static inline void Product(const Bf16* a, int64_t lda, int rows, const PackedLinear& linear,
                              WorkspaceImpl& w, Row&& row);
   void Guidance(const PackedLayer& layer, const Bf16* x, int rows, Bf16* out,
                 WorkspaceImpl& w) const;
-  void Guide(const Bf16* x, const Bf16* product, const float* norms, const float* guide, Bf16* out,
-             WorkspaceImpl& w) const;
+  void GuideFactors(const float* norms, const float* guide, float* factors) const;
   void Norms(const Bf16* product, float* norms) const;
-  void Reason(const PackedLayer& layer, const Bf16* x, int pairs, Bf16* out,
-              WorkspaceImpl& w) const;
+  template <class Out>
+  void Reason(const PackedLayer& layer, const Bf16* x, int pairs, Out* out, WorkspaceImpl& w) const;
   void Attend(const Bf16* x, const Bf16* projected, Bf16* out, WorkspaceImpl& w) const;
   void LoadKeys(const Bf16* keys, int head, Bf16* to) const;
   void SelfShares(int heads, float scale, WorkspaceImpl& w) const;
-  void Refine(int n, const Bf16* x, const PreparedContext* const* contexts, int pairs, Bf16* out,
-              WorkspaceImpl& w) const;
+  void WeighValues(int head, int heads, const Bf16* x, Bf16* out, WorkspaceImpl& w) const;
+  void Refine(int n, const Bf16* const* x, const PreparedContext* const* contexts, int pairs,
+              Bf16* out, WorkspaceImpl& w) const;
   void CrossAttend(int n, const Bf16* x, const PreparedContext* context, Bf16* out,
                    WorkspaceImpl& w) const;
   void NormalizeScores(float* scores, int64_t lds, int columns) const;
   static void Softmax(const float* scores, int64_t lds, int rows, int columns, float scale,
                       Bf16* shares, int64_t ldp, float* inverse_sums);
   void Route(const PackedLayer& layer, int count, int paths, WorkspaceImpl& w) const;
+  template <class Body>
+  void ForOpen(int j, int count, WorkspaceImpl& w, Body&& body) const;
+  const Bf16* Gather(const Bf16* sequences, const int* pairs, int size, WorkspaceImpl& w) const;
   template <class Cell>
-  void RunCell(int j, const Bf16* const* inputs, int count, WorkspaceImpl& w, Cell&& cell) const;
-  void MixToCells(const Bf16* identity, const Bf16* const outputs[kCells], const Routing& routing,
-                  int pair, WorkspaceImpl& w) const;
-  float Finish(const Bf16* const inputs[kCells], const Bf16* const outputs[kCells],
+  void RunCell(int j, int count, WorkspaceImpl& w, Cell&& cell) const;
+  // What a layer's cells give for one pair. Of a cell that did not run, which has no weight, what
+  // stands in for it must only be finite.
+  struct Sequences {
+    const Bf16* identity;  // the first cell's, before it rectifies
+    // The guidance cell's is guided + guided * product * factors.
+    const Bf16 *guided, *product;
+    const float* factors;  // (E)
+    const Bf16 *reasoned, *refined;
+  };
+  // The guidance cell's output: 16 channels from e on, at place `at` of the sequence.
+  static inline __m512 Guided(const Sequences& cells, int64_t at, int e) {
+    const __m512 z = LoadBf16(cells.guided + at);
+    return _mm512_fmadd_ps(_mm512_mul_ps(z, LoadBf16(cells.product + at)),
+                           _mm512_load_ps(cells.factors + e), z);
+  }
+  void MixToCells(const Sequences& cells, const Routing& routing, int pair, WorkspaceImpl& w) const;
+  float Finish(const Sequences& cells, const float* exact, const Bf16* const inputs[kCells],
                const Routing& routing, const float* guide) const;
   void ScoreGroup(const PreparedPair* pairs, int count, float* scores, float* paths,
                   WorkspaceImpl& w) const;
@@ -255,14 +286,15 @@ class KernelImpl : public InteractionKernel {
   const int head_steps_;      // tiles of 32 that they take
   const int heads_a_load_;    // whose keys are transposed at once
   const int heads_together_;  // whose scores stand side by side
+  Slab slab_;
   PackedLayer layers_[kLayers];
   Array<float> norm_scale_, norm_shift_;
 };
 
 // Calls row(r, n, sums) for each row r < rows and each 32 columns from n on, with the product's
-// sums without the bias.
+// sums without the bias. kSplit: of a's rows, the second half are the low parts of the first.
 template <class Isa>
-template <class Row>
+template <bool kSplit, class Row>
 inline void KernelImpl<Isa>::Product(const Bf16* a, int64_t lda, int rows,
                                      const PackedLinear& linear, WorkspaceImpl& w, Row&& row) {
   // What is left to do with the sums of the block before, while this one's are made.
@@ -281,9 +313,14 @@ inline void KernelImpl<Isa>::Product(const Bf16* a, int64_t lda, int rows,
   for (int first = 0; first < rows; first += kBlock) {
     const int size = Lesser(kBlock, rows - first);
     for (int panel = 0; panel < linear.count; ++panel) {
-      Isa::Block(a + first * lda, lda, size > 16 ? 32 : 16,
-                 linear.panels.get() + int64_t{panel} * linear.steps * 1024, linear.steps, block,
-                 hand_out);
+      const Bf16* const left = a + first * lda;
+      const int whole = size > 16 ? 32 : 16;
+      if (kSplit) {
+        Isa::SplitBlock(left, lda, lda / 2, whole, linear.Panel(panel), linear.steps, block,
+                        hand_out);
+      } else {
+        Isa::Block(left, lda, whole, linear.Panel(panel), linear.steps, block, hand_out);
+      }
       done = block;
       done_first = first;
       done_size = size;
@@ -303,9 +340,9 @@ void KernelImpl<Isa>::Guidance(const PackedLayer& layer, const Bf16* x, int rows
                                WorkspaceImpl& w) const {
   const float* const bias = layer.guidance.bias.get();
   Product(x, E_, rows, layer.guidance, w, [&](int r, int n, const float* sums) {
-    StoreBf16Pair(out + int64_t{r} * E_ + n,
-                  _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
-                  _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)));
+    StorePair(out + int64_t{r} * E_ + n,
+              _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
+              _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)));
   });
 }
 
@@ -325,24 +362,15 @@ void KernelImpl<Isa>::Norms(const Bf16* product, float* norms) const {
   }
 }
 
-// out = (1 + normalize(product * guide)) * x for one pair: a factor guide / max(|guide| norm, tiny)
-// for each channel.
+// What the guidance cell's product is multiplied by for each channel of a pair: its output, (1 +
+// normalize(product * guide)) * x, is x + x * product * factor with guide / max(|guide| norm,
+// tiny).
 template <class Isa>
-void KernelImpl<Isa>::Guide(const Bf16* x, const Bf16* product, const float* norms,
-                            const float* guide, Bf16* out, WorkspaceImpl& w) const {
-  float* const factors = w.channels.get();
+void KernelImpl<Isa>::GuideFactors(const float* norms, const float* guide, float* factors) const {
   for (int e = 0; e < E_; e += 16) {
     const __m512 g = _mm512_loadu_ps(guide + e);
     const __m512 length = _mm512_mul_ps(_mm512_abs_ps(g), _mm512_loadu_ps(norms + e));
     _mm512_storeu_ps(factors + e, _mm512_div_ps(g, _mm512_max_ps(length, _mm512_set1_ps(kTiny))));
-  }
-  for (int m = 0; m < M_; ++m) {
-    for (int e = 0; e < E_; e += 16) {
-      const int64_t at = int64_t{m} * E_ + e;
-      const __m512 z = LoadBf16(x + at);
-      StoreBf16(out + at, _mm512_fmadd_ps(_mm512_mul_ps(z, LoadBf16(product + at)),
-                                          _mm512_loadu_ps(factors + e), z));
-    }
   }
 }
 
@@ -424,27 +452,121 @@ void KernelImpl<Isa>::LoadKeys(const Bf16* keys, int head, Bf16* to) const {
   }
 }
 
-// Softmax's numerators of a few heads' scores, (M, M) each, side by side. Without their maximum
-// taken off where the scores are small, as they are but for a strange model.
+// Softmax's numerators of a few heads' scores. Without the maximum taken off where scores are small
+// (see kSafeLog2), as they are but for a strange model. What is stored beyond a head's columns is
+// finite.
 template <class Isa>
 void KernelImpl<Isa>::SelfShares(int heads, float scale, WorkspaceImpl& w) const {
-  const int64_t ld = LdSelf();
-  const int columns = heads * M_;
+  const int64_t lds = LdScores(), ldp = LdShares(), columns = SelfColumns();
+  const int pairs = M_ / 32 * 32, whole = M_ / 16 * 16, tail = M_ - whole;
+  const float* const scores = w.scores.get();
+  Bf16* const shares = w.self_shares.get();
   const __m512 factor = _mm512_set1_ps(scale * kLog2e);
-  __m512 top = _mm512_setzero_ps();
+  __m512 most = _mm512_setzero_ps();
   for (int m = 0; m < M_; ++m) {
-    const float* const row = w.scores.get() + m * ld;
-    Bf16* const share = w.self_shares.get() + m * ld;
-    for (int n = 0; n < columns; n += 16) {
-      const __m512 t = _mm512_mul_ps(_mm512_loadu_ps(row + n), factor);
-      top = _mm512_max_ps(top, _mm512_abs_ps(t));
-      StoreBf16(share + n, Exp2Coarse(t));
+    const float* const row = scores + m * lds;
+    Bf16* const to = shares + m * ldp;
+    for (int i = 0; i < heads; ++i) {
+      for (int n = 0; n < pairs; n += 32) {
+        const float* const from = row + i * M16_ + n;
+        const __m512 low = Exp2Small(_mm512_loadu_ps(from), factor, most);
+        const __m512 high = Exp2Small(_mm512_loadu_ps(from + 16), factor, most);
+        StorePair(to + i * columns + n, low, high);
+      }
+      if (whole > pairs) {
+        StoreBf16(to + i * columns + pairs,
+                  Exp2Small(_mm512_loadu_ps(row + i * M16_ + pairs), factor, most));
+      }
+    }
+    if (tail == 0) continue;
+    int i = 0;
+    // Two heads' short ends share a vector.
+    for (; tail <= 8 && i + 1 < heads; i += 2) {
+      const float* const ends = row + i * M16_ + whole;
+      const __m512 scores_of_both = _mm512_insertf32x8(
+          _mm512_castps256_ps512(_mm256_loadu_ps(ends)), _mm256_loadu_ps(ends + M16_), 1);
+      const __m256i both = Narrow(Exp2Small(scores_of_both, factor, most));
+      Bf16* const at = to + i * columns + whole;
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(at), _mm256_castsi256_si128(both));
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(at + columns), _mm256_extracti128_si256(both, 1));
+    }
+    for (; i < heads; ++i) {
+      StoreBf16(to + i * columns + whole,
+                Exp2Small(_mm512_loadu_ps(row + i * M16_ + whole), factor, most));
     }
   }
-  if (_mm512_reduce_max_ps(top) <= kSafeLog2) return;
+  if (_mm512_reduce_max_ps(most) <= kSafeLog2) return;
   for (int i = 0; i < heads; ++i) {
-    Softmax(w.scores.get() + i * M_, ld, M_, M_, scale, w.self_shares.get() + i * M_, ld,
-            w.inverse_sums.get());
+    Softmax(scores + i * M16_, lds, M_, M_, scale, shares + i * columns, ldp, w.inverse_sums.get());
+  }
+}
+
+// out = x + the values weighed by the shares, of one pair's heads from `head` on: `heads` of them,
+// whose shares stand side by side.
+template <class Isa>
+void KernelImpl<Isa>::WeighValues(int head, int heads, const Bf16* x, Bf16* out,
+                                  WorkspaceImpl& w) const {
+  const int64_t ld = LdShares(), ld_values = LdValues();
+  const int blocks = M16_ / 16;
+  const int steps = static_cast<int>(RoundUp(M_, 32) / 32);
+  if (head_ == 16 && steps <= 2) {
+    // A block's sums are divided out while the tiles make the next one's.
+    const float* pending = nullptr;
+    int64_t pending_at = 0;
+    int pending_rows = 0, parity = 0;
+    const auto finish = [&] {
+      for (int r = 0; r < pending_rows; ++r) {
+        const int64_t at = pending_at + int64_t{r} * E_;
+        const __m512 inverse = Reciprocal(_mm512_load_ps(pending + 256 + r * 16));
+        StoreBf16(out + at,
+                  _mm512_fmadd_ps(_mm512_load_ps(pending + r * 16), inverse, LoadBf16(x + at)));
+      }
+    };
+    float* const places[2] = {w.block.get(), w.block2.get()};
+    for (int i = 0; i < heads; ++i) {
+      const int64_t at = (head + i) * head_;
+      Isa::WeighedSums(
+          w.self_shares.get() + i * SelfColumns(), ld, blocks, w.values.get() + at * 2, ld_values,
+          w.ones.get(), steps, [&] { return places[parity]; },
+          [&](int b) {
+            finish();
+            pending = places[parity];
+            pending_at = at + int64_t{b} * 16 * E_;
+            pending_rows = Lesser(16, M_ - b * 16);
+            parity ^= 1;
+          });
+    }
+    finish();
+    return;
+  }
+  const int head_vectors = static_cast<int>(RoundUp(head_, 16) / 16);
+  float* const weighed = w.block.get();
+  float* const sums = w.block2.get();
+  for (int i = 0; i < heads; ++i) {
+    // What stands beyond a head's shares is finite, and beyond the values are zeros.
+    const Bf16* const shares = w.self_shares.get() + i * SelfColumns();
+    const int64_t at = (head + i) * head_;
+    for (int b = 0; b < blocks; ++b) {
+      const int rows = Lesser(16, M_ - b * 16);
+      Isa::Strip(shares + b * 16 * ld, ld, w.ones.get(), 32, 1, steps, sums, 16);
+      for (int v = 0; v < head_vectors; v += 4) {
+        const int vectors = Lesser(4, head_vectors - v);
+        Isa::Strip(shares + b * 16 * ld, ld, w.values.get() + at * 2 + v * 32, ld_values, vectors,
+                   steps, weighed, 64);
+        for (int r = 0; r < rows; ++r) {
+          const __m512 inverse = Reciprocal(_mm512_loadu_ps(sums + r * 16));
+          for (int u = 0; u < vectors; ++u) {
+            const int channel = (v + u) * 16;
+            const int64_t place = at + int64_t{b * 16 + r} * E_ + channel;
+            const __mmask16 mask = TailMask(head_ - channel);
+            const __m512 z = Widen(_mm256_maskz_loadu_epi16(mask, x + place));
+            const __m512 y =
+                _mm512_fmadd_ps(_mm512_loadu_ps(weighed + r * 64 + u * 16), inverse, z);
+            _mm256_mask_storeu_epi16(out + place, mask, Narrow(y));
+          }
+        }
+      }
+    }
   }
 }
 
@@ -467,87 +589,46 @@ void KernelImpl<Isa>::Attend(const Bf16* x, const Bf16* projected, Bf16* out,
     }
   }
   const int blocks = M16_ / 16;
-  const int64_t lds = LdSelf(), ld_keys = M16_ * 2;
-  const int key_steps = static_cast<int>(RoundUp(M_, 32) / 32);
-  const int head_vectors = static_cast<int>(RoundUp(head_, 16) / 16);
+  const int64_t lds = LdScores(), ld_keys = M16_ * 2;
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(head_));
-  float* const weighed = w.block.get();
-  float* const sums = w.block2.get();
-  int heads;
-  for (int head = 0; head < shape_.num_heads; head += heads) {
-    heads = Lesser(heads_together_, shape_.num_heads - head);
+  float* const scores = w.scores.get();
+  for (int head = 0; head < shape_.num_heads; head += heads_together_) {
+    const int heads = Lesser(heads_together_, shape_.num_heads - head);
     for (int i = 0; i < heads; i += heads_a_load_) {
       LoadKeys(projected + E_, head + i, w.keys.get() + i * KeysOfAHead());
     }
     for (int i = 0; i < heads; ++i) {
       const Bf16* const queries = projected + (head + i) * head_;
       const Bf16* const keys = w.keys.get() + i * KeysOfAHead();
-      float* const scores = w.scores.get() + i * M_;
       if (head_steps_ == 1 && blocks <= 3) {
-        Isa::Grid(queries, ld, blocks, keys, ld_keys, blocks, scores, lds);
+        Isa::Grid(queries, ld, blocks, keys, ld_keys, blocks, scores + i * M16_, lds);
         continue;
       }
       for (int b = 0; b < blocks; ++b) {
         for (int c = 0; c < blocks; c += 4) {
           Isa::Strip(queries + b * 16 * ld, ld, keys + c * 32, ld_keys, Lesser(4, blocks - c),
-                     head_steps_, scores + b * 16 * lds + c * 16, lds);
+                     head_steps_, scores + i * M16_ + b * 16 * lds + c * 16, lds);
         }
       }
     }
     SelfShares(heads, scale, w);
-    for (int i = 0; i < heads; ++i) {
-      // What stands beyond a head's shares are the next one's, and beyond the values are zeros.
-      const Bf16* const shares = w.self_shares.get() + i * M_;
-      const Bf16* const values = w.values.get() + (head + i) * head_ * 2;
-      const int64_t at = (head + i) * head_;
-      if (head_ == 16 && key_steps <= 2) {
-        Isa::WeighedSums(shares, lds, blocks, values, LdValues(), w.ones.get(), key_steps, weighed,
-                         sums);
-        for (int m = 0; m < M_; ++m) {
-          const __m512 inverse = Reciprocal(_mm512_load_ps(sums + m * 16));
-          StoreBf16(out + at + int64_t{m} * E_,
-                    _mm512_fmadd_ps(_mm512_load_ps(weighed + m * 16), inverse,
-                                    LoadBf16(x + at + int64_t{m} * E_)));
-        }
-        continue;
-      }
-      for (int b = 0; b < blocks; ++b) {
-        const int rows = Lesser(16, M_ - b * 16);
-        Isa::Strip(shares + b * 16 * lds, lds, w.ones.get(), 32, 1, key_steps, sums, 16);
-        for (int v = 0; v < head_vectors; v += 4) {
-          const int vectors = Lesser(4, head_vectors - v);
-          Isa::Strip(shares + b * 16 * lds, lds, values + v * 32, LdValues(), vectors, key_steps,
-                     weighed, 64);
-          for (int r = 0; r < rows; ++r) {
-            const __m512 inverse = Reciprocal(_mm512_loadu_ps(sums + r * 16));
-            for (int u = 0; u < vectors; ++u) {
-              const int channel = (v + u) * 16;
-              const int64_t place = at + int64_t{b * 16 + r} * E_ + channel;
-              const __mmask16 mask = TailMask(head_ - channel);
-              const __m512 z = Widen(_mm256_maskz_loadu_epi16(mask, x + place));
-              const __m512 y =
-                  _mm512_fmadd_ps(_mm512_loadu_ps(weighed + r * 64 + u * 16), inverse, z);
-              _mm256_mask_storeu_epi16(out + place, mask, Narrow(y));
-            }
-          }
-        }
-      }
-    }
+    WeighValues(head, heads, x, out, w);
   }
 }
 
 // out (pairs x M, E) = the self-attention cell of x.
 template <class Isa>
-void KernelImpl<Isa>::Reason(const PackedLayer& layer, const Bf16* x, int pairs, Bf16* out,
+template <class Out>
+void KernelImpl<Isa>::Reason(const PackedLayer& layer, const Bf16* x, int pairs, Out* out,
                              WorkspaceImpl& w) const {
   const int rows = pairs * M_;
   {
     const float* const bias = layer.attention.bias.get();
     Bf16* const to = w.attention.get();
     Product(x, E_, rows, layer.attention, w, [&](int r, int n, const float* sums) {
-      StoreBf16Pair(to + int64_t{r} * 3 * E_ + n,
-                    _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
-                    _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)));
+      StorePair(to + int64_t{r} * 3 * E_ + n,
+                _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
+                _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)));
     });
   }
   Bf16* const attended = w.middle.get();
@@ -560,7 +641,7 @@ void KernelImpl<Isa>::Reason(const PackedLayer& layer, const Bf16* x, int pairs,
     Bf16* const to = w.hidden.get();
     const __m512 zero = _mm512_setzero_ps();
     Product(attended, E_, rows, layer.feed_in, w, [&](int r, int n, const float* sums) {
-      StoreBf16Pair(
+      StorePair(
           to + int64_t{r} * H_ + n,
           _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n))),
           _mm512_max_ps(zero,
@@ -570,7 +651,7 @@ void KernelImpl<Isa>::Reason(const PackedLayer& layer, const Bf16* x, int pairs,
   const float* const bias = layer.feed_out.bias.get();
   Product(w.hidden.get(), H_, rows, layer.feed_out, w, [&](int r, int n, const float* sums) {
     const int64_t at = int64_t{r} * E_ + n;
-    StoreBf16Pair(
+    StorePair(
         out + at,
         _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
                       LoadBf16(attended + at)),
@@ -647,46 +728,60 @@ void KernelImpl<Isa>::CrossAttend(int n, const Bf16* x, const PreparedContext* c
   NormalizeScores(scores, C16, rows);
   Softmax(scores, C16, M_, rows, 1.0f, w.cross_shares.get(), C32, w.inverse_sums.get());
   const int steps = static_cast<int>(C32 / 32);
-  float* const scaled = w.block.get();
-  float* const shifted = w.block2.get();
+  // A block is put together while the tiles make the next one.
+  const float* pending = nullptr;
+  int pending_row = 0, pending_e = 0;
+  const auto finish = [&] {
+    const int size = pending == nullptr ? 0 : Lesser(16, M_ - pending_row);
+    for (int r = 0; r < size; ++r) {
+      const __m512 inverse = _mm512_set1_ps(w.inverse_sums.get()[pending_row + r]);
+      const __m512 twice = _mm512_mul_ps(inverse, _mm512_set1_ps(2 * kLog2e));
+      const int64_t at = int64_t{pending_row + r} * E_ + pending_e;
+      __m512 z[2];
+      for (int i = 0; i < 2; ++i) {
+        const float* const scaled = pending + r * 32 + i * 16;
+        const __m512 t = TanhCoarse(_mm512_mul_ps(_mm512_load_ps(scaled), twice));
+        z[i] = _mm512_fmadd_ps(LoadBf16(x + at + i * 16), t,
+                               _mm512_mul_ps(_mm512_load_ps(scaled + 512), inverse));
+      }
+      StorePair(out + at, z[0], z[1]);
+    }
+  };
+  float* places[2] = {w.block.get(), w.block2.get()};
   for (int e = 0; e < E_; e += 32) {
     for (int b = 0; b < blocks; ++b) {
-      const Bf16* const shares = w.cross_shares.get() + b * 16 * C32;
-      Isa::TwoStrips(shares, C32, scale + e * 2, shift + e * 2, E_ * 2, steps, scaled, shifted);
-      const int size = Lesser(16, M_ - b * 16);
-      for (int r = 0; r < size; ++r) {
-        const __m512 inverse = _mm512_set1_ps(w.inverse_sums.get()[b * 16 + r]);
-        const __m512 twice = _mm512_mul_ps(inverse, _mm512_set1_ps(2 * kLog2e));
-        const int64_t at = int64_t{b * 16 + r} * E_ + e;
-        __m512 z[2];
-        for (int i = 0; i < 2; ++i) {
-          const int k = r * 32 + i * 16;
-          const __m512 t = TanhCoarse(_mm512_mul_ps(_mm512_loadu_ps(scaled + k), twice));
-          z[i] = _mm512_fmadd_ps(LoadBf16(x + at + i * 16), t,
-                                 _mm512_mul_ps(_mm512_loadu_ps(shifted + k), inverse));
-        }
-        StoreBf16Pair(out + at, z[0], z[1]);
-      }
+      float* const place = places[0];
+      const int64_t panel = Panel(rows), at = e / 16 * panel;
+      Isa::TwoStrips(w.cross_shares.get() + b * 16 * C32, C32, scale + at, shift + at, panel, steps,
+                     place, place + 512);
+      finish();
+      pending = place;
+      pending_row = b * 16;
+      pending_e = e;
+      places[0] = places[1];
+      places[1] = place;
     }
   }
+  finish();
 }
 
-// out (pairs x M, E) = the refinement cell of x.
+// out (pairs x M, E) = the refinement cell of each pair's sequence.
 template <class Isa>
-void KernelImpl<Isa>::Refine(int n, const Bf16* x, const PreparedContext* const* contexts,
+void KernelImpl<Isa>::Refine(int n, const Bf16* const* x, const PreparedContext* const* contexts,
                              int pairs, Bf16* out, WorkspaceImpl& w) const {
   const PackedLayer& layer = layers_[n];
   const int rows = pairs * M_;
+  const Bf16** const row_of = w.rows.get();
   for (int p = 0; p < pairs; ++p) {
-    const int64_t at = int64_t{p} * M_ * E_;
-    CrossAttend(n, x + at, contexts[p], w.middle.get() + at, w);
+    CrossAttend(n, x[p], contexts[p], w.middle.get() + int64_t{p} * M_ * E_, w);
+    for (int m = 0; m < M_; ++m) row_of[p * M_ + m] = x[p] + int64_t{m} * E_;
   }
   {
     const float* const bias = layer.refine_in.bias.get();
     Bf16* const to = w.hidden.get();
     const __m512 zero = _mm512_setzero_ps();
     Product(w.middle.get(), E_, rows, layer.refine_in, w, [&](int r, int n, const float* sums) {
-      StoreBf16Pair(
+      StorePair(
           to + int64_t{r} * E_ + n,
           _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n))),
           _mm512_max_ps(zero,
@@ -695,13 +790,13 @@ void KernelImpl<Isa>::Refine(int n, const Bf16* x, const PreparedContext* const*
   }
   const float* const bias = layer.refine_out.bias.get();
   Product(w.hidden.get(), E_, rows, layer.refine_out, w, [&](int r, int n, const float* sums) {
-    const int64_t at = int64_t{r} * E_ + n;
-    StoreBf16Pair(
-        out + at,
+    const Bf16* const residual = row_of[r] + n;
+    StorePair(
+        out + int64_t{r} * E_ + n,
         _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
-                      LoadBf16(x + at)),
+                      LoadBf16(residual)),
         _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)),
-                      LoadBf16(x + at + 16)));
+                      LoadBf16(residual + 16)));
   });
 }
 
@@ -717,31 +812,30 @@ void KernelImpl<Isa>::Route(const PackedLayer& layer, int count, int paths,
     Bf16* const hidden = w.router_hidden.get();
     // Gates as exact as their inputs: where a path's gates are all but shut, what flows along it
     // depends on them by a step.
-    Product(w.means[j].get(), 3 * E_, count, layer.router_hidden[j], w,
-            [&](int r, int n, const float* sums) {
-              for (int h = 0; h < 32; h += 16) {
-                StoreSplit(hidden + int64_t{r} * 3 * R_ + n + h, R_,
-                           _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums + h),
-                                                             _mm512_loadu_ps(bias + n + h))));
-              }
-            });
+    Product<true>(w.means[j].get(), 2 * E_, count, layer.router_hidden[j], w,
+                  [&](int r, int n, const float* sums) {
+                    for (int h = 0; h < 32; h += 16) {
+                      StoreSplit(hidden + int64_t{r} * 2 * R_ + n + h, R_,
+                                 _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums + h),
+                                                                   _mm512_loadu_ps(bias + n + h))));
+                    }
+                  });
     const float* const bias2 = layer.router_output[j].bias.get();
-    Product(hidden, 3 * R_, count, layer.router_output[j], w, [&](int r, int, const float* sums) {
-      alignas(64) float gates[16];
-      _mm512_store_ps(
-          gates,
-          _mm512_max_ps(zero, Tanh(_mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias2)))));
-      for (int i = 0; i < kCells; ++i) w.routing[r].gate[j][i] = i < paths ? gates[i] : 0;
-    });
+    Product<true>(
+        hidden, 2 * R_, count, layer.router_output[j], w, [&](int r, int, const float* sums) {
+          alignas(64) float gates[16];
+          _mm512_store_ps(gates, _mm512_max_ps(zero, Tanh(_mm512_add_ps(_mm512_loadu_ps(sums),
+                                                                        _mm512_loadu_ps(bias2)))));
+          for (int i = 0; i < kCells; ++i) w.routing[r].gate[j][i] = i < paths ? gates[i] : 0;
+        });
   }
 }
 
-// Runs cell j for those of a group's pairs whose gates open it: cell(inputs, indices of the pairs,
-// pairs, out) over chunks of pairs side by side, its outputs put at the pairs' places.
+// Calls body(indices of the pairs, pairs) for those of a group's pairs whose gates open cell j, a
+// few at a time.
 template <class Isa>
-template <class Cell>
-void KernelImpl<Isa>::RunCell(int j, const Bf16* const* inputs, int count, WorkspaceImpl& w,
-                              Cell&& cell) const {
+template <class Body>
+void KernelImpl<Isa>::ForOpen(int j, int count, WorkspaceImpl& w, Body&& body) const {
   int open[kGroup];
   int size = 0;
   for (int p = 0; p < count; ++p) {
@@ -749,37 +843,46 @@ void KernelImpl<Isa>::RunCell(int j, const Bf16* const* inputs, int count, Works
   }
   w.counts.open += size;
   w.counts.skipped += count - size;
-  const int64_t values = int64_t{M_} * E_;
-  Bf16* const out = w.cell[j].get();
   for (int first = 0; first < size; first += kChunk) {
-    const int pairs = Lesser(kChunk, size - first);
-    const int* const chunk = open + first;
-    bool side_by_side = true;
-    for (int i = 1; i < pairs; ++i) {
-      side_by_side = side_by_side && inputs[chunk[i]] == inputs[chunk[0]] + i * values;
-    }
-    const Bf16* x = inputs[chunk[0]];
-    if (!side_by_side) {
-      for (int i = 0; i < pairs; ++i) {
-        std::memcpy(w.input.get() + i * values, inputs[chunk[i]], values * sizeof(Bf16));
-      }
-      x = w.input.get();
-    }
-    const bool in_order = chunk[pairs - 1] - chunk[0] == pairs - 1;
-    Bf16* const to = in_order ? out + chunk[0] * values : w.output.get();
-    cell(x, chunk, pairs, to);
-    if (in_order) continue;
-    for (int i = 0; i < pairs; ++i) {
-      std::memcpy(out + chunk[i] * values, to + i * values, values * sizeof(Bf16));
-    }
+    body(open + first, Lesser(kChunk, size - first));
   }
 }
 
-// The sequences that the next layer's cells take of one pair, and their means. `identity` may be
-// where the first of them goes: what is written was read before.
+// Some pairs' sequences side by side: copied unless they are.
 template <class Isa>
-void KernelImpl<Isa>::MixToCells(const Bf16* identity, const Bf16* const outputs[kCells],
-                                 const Routing& routing, int pair, WorkspaceImpl& w) const {
+const Bf16* KernelImpl<Isa>::Gather(const Bf16* sequences, const int* pairs, int size,
+                                    WorkspaceImpl& w) const {
+  const int64_t values = int64_t{M_} * E_;
+  if (pairs[size - 1] - pairs[0] == size - 1) return sequences + pairs[0] * values;
+  for (int i = 0; i < size; ++i) {
+    std::memcpy(w.input.get() + i * values, sequences + pairs[i] * values, values * sizeof(Bf16));
+  }
+  return w.input.get();
+}
+
+// Runs cell j for those of a group's pairs whose gates open it: cell(indices of the pairs, pairs,
+// out), its outputs put at the pairs' places.
+template <class Isa>
+template <class Cell>
+void KernelImpl<Isa>::RunCell(int j, int count, WorkspaceImpl& w, Cell&& cell) const {
+  const int64_t values = int64_t{M_} * E_;
+  Bf16* const out = w.cell[j].get();
+  ForOpen(j, count, w, [&](const int* chunk, int pairs) {
+    const bool in_order = chunk[pairs - 1] - chunk[0] == pairs - 1;
+    Bf16* const to = in_order ? out + chunk[0] * values : w.output.get();
+    cell(chunk, pairs, to);
+    if (in_order) return;
+    for (int i = 0; i < pairs; ++i) {
+      std::memcpy(out + chunk[i] * values, to + i * values, values * sizeof(Bf16));
+    }
+  });
+}
+
+// The sequences that the next layer's cells take of one pair, and their means. The cells' may be
+// where these go: what is written was read before.
+template <class Isa>
+void KernelImpl<Isa>::MixToCells(const Sequences& cells, const Routing& routing, int pair,
+                                 WorkspaceImpl& w) const {
   Bf16* to[kCells];
   for (int i = 0; i < kCells; ++i) to[i] = w.sequence[i].get() + int64_t{pair} * M_ * E_;
   __m512 weight[kCells][kCells];
@@ -794,8 +897,11 @@ void KernelImpl<Isa>::MixToCells(const Bf16* identity, const Bf16* const outputs
       const int64_t at = int64_t{m} * E_ + e;
       __m512 cell[kCells][2];
       for (int h = 0; h < 2; ++h) {
-        cell[0][h] = _mm512_max_ps(LoadBf16(identity + at + h * 16), _mm512_setzero_ps());
-        for (int j = 1; j < kCells; ++j) cell[j][h] = LoadBf16(outputs[j] + at + h * 16);
+        const int64_t k = at + h * 16;
+        cell[0][h] = _mm512_max_ps(LoadBf16(cells.identity + k), _mm512_setzero_ps());
+        cell[1][h] = Guided(cells, k, e + h * 16);
+        cell[2][h] = LoadBf16(cells.reasoned + k);
+        cell[3][h] = LoadBf16(cells.refined + k);
       }
       for (int i = 0; i < kCells; ++i) {
         __m512 v[2];
@@ -805,22 +911,24 @@ void KernelImpl<Isa>::MixToCells(const Bf16* identity, const Bf16* const outputs
           float* const sum = sums + i * E_ + e + h * 16;
           _mm512_store_ps(sum, _mm512_add_ps(_mm512_load_ps(sum), v[h]));
         }
-        StoreBf16Pair(to[i] + at, v[0], v[1]);
+        StorePair(to[i] + at, v[0], v[1]);
       }
     }
   }
   for (int i = 0; i < kCells; ++i) {
     for (int e = 0; e < E_; e += 16) {
-      StoreSplit(w.means[i].get() + int64_t{pair} * 3 * E_ + e, E_,
+      StoreSplit(w.means[i].get() + int64_t{pair} * 2 * E_ + e, E_,
                  _mm512_mul_ps(_mm512_load_ps(sums + i * E_ + e), share));
     }
   }
 }
 
-// The last layer's output and the score of one pair.
+// The last layer's output and the score of one pair. `exact`: the self-attention cell's output, or
+// null where it is shut; `inputs`: the cells'.
 template <class Isa>
-float KernelImpl<Isa>::Finish(const Bf16* const inputs[kCells], const Bf16* const outputs[kCells],
-                              const Routing& routing, const float* guide) const {
+float KernelImpl<Isa>::Finish(const Sequences& cells, const float* exact,
+                              const Bf16* const inputs[kCells], const Routing& routing,
+                              const float* guide) const {
   float q[kCells], o[kCells], total = 0;
   bool identities = false;
   for (int j = 0; j < kCells; ++j) {
@@ -842,11 +950,11 @@ float KernelImpl<Isa>::Finish(const Bf16* const inputs[kCells], const Bf16* cons
     __m512 sum = _mm512_setzero_ps(), top = _mm512_set1_ps(-3e38f);
     for (int m = 0; m < M_; ++m) {
       const int64_t at = int64_t{m} * E_ + e;
-      const __m512 z = LoadBf16(inputs[0] + at);
+      const __m512 z = LoadBf16(cells.identity + at);
       __m512 y = _mm512_mul_ps(_mm512_max_ps(z, _mm512_setzero_ps()), cell_weight[0]);
-      for (int j = 1; j < kCells; ++j) {
-        y = _mm512_fmadd_ps(LoadBf16(outputs[j] + at), cell_weight[j], y);
-      }
+      y = _mm512_fmadd_ps(Guided(cells, at, e), cell_weight[1], y);
+      if (exact != nullptr) y = _mm512_fmadd_ps(_mm512_load_ps(exact + at), cell_weight[2], y);
+      y = _mm512_fmadd_ps(LoadBf16(cells.refined + at), cell_weight[3], y);
       if (identities) {
         y = _mm512_fmadd_ps(z, input_weight[0], y);
         for (int j = 1; j < kCells; ++j) {
@@ -935,9 +1043,9 @@ void KernelImpl<Isa>::PrepareContext(const float* context, int rows, const float
     const float* const bias = linear.bias.get();
     Bf16* const projected = w.middle.get();
     Product(x, E_, rows, linear, w, [&](int r, int column, const float* sums) {
-      StoreBf16Pair(projected + int64_t{r} * E_ + column,
-                    _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + column)),
-                    _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + column + 16)));
+      StorePair(projected + int64_t{r} * E_ + column,
+                _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + column)),
+                _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + column + 16)));
     });
     Bf16* const to = projections + n * Projection(rows);
     for (int c = 0; c < rows; c += 2) {
@@ -947,8 +1055,9 @@ void KernelImpl<Isa>::PrepareContext(const float* context, int rows, const float
                                        : _mm512_setzero_si512();
         __m512i first, second;
         Interleave(a, b, &first, &second);
-        _mm512_storeu_si512(to + (int64_t{c} * E_ + e * 2), first);
-        _mm512_storeu_si512(to + (int64_t{c} * E_ + e * 2) + 32, second);
+        Bf16* const at = to + e / 16 * Panel(rows) + c * 16;
+        _mm512_storeu_si512(at, first);
+        _mm512_storeu_si512(at + Panel(rows), second);
       }
     }
   }
@@ -959,39 +1068,39 @@ template <class Isa>
 void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* scores, float* paths,
                                  WorkspaceImpl& w) const {
   const int64_t values = int64_t{M_} * E_;
-  const PreparedContext* contexts[kGroup];
-  const Bf16* bare[kGroup];
-  for (int p = 0; p < count; ++p) {
-    contexts[p] = pairs[p].context;
-    bare[p] = reinterpret_cast<const Bf16*>(pairs[p].local);
-  }
-  const auto refine = [&](int n) {
-    return [&, n](const Bf16* x, const int* chunk, int size, Bf16* out) {
-      const PreparedContext* of_chunk[kChunk];
-      for (int i = 0; i < size; ++i) of_chunk[i] = contexts[chunk[i]];
-      Refine(n, x, of_chunk, size, out, w);
-    };
+  // `input_of(p)`: what the refinement cell takes of pair p.
+  const auto refine = [&](int n, auto&& input_of) {
+    RunCell(3, count, w, [&](const int* chunk, int size, Bf16* out) {
+      const Bf16* inputs[kChunk];
+      const PreparedContext* contexts[kChunk];
+      for (int i = 0; i < size; ++i) {
+        inputs[i] = input_of(chunk[i]);
+        contexts[i] = pairs[chunk[i]].context;
+      }
+      Refine(n, inputs, contexts, size, out, w);
+    });
   };
+  float* const factors = w.factors.get();
 
   // Layer 0: what its cells take is the bare sequence, and most of it was prepared.
+  const auto bare = [&](int p) { return reinterpret_cast<const Bf16*>(pairs[p].local); };
   for (int p = 0; p < count; ++p) {
     std::memcpy(w.routing[p].gate, pairs[p].local + LocalGates(), sizeof(w.routing[p].gate));
     w.routing[p].Mix();
   }
-  RunCell(3, bare, count, w, refine(0));
+  refine(0, bare);
   for (int p = 0; p < count; ++p) {
     const PreparedLocal* const local = pairs[p].local;
-    Routing& routing = w.routing[p];
-    const Bf16* outputs[kCells] = {bare[p], bare[p],
-                                   reinterpret_cast<const Bf16*>(local + 2 * LocalPart()), bare[p]};
-    if (routing.IsOpen(1)) {
-      Bf16* const guided = w.cell[1].get() + p * values;
-      Guide(bare[p], reinterpret_cast<const Bf16*>(local + LocalPart()),
-            reinterpret_cast<const float*>(local + LocalNorms()), Guide(contexts[p]), guided, w);
-      outputs[1] = guided;
-    }
-    if (routing.IsOpen(3)) outputs[3] = w.cell[3].get() + p * values;
-    MixToCells(bare[p], outputs, routing, p, w);
+    const Routing& routing = w.routing[p];
+    GuideFactors(reinterpret_cast<const float*>(local + LocalNorms()), Guide(pairs[p].context),
+                 factors);
+    MixToCells({.identity = bare(p),
+                .guided = bare(p),
+                .product = reinterpret_cast<const Bf16*>(local + LocalPart()),
+                .factors = factors,
+                .reasoned = reinterpret_cast<const Bf16*>(local + 2 * LocalPart()),
+                .refined = routing.IsOpen(3) ? w.cell[3].get() + p * values : bare(p)},
+               routing, p, w);
     if (paths != nullptr) std::memcpy(paths + p * 36, routing.share, sizeof(routing.share));
   }
 
@@ -999,44 +1108,63 @@ void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* sc
     const PackedLayer& layer = layers_[n];
     const bool last = n == kLayers - 1;
     Route(layer, count, last ? 1 : kCells, w);
-    const Bf16* inputs[kCells][kGroup];
-    for (int j = 0; j < kCells; ++j) {
-      for (int p = 0; p < count; ++p) inputs[j][p] = w.sequence[j].get() + p * values;
-    }
-    RunCell(1, inputs[1], count, w, [&](const Bf16* x, const int* chunk, int size, Bf16* out) {
-      Guidance(layer, x, size * M_, w.middle.get(), w);
+    RunCell(1, count, w, [&](const int* chunk, int size, Bf16* out) {
+      Guidance(layer, Gather(w.sequence[1].get(), chunk, size, w), size * M_, out, w);
       for (int i = 0; i < size; ++i) {
-        const Bf16* const product = w.middle.get() + i * values;
-        float* const norms = w.scores.get();
-        Norms(product, norms);
-        Guide(x + i * values, product, norms, Guide(contexts[chunk[i]]), out + i * values, w);
+        Norms(out + i * values, w.norms.get() + int64_t{chunk[i]} * E_);
       }
     });
-    RunCell(2, inputs[2], count, w, [&](const Bf16* x, const int*, int size, Bf16* out) {
-      Reason(layer, x, size, out, w);
-    });
-    RunCell(3, inputs[3], count, w, refine(n));
-    for (int p = 0; p < count; ++p) {
-      Routing& routing = w.routing[p];
-      const Bf16* outputs[kCells];
-      for (int j = 0; j < kCells; ++j) {
-        // A cell that did not run has no weight; what stands in for it must only be finite.
-        outputs[j] = j > 0 && routing.IsOpen(j) ? w.cell[j].get() + p * values : inputs[0][p];
+    refine(n, [&](int p) { return w.sequence[3].get() + p * values; });
+    // A pair's cells but for the self-attention one.
+    const auto sequences_of = [&](int p) {
+      const Bf16* const identity = w.sequence[0].get() + p * values;
+      Sequences cells{.identity = identity,
+                      .guided = w.sequence[1].get() + p * values,
+                      .product = identity,
+                      .factors = factors,
+                      .reasoned = identity,
+                      .refined = identity};
+      if (w.routing[p].IsOpen(1)) {
+        cells.product = w.cell[1].get() + p * values;
+        GuideFactors(w.norms.get() + int64_t{p} * E_, Guide(pairs[p].context), factors);
+      } else {
+        std::memset(factors, 0, E_ * sizeof(float));
       }
-      if (!last) {
+      if (w.routing[p].IsOpen(3)) cells.refined = w.cell[3].get() + p * values;
+      return cells;
+    };
+    if (!last) {
+      RunCell(2, count, w, [&](const int* chunk, int size, Bf16* out) {
+        Reason(layer, Gather(w.sequence[2].get(), chunk, size, w), size, out, w);
+      });
+      for (int p = 0; p < count; ++p) {
+        Routing& routing = w.routing[p];
+        Sequences cells = sequences_of(p);
+        if (routing.IsOpen(2)) cells.reasoned = w.cell[2].get() + p * values;
         routing.Mix();
-        MixToCells(inputs[0][p], outputs, routing, p, w);
+        MixToCells(cells, routing, p, w);
         if (paths != nullptr) {
           std::memcpy(paths + p * 36 + 16, routing.share, sizeof(routing.share));
         }
-        continue;
       }
-      const Bf16* of_pair[kCells];
-      for (int j = 0; j < kCells; ++j) of_pair[j] = inputs[j][p];
-      scores[p] = Finish(of_pair, outputs, routing, Guide(contexts[p]));
-      if (paths != nullptr) {
-        for (int j = 0; j < kCells; ++j) paths[p * 36 + 32 + j] = routing.gate[j][0];
-      }
+      continue;
+    }
+    const auto finish = [&](int p, const float* exact) {
+      const Bf16* inputs[kCells];
+      for (int j = 0; j < kCells; ++j) inputs[j] = w.sequence[j].get() + p * values;
+      scores[p] = Finish(sequences_of(p), exact, inputs, w.routing[p], Guide(pairs[p].context));
+      if (paths == nullptr) return;
+      for (int j = 0; j < kCells; ++j) paths[p * 36 + 32 + j] = w.routing[p].gate[j][0];
+    };
+    // The last self-attention cell's output goes into the score and nowhere else. Rounded, it is
+    // what would disturb scores most: it is large beside its differences from pair to pair.
+    ForOpen(2, count, w, [&](const int* chunk, int size) {
+      float* const exact = w.exact.get();
+      Reason(layer, Gather(w.sequence[2].get(), chunk, size, w), size, exact, w);
+      for (int i = 0; i < size; ++i) finish(chunk[i], exact + i * values);
+    });
+    for (int p = 0; p < count; ++p) {
+      if (!w.routing[p].IsOpen(2)) finish(p, nullptr);
     }
   }
 }

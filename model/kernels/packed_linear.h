@@ -28,62 +28,61 @@ static inline float Float(Bf16 value) {
   return widened;
 }
 
-// 16 values as their bfloat16 parts for PackSplit(): the high ones, `width` further the low ones,
-// and once more the high ones.
+// 16 values as two bfloat16 parts, which together have some 16 bits: the high ones, and `width`
+// further the low ones.
 static inline void StoreSplit(Bf16* to, int64_t width, __m512 values) {
   const __m256i high = Narrow(values);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), high);
   StoreBf16(to + width, _mm512_sub_ps(values, Widen(high)));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(to + 2 * width), high);
 }
 
-// W^T in panels of 32 columns, each [steps][2][16][16][2]: for each 32 inner values two tiles of
-// pairs. Padded with zeros to whole panels and steps, the bias too.
+// W^T in panels of 32 columns, each [steps][parts][2][16][16][2]: for each 32 inner values two
+// tiles of pairs, and where weights are split (see StoreSplit()) two more of their low parts.
+// Padded with zeros to whole panels and steps, the bias too.
 struct PackedLinear {
   Array<Bf16> panels;
   Array<float> bias;
   int count = 0;  // of panels
   int steps = 0;
+  int parts = 1;  // of a weight: 2 where they are split
 
-  void Allocate(int in, int out) {
+  void Allocate(int in, int out, int parts_of_a_weight, Slab& slab) {
     steps = static_cast<int>(RoundUp(in, 32) / 32);
     count = static_cast<int>(RoundUp(out, 32) / 32);
-    panels.Resize(int64_t{count} * steps * 1024);
-    bias.Resize(int64_t{count} * 32);
+    parts = parts_of_a_weight;
+    panels.Resize(count * PanelSize(), slab);
+    bias.Resize(int64_t{count} * 32, slab);
   }
-  // The weight of input i on output n.
-  void Set(int i, int n, Bf16 weight) {
-    Bf16* const panel = panels.get() + int64_t{n / 32} * steps * 1024 + (n % 32 / 16) * 512;
-    panel[(i / 32) * 1024 + (i % 32 / 2) * 32 + (n % 16) * 2 + i % 2] = weight;
-  }
+  int64_t PanelSize() const { return int64_t{steps} * parts * 1024; }
+  const Bf16* Panel(int n) const { return panels.get() + n * PanelSize(); }
   // Puts outputs of `linear` at columns from `column` on.
   void Put(const LinearWeights& linear, int column) {
     for (int o = 0; o < linear.out; ++o) {
       bias.get()[column + o] = linear.bias[o];
       for (int i = 0; i < linear.in; ++i) {
-        Set(i, column + o, Round(linear.weight[int64_t{o} * linear.in + i]));
-      }
-    }
-  }
-  void Pack(const LinearWeights& linear) {
-    Allocate(linear.in, linear.out);
-    Put(linear, 0);
-  }
-  // For inputs split as StoreSplit() does, which together with the split of the weights here makes
-  // products of some 16 bits.
-  void PackSplit(const LinearWeights& linear) {
-    const int padded = static_cast<int>(RoundUp(linear.in, 32));
-    Allocate(3 * padded, linear.out);
-    for (int o = 0; o < linear.out; ++o) {
-      bias.get()[o] = linear.bias[o];
-      for (int i = 0; i < linear.in; ++i) {
         const float weight = linear.weight[int64_t{o} * linear.in + i];
         const Bf16 high = Round(weight);
-        Set(i, o, high);
-        Set(padded + i, o, high);
-        Set(2 * padded + i, o, Round(weight - Float(high)));
+        Set(i, column + o, 0, high);
+        if (parts > 1) Set(i, column + o, 1, Round(weight - Float(high)));
       }
     }
+  }
+  void Pack(const LinearWeights& linear, Slab& slab) {
+    Allocate(linear.in, linear.out, 1, slab);
+    Put(linear, 0);
+  }
+  // For inputs split as StoreSplit() does.
+  void PackSplit(const LinearWeights& linear, Slab& slab) {
+    Allocate(linear.in, linear.out, 2, slab);
+    Put(linear, 0);
+  }
+
+ private:
+  // A part of the weight of input i on output n.
+  void Set(int i, int n, int part, Bf16 weight) {
+    Bf16* const tile = panels.get() + n / 32 * PanelSize() +
+                       ((int64_t{i / 32} * parts + part) * 2 + n % 32 / 16) * 512;
+    tile[(i % 32 / 2) * 32 + (n % 16) * 2 + i % 2] = weight;
   }
 };
 

@@ -73,6 +73,67 @@ struct Amx {
     _tile_stored(1, out + 16, kBlock * 4);
   }
 
+  // As Block(), of numbers in two parts: a's low parts stand `width` values after its high ones,
+  // and each step of the panel has two tiles of high parts and two of low ones. The product of low
+  // parts is left out.
+  template <class Between>
+  static inline void SplitBlock(const Bf16* a, ptrdiff_t lda, ptrdiff_t width, int rows,
+                                const Bf16* panel, int steps, float* out, Between&& between) {
+    const ptrdiff_t stride = lda * 2;
+    _tile_zero(0);
+    _tile_zero(1);
+    if (rows > 16) {
+      const Bf16* below = a + 16 * lda;
+      _tile_zero(2);
+      _tile_zero(3);
+      for (int k = 0; k < steps; ++k) {
+        const Bf16* const high = panel + k * 2048;
+        _tile_loadd(4, a + width + k * 32, stride);
+        _tile_loadd(6, high, 64);
+        _tile_loadd(5, below + width + k * 32, stride);
+        _tile_loadd(7, high + 512, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        _tile_loadd(4, a + k * 32, stride);
+        _tile_loadd(5, below + k * 32, stride);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        _tile_loadd(6, high + 1024, 64);
+        _tile_loadd(7, high + 1536, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(2, 5, 6);
+        _tile_dpbf16ps(3, 5, 7);
+        between(k);
+      }
+      _tile_stored(2, out + 16 * kBlock, kBlock * 4);
+      _tile_stored(3, out + 16 * kBlock + 16, kBlock * 4);
+    } else {
+      for (int k = 0; k < steps; ++k) {
+        const Bf16* const high = panel + k * 2048;
+        _tile_loadd(4, a + width + k * 32, stride);
+        _tile_loadd(5, a + k * 32, stride);
+        _tile_loadd(6, high, 64);
+        _tile_loadd(7, high + 512, 64);
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+        _tile_dpbf16ps(0, 5, 6);
+        _tile_dpbf16ps(1, 5, 7);
+        _tile_loadd(6, high + 1024, 64);
+        _tile_loadd(7, high + 1536, 64);
+        _tile_dpbf16ps(0, 5, 6);
+        _tile_dpbf16ps(1, 5, 7);
+        between(k);
+      }
+    }
+    _tile_stored(0, out, kBlock * 4);
+    _tile_stored(1, out + 16, kBlock * 4);
+  }
+
   // out (16, 16 x columns) = a (16, 32 x steps) times b, whose rows of pairs are ldb values apart;
   // columns is 1 to 4.
   static inline void Strip(const Bf16* a, ptrdiff_t lda, const Bf16* b, ptrdiff_t ldb, int columns,
@@ -106,24 +167,25 @@ struct Amx {
     if (columns > 3) _tile_stored(3, out + 48, ldo * 4);
   }
 
-  // Two products of one left matrix: outs (16, 32) each = a (16, 32 x steps) times b and times c.
+  // Two products of one left matrix: outs (16, 32) each = a (16, 32 x steps) times b and times c,
+  // which lie in panels of 16 columns, `panel` values from one to the next.
   static inline void TwoStrips(const Bf16* a, ptrdiff_t lda, const Bf16* b, const Bf16* c,
-                               ptrdiff_t ldb, int steps, float* out_b, float* out_c) {
-    const ptrdiff_t stride = lda * 2, stride_b = ldb * 2;
+                               ptrdiff_t panel, int steps, float* out_b, float* out_c) {
+    const ptrdiff_t stride = lda * 2;
     _tile_zero(0);
     _tile_zero(1);
     _tile_zero(2);
     _tile_zero(3);
     for (int k = 0; k < steps; ++k) {
-      const ptrdiff_t row = k * 16 * ldb;
+      const ptrdiff_t row = k * 512;
       _tile_loadd(4, a + k * 32, stride);
-      _tile_loadd(5, b + row, stride_b);
+      _tile_loadd(5, b + row, 64);
       _tile_dpbf16ps(0, 4, 5);
-      _tile_loadd(6, b + row + 32, stride_b);
+      _tile_loadd(6, b + panel + row, 64);
       _tile_dpbf16ps(1, 4, 6);
-      _tile_loadd(7, c + row, stride_b);
+      _tile_loadd(7, c + row, 64);
       _tile_dpbf16ps(2, 4, 7);
-      _tile_loadd(5, c + row + 32, stride_b);
+      _tile_loadd(5, c + panel + row, 64);
       _tile_dpbf16ps(3, 4, 5);
     }
     _tile_stored(0, out_b, 32 * 4);
@@ -161,10 +223,12 @@ struct Amx {
 
   // As Strip for one column of 16 and at most two steps, and beside it the product with `ones`,
   // whose rows of pairs are 32 values apart; for `blocks` of 16 rows, with the right tiles in
-  // registers.
+  // registers. A block's products, (16, 16) each, go to place() one after the other, and then
+  // done(i) is called.
+  template <class Place, class Done>
   static inline void WeighedSums(const Bf16* a, ptrdiff_t lda, int blocks, const Bf16* b,
-                                 ptrdiff_t ldb, const Bf16* ones, int steps, float* out,
-                                 float* sums) {
+                                 ptrdiff_t ldb, const Bf16* ones, int steps, Place&& place,
+                                 Done&& done) {
     const ptrdiff_t stride = lda * 2, stride_b = ldb * 2;
     _tile_loadd(4, b, stride_b);
     _tile_loadd(5, ones, 64);
@@ -184,8 +248,10 @@ struct Amx {
         _tile_dpbf16ps(0, 3, 6);
         _tile_dpbf16ps(1, 3, 7);
       }
-      _tile_stored(0, out + i * 256, 64);
-      _tile_stored(1, sums + i * 256, 64);
+      float* const out = place();
+      _tile_stored(0, out, 64);
+      _tile_stored(1, out + 256, 64);
+      done(i);
     }
   }
 };
@@ -201,30 +267,56 @@ struct Avx512Bf16 {
     return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(bits), (__m512bh)b);
   }
 
-  template <class Between>
-  static inline void Block(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* panel, int steps,
-                           float* out, Between&& between) {
-    for (int k = 0; k < steps; ++k) between(k);
-    constexpr int kRows = 8;
+  // out (rows, 32): what add(r, left, right) adds up for the kRows rows from r on, 16 columns each.
+  static constexpr int kRows = 8;
+  template <class Add>
+  static inline void InRows(int rows, float* out, Add&& add) {
     for (int r = 0; r < rows; r += kRows) {
       __m512 left[kRows], right[kRows];
       for (int i = 0; i < kRows; ++i) left[i] = right[i] = _mm512_setzero_ps();
-      for (int k = 0; k < steps; ++k) {
-        for (int k2 = 0; k2 < 16; ++k2) {
-          const __m512i b0 = _mm512_loadu_si512(panel + k * 1024 + k2 * 32);
-          const __m512i b1 = _mm512_loadu_si512(panel + k * 1024 + 512 + k2 * 32);
-          const Bf16* const pair = a + r * lda + k * 32 + k2 * 2;
-          for (int i = 0; i < kRows; ++i) {
-            left[i] = Multiply(left[i], pair + i * lda, b0);
-            right[i] = Multiply(right[i], pair + i * lda, b1);
-          }
-        }
-      }
+      add(r, left, right);
       for (int i = 0; i < kRows; ++i) {
         _mm512_storeu_ps(out + (r + i) * kBlock, left[i]);
         _mm512_storeu_ps(out + (r + i) * kBlock + 16, right[i]);
       }
     }
+  }
+  // Adds a step's products of kRows rows of a and two tiles.
+  static inline void Step(const Bf16* a, ptrdiff_t lda, const Bf16* tiles, __m512* left,
+                          __m512* right) {
+    for (int k2 = 0; k2 < 16; ++k2) {
+      const __m512i b0 = _mm512_loadu_si512(tiles + k2 * 32);
+      const __m512i b1 = _mm512_loadu_si512(tiles + 512 + k2 * 32);
+      for (int i = 0; i < kRows; ++i) {
+        left[i] = Multiply(left[i], a + i * lda + k2 * 2, b0);
+        right[i] = Multiply(right[i], a + i * lda + k2 * 2, b1);
+      }
+    }
+  }
+
+  template <class Between>
+  static inline void Block(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* panel, int steps,
+                           float* out, Between&& between) {
+    for (int k = 0; k < steps; ++k) between(k);
+    InRows(rows, out, [&](int r, __m512* left, __m512* right) {
+      for (int k = 0; k < steps; ++k) {
+        Step(a + r * lda + k * 32, lda, panel + k * 1024, left, right);
+      }
+    });
+  }
+
+  template <class Between>
+  static inline void SplitBlock(const Bf16* a, ptrdiff_t lda, ptrdiff_t width, int rows,
+                                const Bf16* panel, int steps, float* out, Between&& between) {
+    for (int k = 0; k < steps; ++k) between(k);
+    InRows(rows, out, [&](int r, __m512* left, __m512* right) {
+      for (int k = 0; k < steps; ++k) {
+        const Bf16* const high = a + r * lda + k * 32;
+        Step(high + width, lda, panel + k * 2048, left, right);
+        Step(high, lda, panel + k * 2048, left, right);
+        Step(high, lda, panel + k * 2048 + 1024, left, right);
+      }
+    });
   }
 
   static inline void Strip(const Bf16* a, ptrdiff_t lda, const Bf16* b, ptrdiff_t ldb, int columns,
@@ -241,9 +333,11 @@ struct Avx512Bf16 {
   }
 
   static inline void TwoStrips(const Bf16* a, ptrdiff_t lda, const Bf16* b, const Bf16* c,
-                               ptrdiff_t ldb, int steps, float* out_b, float* out_c) {
-    Strip(a, lda, b, ldb, 2, steps, out_b, 32);
-    Strip(a, lda, c, ldb, 2, steps, out_c, 32);
+                               ptrdiff_t panel, int steps, float* out_b, float* out_c) {
+    for (int i = 0; i < 2; ++i) {
+      Strip(a, lda, b + i * panel, 32, 1, steps, out_b + i * 16, 32);
+      Strip(a, lda, c + i * panel, 32, 1, steps, out_c + i * 16, 32);
+    }
   }
 
   static inline void Grid(const Bf16* a, ptrdiff_t lda, int blocks, const Bf16* b, ptrdiff_t ldb,
@@ -253,12 +347,15 @@ struct Avx512Bf16 {
     }
   }
 
+  template <class Place, class Done>
   static inline void WeighedSums(const Bf16* a, ptrdiff_t lda, int blocks, const Bf16* b,
-                                 ptrdiff_t ldb, const Bf16* ones, int steps, float* out,
-                                 float* sums) {
+                                 ptrdiff_t ldb, const Bf16* ones, int steps, Place&& place,
+                                 Done&& done) {
     for (int i = 0; i < blocks; ++i) {
-      Strip(a + i * 16 * lda, lda, b, ldb, 1, steps, out + i * 256, 16);
-      Strip(a + i * 16 * lda, lda, ones, 32, 1, steps, sums + i * 256, 16);
+      float* const out = place();
+      Strip(a + i * 16 * lda, lda, b, ldb, 1, steps, out, 16);
+      Strip(a + i * 16 * lda, lda, ones, 32, 1, steps, out + 256, 16);
+      done(i);
     }
   }
 };

@@ -27,20 +27,39 @@ static inline __m256i Narrow(__m512 values) { return (__m256i)_mm512_cvtneps_pbh
 static inline void StoreBf16(Bf16* to, __m512 values) {  // 16
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), Narrow(values));
 }
-static inline void StoreBf16Pair(Bf16* to, __m512 first, __m512 second) {  // 32
+static inline void StorePair(Bf16* to, __m512 first, __m512 second) {  // 32
   _mm512_storeu_si512(to, (__m512i)_mm512_cvtne2ps_pbh(second, first));
 }
+static inline void StorePair(float* to, __m512 first, __m512 second) {
+  _mm512_storeu_ps(to, first);
+  _mm512_storeu_ps(to + 16, second);
+}
 
-// 2^t to 7.5e-5, an eighth of what is lost when the result becomes bfloat16; for t up to 127, 0 far
-// below -126.
-static inline __m512 Exp2Coarse(__m512 t) {
-  const __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-  const __m512 f = _mm512_sub_ps(t, n);
+// 2^f to 7.5e-5, an eighth of what is lost when the result becomes bfloat16; for f from -0.5 to
+// 0.5.
+static inline __m512 Exp2OfFraction(__m512 f) {
   __m512 p = _mm512_set1_ps(0.05517167f);
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.24261112f));
   p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.69326099f));
-  p = _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.99992807f));
-  return _mm512_scalef_ps(p, n);
+  return _mm512_fmadd_ps(p, f, _mm512_set1_ps(0.99992807f));
+}
+// 2^t to the same; for t up to 127, 0 far below -126.
+static inline __m512 Exp2Coarse(__m512 t) {
+  const __m512 n = _mm512_roundscale_ps(t, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  return _mm512_scalef_ps(Exp2OfFraction(_mm512_sub_ps(t, n)), n);
+}
+// 2^(x factor) to the same with fewer instructions, where the logarithm's magnitude is below 126;
+// beyond, it is nonsense. `most` is raised to the logarithms' magnitudes, rounded.
+static inline __m512 Exp2Small(__m512 x, __m512 factor, __m512& most) {
+  // Floats of this size have no fraction: adding it rounds to a whole number, whose last bits then
+  // stand in the sum's.
+  const __m512 magic = _mm512_set1_ps(12582912.0f);  // 1.5 * 2^23
+  const __m512 sum = _mm512_fmadd_ps(x, factor, magic);
+  const __m512 n = _mm512_sub_ps(sum, magic);
+  most = _mm512_range_ps(most, n, 0b1011);  // the larger magnitude
+  const __m512 p = Exp2OfFraction(_mm512_fmsub_ps(x, factor, n));
+  return _mm512_castsi512_ps(
+      _mm512_add_epi32(_mm512_castps_si512(p), _mm512_slli_epi32(_mm512_castps_si512(sum), 23)));
 }
 // tanh(t / (2 log2 e)) to 2e-4.
 static inline __m512 TanhCoarse(__m512 t) {

@@ -131,6 +131,20 @@ static inline __m512 min_ps(__m512 a, __m512 b) { return Select(a < b, a, b); }
 static inline __m512 abs_ps(__m512 x) {
   return Bits<__m512>(Bits<Int32x16>(x) & static_cast<int32_t>(0x7fffffff));
 }
+template <int kHow>
+static inline __m512 range_ps(__m512 a, __m512 b) {
+  static_assert(kHow == 0b1011);  // the larger magnitude
+  return max_ps(abs_ps(a), abs_ps(b));
+}
+static inline __m512 castps256_ps512(__m256 x) { return Join(x, __m256{}); }
+template <int kWhich>
+static inline __m512 insertf32x8(__m512 x, __m256 part) {
+  static_assert(kWhich == 1);
+  return Join(Half(x, 0), part);
+}
+static inline __m512i add_epi32(__m512i a, __m512i b) {
+  return Bits<__m512i>(Bits<Uint32x16>(a) + Bits<Uint32x16>(b));
+}
 static inline __m512 sqrt_ps(__m512 x) {
   return Join(_mm256_sqrt_ps(Half(x, 0)), _mm256_sqrt_ps(Half(x, 1)));
 }
@@ -337,6 +351,12 @@ static inline void TileMultiply(int to, int a, int b) {
 #undef _mm512_roundscale_ps
 #define _mm512_roundscale_ps(x, how) dime::emulated::Round<how>(x)
 #define _mm512_scalef_ps dime::emulated::scalef_ps
+#undef _mm512_range_ps
+#define _mm512_range_ps(a, b, how) dime::emulated::range_ps<how>(a, b)
+#define _mm512_castps256_ps512 dime::emulated::castps256_ps512
+#undef _mm512_insertf32x8
+#define _mm512_insertf32x8(x, part, which) dime::emulated::insertf32x8<which>(x, part)
+#define _mm512_add_epi32 dime::emulated::add_epi32
 #define _mm512_rcp14_ps dime::emulated::rcp14_ps
 #undef _mm512_cmp_ps_mask
 #define _mm512_cmp_ps_mask(a, b, how) dime::emulated::cmp_ps_mask<how>(a, b)
