@@ -19,12 +19,17 @@ static inline int64_t Greater(int64_t a, int64_t b) { return a > b ? a : b; }
 
 // Memory for arrays that are used together, on huge pages where the system grants them: megabytes
 // of weights and sequences that pass through again and again would otherwise miss the processor's
-// tables of pages. Given back as a whole.
+// tables of pages. Given back as a whole. For one thread at a time.
 class Slab {
  public:
   Slab() = default;
   ~Slab() {
-    for (int i = 0; i < num_blocks_; ++i) std::free(blocks_[i]);
+    while (blocks_ != nullptr) {
+      Block* const block = blocks_;
+      blocks_ = block->before;
+      std::free(block->memory);
+      std::free(block);
+    }
   }
   Slab(const Slab&) = delete;
   Slab& operator=(const Slab&) = delete;
@@ -33,11 +38,9 @@ class Slab {
     bytes = RoundUp(bytes, 64);
     if (bytes > left_) {
       const int64_t size = RoundUp(bytes, kHugePage);
-      next_ = static_cast<char*>(std::aligned_alloc(kHugePage, size));
-      if (next_ == nullptr || num_blocks_ == kMostBlocks) std::abort();
-      madvise(next_, size, MADV_HUGEPAGE);  // advice: what comes of it is no matter
-      std::memset(next_, 0, size);
-      blocks_[num_blocks_++] = next_;
+      char* const memory = Allocate(size);
+      if (size - bytes <= left_) return memory;  // the block before has more to offer
+      next_ = memory;
       left_ = size;
     }
     void* const taken = next_;
@@ -48,10 +51,24 @@ class Slab {
 
  private:
   static constexpr int64_t kHugePage = 2 << 20;
-  static constexpr int kMostBlocks = 64;
-  char* blocks_[kMostBlocks];
-  int num_blocks_ = 0;
-  char* next_ = nullptr;
+  struct Block {
+    Block* before;
+    void* memory;
+  };
+
+  char* Allocate(int64_t size) {
+    auto* const block = static_cast<Block*>(std::malloc(sizeof(Block)));
+    void* const memory = std::aligned_alloc(kHugePage, size);
+    if (block == nullptr || memory == nullptr) std::abort();
+    madvise(memory, size, MADV_HUGEPAGE);  // advice: what comes of it is no matter
+    std::memset(memory, 0, size);
+    *block = {blocks_, memory};
+    blocks_ = block;
+    return static_cast<char*>(memory);
+  }
+
+  Block* blocks_ = nullptr;
+  char* next_ = nullptr;  // what is left of one of them
   int64_t left_ = 0;
 };
 
