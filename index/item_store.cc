@@ -32,6 +32,9 @@ constexpr uint64_t kBlobBytes = 1024;
 constexpr size_t kLargeWriteBuffer = size_t{32} << 20;
 constexpr size_t kSmallWriteBuffer = size_t{8} << 20;
 constexpr size_t kCacheBytes = size_t{64} << 20;
+// Features that were asked for of late: read from their file they are checked each time, by a sum
+// that the distribution's RocksDB takes a microsecond a kilobyte for.
+constexpr size_t kFeaturesCacheBytes = size_t{32} << 20;
 
 char ModalityKey(Modality modality) { return modality == Modality::kImage ? 'i' : 'c'; }
 
@@ -189,6 +192,9 @@ absl::StatusOr<std::unique_ptr<ItemStore>> ItemStore::Open(const std::string& di
       family.min_blob_size = kBlobBytes;
       family.enable_blob_garbage_collection = true;
     }
+    if (f == kFirstPartFamily + static_cast<int>(Part::kFeatures)) {
+      family.blob_cache = rocksdb::NewLRUCache(kFeaturesCacheBytes);
+    }
     family.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
     descriptors.emplace_back(kFamilyNames[f], family);
   }
@@ -275,8 +281,13 @@ absl::Status ItemStore::Read(
   std::vector<rocksdb::Slice> slices(keys.begin(), keys.end());
   std::vector<rocksdb::PinnableSlice> pinned(rows.size());
   std::vector<rocksdb::Status> statuses(rows.size());
-  impl_->db->MultiGet(impl_->ReadOptionsOf(snapshot), impl_->of(part), slices.size(), slices.data(),
-                      pinned.data(), statuses.data());
+  const rocksdb::ReadOptions options = impl_->ReadOptionsOf(snapshot);
+  if (rows.size() == 1) {  // half of what MultiGet() takes for one
+    statuses[0] = impl_->db->Get(options, impl_->of(part), slices[0], &pinned[0]);
+  } else {
+    impl_->db->MultiGet(options, impl_->of(part), slices.size(), slices.data(), pinned.data(),
+                        statuses.data());
+  }
   for (size_t i = 0; i < rows.size(); ++i) {
     if (statuses[i].ok()) continue;
     return ToStatus(statuses[i],

@@ -1,7 +1,9 @@
 #ifndef DIME_SERVER_PROTO_VALUES_H_
 #define DIME_SERVER_PROTO_VALUES_H_
 
-#include "absl/status/status.h"
+#include <string>
+
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
@@ -21,8 +23,9 @@ google::protobuf::Timestamp ToProtoTimestamp(absl::Time time);
 // CheckPayload().
 google::protobuf::Struct ToProtoStruct(const Payload& payload);
 Payload FromProtoStruct(const google::protobuf::Struct& message);
-// Adds a stored payload's fields. The errors of VisitPayload().
-absl::Status AddStoredPayload(absl::string_view stored, google::protobuf::Struct& message);
+// A stored payload's message as it goes over the wire, without making the message: for ten hits
+// that saves a quarter of a search's time beside the model. The errors of VisitPayload().
+absl::StatusOr<std::string> SerializeStoredPayload(absl::string_view stored);
 
 // What messages of items and hits have alike: payload and times, where the record knows them.
 template <typename Record, typename Message>

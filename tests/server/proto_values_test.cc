@@ -12,6 +12,14 @@
 namespace dime {
 namespace {
 
+// What a client makes of a stored payload.
+Payload FromStored(const std::string& stored) {
+  const absl::StatusOr<std::string> wire = SerializeStoredPayload(stored);
+  google::protobuf::Struct message;
+  if (!wire.ok() || !message.ParseFromString(*wire)) return "not parsed";
+  return FromProtoStruct(message);
+}
+
 TEST(ProtoValuesTest, DurationsAndTimesKeepTheirNanoseconds) {
   const google::protobuf::Duration duration =
       ToProtoDuration(absl::Seconds(3) + absl::Nanoseconds(7));
@@ -39,35 +47,39 @@ TEST(ProtoValuesTest, AStoredPayloadBecomesTheMessageOfTheParsedOne) {
   const Payload payload = Payload::parse(
       R"({"text": "ö", "number": 1.5, "truth": false, "nothing": null,
           "list": [1.0, "two", [], {"deep": true}, null], "object": {"a": {"b": [[]]}}, "empty": {}})");
-  google::protobuf::Struct message;
-  ASSERT_TRUE(AddStoredPayload(SerializePayload(payload), message).ok());
-  EXPECT_EQ(FromProtoStruct(message), payload);
+  EXPECT_EQ(FromStored(SerializePayload(payload)), payload);
+}
+
+TEST(ProtoValuesTest, LongStoredPayloadsAreSerializedToo) {
+  // Names, texts, lists and objects whose lengths take one byte, two and three.
+  for (const size_t size : {1, 100, 127, 128, 129, 300, 16382, 16383, 16384, 40000}) {
+    const std::string text(size, 'x');
+    const Payload payload = {{"text", text},
+                             {text.substr(0, 300), 1.0},
+                             {"list", Payload::array({text, {{"in", text}}})}};
+    EXPECT_EQ(FromStored(SerializePayload(payload)), payload) << size;
+  }
 }
 
 TEST(ProtoValuesTest, WhatIsNoStoredPayloadIsRefused) {
   const std::string stored = SerializePayload({{"list", {1.0, "two"}}, {"text", "three"}});
   for (size_t size = 0; size < stored.size(); ++size) {
-    google::protobuf::Struct message;
-    EXPECT_FALSE(AddStoredPayload(stored.substr(0, size), message).ok()) << size;
+    EXPECT_FALSE(SerializeStoredPayload(stored.substr(0, size)).ok()) << size;
   }
   Payload deep = 1.0;
   for (int i = 0; i <= kMaxPayloadDepth + 1; ++i) deep = Payload::array({deep});
   for (const Payload& payload :
        {Payload(1.0), Payload("text"), Payload::array({1.0}), Payload(true),
         Payload({{"x", std::numeric_limits<double>::quiet_NaN()}}), Payload({{"x", deep}})}) {
-    google::protobuf::Struct message;
-    EXPECT_FALSE(AddStoredPayload(SerializePayload(payload), message).ok()) << payload;
+    EXPECT_FALSE(SerializeStoredPayload(SerializePayload(payload)).ok()) << payload;
   }
-  google::protobuf::Struct message;
-  EXPECT_FALSE(AddStoredPayload(stored + "x", message).ok());
+  EXPECT_FALSE(SerializeStoredPayload(stored + "x").ok());
 }
 
 TEST(ProtoValuesTest, OfAStoredNameThatComesTwiceTheLastValueCounts) {
   // {"a": [1], "a": [2]}
   const std::string stored = "\xa2\x61\x61\x81\x01\x61\x61\x81\x02";
-  google::protobuf::Struct message;
-  ASSERT_TRUE(AddStoredPayload(stored, message).ok());
-  EXPECT_EQ(FromProtoStruct(message), *ParsePayload(stored));
+  EXPECT_EQ(FromStored(stored), *ParsePayload(stored));
 }
 
 TEST(ProtoValuesTest, WhatARecordDoesNotKnowIsAbsent) {

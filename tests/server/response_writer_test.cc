@@ -80,6 +80,15 @@ class GalleryOfStored : public FakeGallery {
   const std::string payload_;
 };
 
+// What a client gets of it.
+template <typename Message>
+Message OverTheWire(const Message& message) {
+  Message received;
+  EXPECT_TRUE(received.ParseFromString(message.SerializeAsString()));
+  EXPECT_TRUE(received.GetReflection()->GetUnknownFields(received).empty());
+  return received;
+}
+
 TEST_F(ResponseWriterTest, StoredPayloadsAreWrittenWhereTheyAreWanted) {
   const GalleryOfStored gallery(SerializePayload({{"rating", 4.5}}));
   for (const bool wanted : {true, false}) {
@@ -88,11 +97,13 @@ TEST_F(ResponseWriterTest, StoredPayloadsAreWrittenWhereTheyAreWanted) {
     const auto captions =
         writer_.WriteCaptions(gallery, Result(Modality::kCaption), timings_, {.payload = wanted});
     ASSERT_TRUE(images.ok() && captions.ok());
-    EXPECT_EQ(images->hits(0).has_payload(), wanted);
-    EXPECT_EQ(captions->hits(0).has_payload(), wanted);
+    const v1::ImageHit image = OverTheWire(images->hits(0));
+    const v1::CaptionHit caption = OverTheWire(captions->hits(0));
+    EXPECT_EQ(image.has_payload(), wanted);
+    EXPECT_EQ(caption.has_payload(), wanted);
     if (!wanted) continue;
-    EXPECT_EQ(images->hits(0).payload().fields().at("rating").number_value(), 4.5);
-    EXPECT_EQ(captions->hits(0).payload().fields().at("rating").number_value(), 4.5);
+    EXPECT_EQ(image.payload().fields().at("rating").number_value(), 4.5);
+    EXPECT_EQ(caption.payload().fields().at("rating").number_value(), 4.5);
   }
 }
 
