@@ -313,14 +313,8 @@ inline void KernelImpl<Isa>::Product(const Bf16* a, int64_t lda, int rows,
   for (int first = 0; first < rows; first += kBlock) {
     const int size = Lesser(kBlock, rows - first);
     for (int panel = 0; panel < linear.count; ++panel) {
-      const Bf16* const left = a + first * lda;
-      const int whole = size > 16 ? 32 : 16;
-      if (kSplit) {
-        Isa::SplitBlock(left, lda, lda / 2, whole, linear.Panel(panel), linear.steps, block,
-                        hand_out);
-      } else {
-        Isa::Block(left, lda, whole, linear.Panel(panel), linear.steps, block, hand_out);
-      }
+      Isa::template Block<kSplit>(a + first * lda, lda, lda / 2, size > 16 ? 32 : 16,
+                                  linear.Panel(panel), linear.steps, block, hand_out);
       done = block;
       done_first = first;
       done_size = size;

@@ -35,98 +35,67 @@ struct Amx {
   static void End() { _tile_release(); }
 
   // out (rows, 32) = a (rows, 32 x steps) times a packed panel of 32 columns; rows is 16 or 32.
-  // Calls between(k) after each step k: vector work that the tiles' latency hides.
-  template <class Between>
-  static inline void Block(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* panel, int steps,
-                           float* out, Between&& between) {
+  // kSplit: numbers are in two parts; a's low parts stand `width` values after its high ones, each
+  // step of the panel has two tiles of high parts and two of low ones, and the product of low parts
+  // is left out. Calls between(k) after each step k: vector work that the tiles' latency hides.
+  template <bool kSplit, class Between>
+  static inline void Block(const Bf16* a, ptrdiff_t lda, ptrdiff_t width, int rows,
+                           const Bf16* panel, int steps, float* out, Between&& between) {
+    constexpr int kTiles = kSplit ? 4 : 2;
     const ptrdiff_t stride = lda * 2;
     _tile_zero(0);
     _tile_zero(1);
     if (rows > 16) {
-      const Bf16* below = a + 16 * lda;
-      _tile_zero(2);
-      _tile_zero(3);
-      for (int k = 0; k < steps; ++k) {
-        _tile_loadd(4, a + k * 32, stride);
-        _tile_loadd(6, panel + k * 1024, 64);
-        _tile_loadd(5, below + k * 32, stride);
-        _tile_loadd(7, panel + k * 1024 + 512, 64);
+      const Bf16* const below = a + 16 * lda;
+      const auto multiply = [] {
         _tile_dpbf16ps(0, 4, 6);
         _tile_dpbf16ps(1, 4, 7);
         _tile_dpbf16ps(2, 5, 6);
         _tile_dpbf16ps(3, 5, 7);
+      };
+      _tile_zero(2);
+      _tile_zero(3);
+      for (int k = 0; k < steps; ++k) {
+        const Bf16* const tiles = panel + k * kTiles * 512;
+        _tile_loadd(6, tiles, 64);
+        _tile_loadd(7, tiles + 512, 64);
+        if (kSplit) {
+          _tile_loadd(4, a + width + k * 32, stride);
+          _tile_loadd(5, below + width + k * 32, stride);
+          multiply();
+        }
+        _tile_loadd(4, a + k * 32, stride);
+        _tile_loadd(5, below + k * 32, stride);
+        multiply();
+        if (kSplit) {
+          _tile_loadd(6, tiles + 1024, 64);
+          _tile_loadd(7, tiles + 1536, 64);
+          multiply();
+        }
         between(k);
       }
       _tile_stored(2, out + 16 * kBlock, kBlock * 4);
       _tile_stored(3, out + 16 * kBlock + 16, kBlock * 4);
-    } else {
+    } else {  // the same sums in the same order
+      const auto multiply = [] {
+        _tile_dpbf16ps(0, 4, 6);
+        _tile_dpbf16ps(1, 4, 7);
+      };
       for (int k = 0; k < steps; ++k) {
+        const Bf16* const tiles = panel + k * kTiles * 512;
+        _tile_loadd(6, tiles, 64);
+        _tile_loadd(7, tiles + 512, 64);
+        if (kSplit) {
+          _tile_loadd(4, a + width + k * 32, stride);
+          multiply();
+        }
         _tile_loadd(4, a + k * 32, stride);
-        _tile_loadd(6, panel + k * 1024, 64);
-        _tile_loadd(7, panel + k * 1024 + 512, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        between(k);
-      }
-    }
-    _tile_stored(0, out, kBlock * 4);
-    _tile_stored(1, out + 16, kBlock * 4);
-  }
-
-  // As Block(), of numbers in two parts: a's low parts stand `width` values after its high ones,
-  // and each step of the panel has two tiles of high parts and two of low ones. The product of low
-  // parts is left out.
-  template <class Between>
-  static inline void SplitBlock(const Bf16* a, ptrdiff_t lda, ptrdiff_t width, int rows,
-                                const Bf16* panel, int steps, float* out, Between&& between) {
-    const ptrdiff_t stride = lda * 2;
-    _tile_zero(0);
-    _tile_zero(1);
-    if (rows > 16) {
-      const Bf16* below = a + 16 * lda;
-      _tile_zero(2);
-      _tile_zero(3);
-      for (int k = 0; k < steps; ++k) {
-        const Bf16* const high = panel + k * 2048;
-        _tile_loadd(4, a + width + k * 32, stride);
-        _tile_loadd(6, high, 64);
-        _tile_loadd(5, below + width + k * 32, stride);
-        _tile_loadd(7, high + 512, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-        _tile_loadd(4, a + k * 32, stride);
-        _tile_loadd(5, below + k * 32, stride);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-        _tile_loadd(6, high + 1024, 64);
-        _tile_loadd(7, high + 1536, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(2, 5, 6);
-        _tile_dpbf16ps(3, 5, 7);
-        between(k);
-      }
-      _tile_stored(2, out + 16 * kBlock, kBlock * 4);
-      _tile_stored(3, out + 16 * kBlock + 16, kBlock * 4);
-    } else {
-      for (int k = 0; k < steps; ++k) {
-        const Bf16* const high = panel + k * 2048;
-        _tile_loadd(4, a + width + k * 32, stride);
-        _tile_loadd(5, a + k * 32, stride);
-        _tile_loadd(6, high, 64);
-        _tile_loadd(7, high + 512, 64);
-        _tile_dpbf16ps(0, 4, 6);
-        _tile_dpbf16ps(1, 4, 7);
-        _tile_dpbf16ps(0, 5, 6);
-        _tile_dpbf16ps(1, 5, 7);
-        _tile_loadd(6, high + 1024, 64);
-        _tile_loadd(7, high + 1536, 64);
-        _tile_dpbf16ps(0, 5, 6);
-        _tile_dpbf16ps(1, 5, 7);
+        multiply();
+        if (kSplit) {
+          _tile_loadd(6, tiles + 1024, 64);
+          _tile_loadd(7, tiles + 1536, 64);
+          multiply();
+        }
         between(k);
       }
     }
@@ -267,21 +236,8 @@ struct Avx512Bf16 {
     return _mm512_dpbf16_ps(sum, (__m512bh)_mm512_set1_epi32(bits), (__m512bh)b);
   }
 
-  // out (rows, 32): what add(r, left, right) adds up for the kRows rows from r on, 16 columns each.
-  static constexpr int kRows = 8;
-  template <class Add>
-  static inline void InRows(int rows, float* out, Add&& add) {
-    for (int r = 0; r < rows; r += kRows) {
-      __m512 left[kRows], right[kRows];
-      for (int i = 0; i < kRows; ++i) left[i] = right[i] = _mm512_setzero_ps();
-      add(r, left, right);
-      for (int i = 0; i < kRows; ++i) {
-        _mm512_storeu_ps(out + (r + i) * kBlock, left[i]);
-        _mm512_storeu_ps(out + (r + i) * kBlock + 16, right[i]);
-      }
-    }
-  }
   // Adds a step's products of kRows rows of a and two tiles.
+  static constexpr int kRows = 8;
   static inline void Step(const Bf16* a, ptrdiff_t lda, const Bf16* tiles, __m512* left,
                           __m512* right) {
     for (int k2 = 0; k2 < 16; ++k2) {
@@ -294,29 +250,28 @@ struct Avx512Bf16 {
     }
   }
 
-  template <class Between>
-  static inline void Block(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* panel, int steps,
-                           float* out, Between&& between) {
+  template <bool kSplit, class Between>
+  static inline void Block(const Bf16* a, ptrdiff_t lda, ptrdiff_t width, int rows,
+                           const Bf16* panel, int steps, float* out, Between&& between) {
+    constexpr int kTiles = kSplit ? 4 : 2;
     for (int k = 0; k < steps; ++k) between(k);
-    InRows(rows, out, [&](int r, __m512* left, __m512* right) {
-      for (int k = 0; k < steps; ++k) {
-        Step(a + r * lda + k * 32, lda, panel + k * 1024, left, right);
-      }
-    });
-  }
-
-  template <class Between>
-  static inline void SplitBlock(const Bf16* a, ptrdiff_t lda, ptrdiff_t width, int rows,
-                                const Bf16* panel, int steps, float* out, Between&& between) {
-    for (int k = 0; k < steps; ++k) between(k);
-    InRows(rows, out, [&](int r, __m512* left, __m512* right) {
+    for (int r = 0; r < rows; r += kRows) {
+      __m512 left[kRows], right[kRows];
+      for (int i = 0; i < kRows; ++i) left[i] = right[i] = _mm512_setzero_ps();
       for (int k = 0; k < steps; ++k) {
         const Bf16* const high = a + r * lda + k * 32;
-        Step(high + width, lda, panel + k * 2048, left, right);
-        Step(high, lda, panel + k * 2048, left, right);
-        Step(high, lda, panel + k * 2048 + 1024, left, right);
+        const Bf16* const tiles = panel + k * kTiles * 512;
+        Step(high, lda, tiles, left, right);
+        if (kSplit) {
+          Step(high + width, lda, tiles, left, right);
+          Step(high, lda, tiles + 1024, left, right);
+        }
       }
-    });
+      for (int i = 0; i < kRows; ++i) {
+        _mm512_storeu_ps(out + (r + i) * kBlock, left[i]);
+        _mm512_storeu_ps(out + (r + i) * kBlock + 16, right[i]);
+      }
+    }
   }
 
   static inline void Strip(const Bf16* a, ptrdiff_t lda, const Bf16* b, ptrdiff_t ldb, int columns,
