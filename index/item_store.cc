@@ -282,7 +282,7 @@ absl::Status ItemStore::Read(
   std::vector<rocksdb::PinnableSlice> pinned(rows.size());
   std::vector<rocksdb::Status> statuses(rows.size());
   const rocksdb::ReadOptions options = impl_->ReadOptionsOf(snapshot);
-  if (rows.size() == 1) {  // half of what MultiGet() takes for one
+  if (rows.size() == 1) {  // MultiGet() has more to set up
     statuses[0] = impl_->db->Get(options, impl_->of(part), slices[0], &pinned[0]);
   } else {
     impl_->db->MultiGet(options, impl_->of(part), slices.size(), slices.data(), pinned.data(),

@@ -23,8 +23,8 @@ google::protobuf::Timestamp ToProtoTimestamp(absl::Time time);
 // CheckPayload().
 google::protobuf::Struct ToProtoStruct(const Payload& payload);
 Payload FromProtoStruct(const google::protobuf::Struct& message);
-// A stored payload's message as it goes over the wire, without making the message: for ten hits
-// that saves a quarter of a search's time beside the model. The errors of VisitPayload().
+// A stored payload's message as it goes over the wire, without making the message, which would take
+// longer than all else that is done for a payload. The errors of VisitPayload().
 absl::StatusOr<std::string> SerializeStoredPayload(absl::string_view stored);
 
 // What messages of items and hits have alike: payload and times, where the record knows them.
