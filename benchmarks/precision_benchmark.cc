@@ -69,16 +69,16 @@ double Tau(const std::vector<int64_t>& a, const std::vector<int64_t>& b) {
                  (static_cast<double>(n) * static_cast<double>(n - 1));
 }
 
-// Sums over queries, whose items are ranked by the kernels and by the modules.
+// Sums over queries, whose items are ranked by the kernels and by the yardstick.
 struct Agreement {
   double tau = 0, top_10 = 0, top_1 = 0;
   std::vector<int64_t> ranks, expected_ranks;  // of each query's best true item, from 0
 
   // The scores of some queries (queries, items); the `num_own` true items of query q begin at
   // q / queries_per_item * num_own.
-  void Add(const torch::Tensor& kernels, const torch::Tensor& modules, int64_t queries_per_item,
+  void Add(const torch::Tensor& kernels, const torch::Tensor& yardstick, int64_t queries_per_item,
            int64_t num_own) {
-    const torch::Tensor first = kernels.contiguous(), second = modules.contiguous();
+    const torch::Tensor first = kernels.contiguous(), second = yardstick.contiguous();
     const int64_t items = first.size(1), top = std::min<int64_t>(10, items);
     for (int64_t q = 0; q < first.size(0); ++q) {
       const auto row = [&](const torch::Tensor& scores) {
@@ -100,7 +100,7 @@ struct Agreement {
   }
 
   int64_t queries() const { return static_cast<int64_t>(ranks.size()); }
-  // How many queries find a true item in the first place by the kernels alone, or by the modules
+  // How many queries find a true item in the first place by the kernels alone, or by the yardstick
   // alone: what tells a loss of recall from flips that even out.
   int64_t Gained() const { return CountAtOne(ranks, expected_ranks); }
   int64_t Lost() const { return CountAtOne(expected_ranks, ranks); }
@@ -234,6 +234,7 @@ int main(int argc, char** argv) {
          "--against", flags.against,
          "What it is held against: the modules, or a kernel in float32 (avx512, avx2), which "
          "agrees with them to 1e-5 and is several times as fast")
+      ->check(CLI::IsMember({"modules", "avx512", "avx2"}))
       ->capture_default_str();
   app.add_option("--fold", flags.fold,
                  "Images in a fold, which with their captions are a gallery of their own; so "

@@ -12,8 +12,9 @@ enum class Instructions {
   kAvx512,      // float32, vectors of 16 (AVX-512)
   kAvx2,        // float32, vectors of 8 (AVX2 with FMA)
 };
-// All of them, in the order in which they are preferred. On Intel's processors vectors of bfloat16
-// were multiplied more slowly than those of floats (benchmarks/README.md), and they round.
+// All of them, in the order in which they are preferred. On the Intel processor that was measured,
+// vectors of bfloat16 score more slowly than those of floats (benchmarks/README.md), and they
+// round.
 inline constexpr Instructions kAllInstructions[] = {Instructions::kAmx, Instructions::kAvx512,
                                                     Instructions::kAvx512Bf16, Instructions::kAvx2};
 

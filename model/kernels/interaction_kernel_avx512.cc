@@ -7,8 +7,11 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "model/kernels/bf16_self_attention.h"
+#include "model/kernels/bf16_softmax.h"
 #include "model/kernels/interaction_kernel.h"
 #include "model/kernels/packed_linear.h"
+#include "model/kernels/routing.h"
 #include "model/kernels/tile_product.h"
 #include "model/kernels/vector_math.h"
 
@@ -20,21 +23,12 @@ std::unique_ptr<InteractionKernel> CreateBf16InteractionKernel(const Interaction
 
 namespace {
 
-constexpr int kCells = 4;
-constexpr int kLayers = 3;
 // Pairs that go through the layers together, so that a layer's weights are read once for all of
 // them, and pairs whose rows one cell's products take at once: measured on 2 MB of second-level
 // cache.
 constexpr int kGroup = 32;
 constexpr int kChunk = 8;
-// Heads of self-attention that go through it together, their scores side by side.
-constexpr int kHeads = 4;
-// Logarithms (base 2) of softmax's numerators up to this need no maximum taken off: they and their
-// sums stay far from float32's limits.
-constexpr float kSafeLog2 = 80;
-constexpr float kLog2e = 1.44269504f;
 constexpr float kTiny = 1e-12f;  // the modules' clamp of norms
-constexpr float kOpen = 1e-4f;   // below this a path's gates count as shut
 
 struct PackedLayer {
   PackedLinear router_hidden[kCells], router_output[kCells];
@@ -43,27 +37,6 @@ struct PackedLayer {
   PackedLinear feed_in, feed_out;
   PackedLinear scale, shift;
   PackedLinear refine_in, refine_out;
-};
-
-// The gates of one pair and layer, and what mixing makes of them.
-struct Routing {
-  float gate[kCells][kCells];  // [cell][path]
-  // Layers 0 and 1, [path][cell]: p, and the weight of each cell's output, which for the rectified
-  // identity includes the skip.
-  float share[kCells][kCells];
-  float weight[kCells][kCells];
-
-  bool IsOpen(int cell) const {
-    return gate[cell][0] > 0 || gate[cell][1] > 0 || gate[cell][2] > 0 || gate[cell][3] > 0;
-  }
-  void Mix() {
-    for (int i = 0; i < kCells; ++i) {
-      float sum = 0;
-      for (int j = 0; j < kCells; ++j) sum += gate[j][i];
-      for (int j = 0; j < kCells; ++j) weight[i][j] = share[i][j] = gate[j][i] / (sum + 1e-8f);
-      if (sum < kOpen) weight[i][0] += 1;
-    }
-  }
 };
 
 class WorkspaceImpl : public InteractionKernel::Workspace {
@@ -75,23 +48,54 @@ class WorkspaceImpl : public InteractionKernel::Workspace {
   Array<Bf16> attention;         // (chunk x M, 3 E): query, key, value
   Array<Bf16> middle;            // (chunk x M, E)
   Array<Bf16> hidden;            // (chunk x M, feed-forward size or E)
-  Array<Bf16> keys;              // pairs of channels by position, for each head of a few
-  Array<Bf16> values;            // pairs of positions by channel
-  Array<Bf16> ones;              // the same with 16 channels of 1
-  Array<Bf16> self_shares;       // softmax's numerators, (M, heads x M)
-  Array<Bf16> cross_shares;      // (M, C)
-  Array<float> scores;           // (M, heads x M) or (M, C)
-  Array<float> exact;            // (chunk x M, E): the last layer's self-attention cell
-  Array<float> norms;            // (group, E): of the guidance cell's product
-  Array<float> factors;          // (E): see GuideFactors()
-  Array<const Bf16*> rows;       // (chunk x M)
-  Array<float> channels;         // (4, E): what adds up over positions
-  Array<float> block, block2;    // of a product
-  Array<float> inverse_sums;     // (M)
-  Array<Bf16> means[kCells];     // (group, 2 E), split
-  Array<Bf16> router_hidden;     // (group, 2 x router size), split
+  SelfAttentionScratch self_attention;
+  Array<Bf16> cross_shares;    // (M, C)
+  Array<float> scores;         // (M, C)
+  Array<float> exact;          // (chunk x M, E): the last layer's self-attention cell
+  Array<float> norms;          // (group, E): of the guidance cell's product
+  Array<float> factors;        // (E): see GuideFactors()
+  Array<const Bf16*> rows;     // (chunk x M)
+  Array<float> channels;       // (4, E): what adds up over positions
+  Array<float> block, block2;  // of a product
+  Array<float> inverse_sums;   // (M)
+  Array<Bf16> means[kCells];   // (group, 2 E), split
+  Array<Bf16> router_hidden;   // (group, 2 x router size), split
   Routing routing[kGroup];
 };
+
+// What becomes of a product's sums: 32 of a row, at (r, n) of a matrix whose rows are `ld` values
+// apart.
+struct AddBias {
+  Bf16* to;
+  int64_t ld;
+  const float* bias;
+  void operator()(int r, int n, const float* sums) const {
+    StorePair(to + r * ld + n, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
+              _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)));
+  }
+};
+struct AddBiasAndRectify {
+  Bf16* to;
+  int64_t ld;
+  const float* bias;
+  void operator()(int r, int n, const float* sums) const {
+    const __m512 zero = _mm512_setzero_ps();
+    StorePair(to + r * ld + n,
+              _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n))),
+              _mm512_max_ps(
+                  zero, _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16))));
+  }
+};
+// `residual`: the row that is added.
+template <class Out>
+inline void AddBiasAndResidual(const float* sums, const float* bias, const Bf16* residual,
+                               Out* to) {
+  StorePair(to,
+            _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias)),
+                          LoadBf16(residual)),
+            _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + 16)),
+                          LoadBf16(residual + 16)));
+}
 
 template <class Isa>
 class KernelImpl : public InteractionKernel {
@@ -103,13 +107,7 @@ class KernelImpl : public InteractionKernel {
         H_(static_cast<int>(RoundUp(shape.feed_forward_size, 32))),
         R_(static_cast<int>(RoundUp(shape.router_size, 32))),
         M16_(static_cast<int>(RoundUp(M_, 16))),
-        head_(shape.embed_size / shape.num_heads),
-        head_steps_(static_cast<int>(RoundUp(head_, 32) / 32)),
-        heads_a_load_(head_ % 2 == 0 && 32 % head_ == 0 && shape.num_heads % (32 / head_) == 0
-                          ? 32 / head_
-                          : 1),
-        heads_together_(heads_a_load_ < kHeads ? kHeads / heads_a_load_ * heads_a_load_
-                                               : heads_a_load_) {
+        self_attention_(shape, E_) {
     for (int n = 0; n < kLayers; ++n) {
       const LayerWeights& from = weights.layers[n];
       PackedLayer& to = layers_[n];
@@ -151,15 +149,9 @@ class KernelImpl : public InteractionKernel {
     w->attention.Resize(chunk_rows * 3 * E_ + 32, w->slab);
     w->middle.Resize(rows * E_, w->slab);
     w->hidden.Resize(chunk_rows * Greater(H_, E_), w->slab);
-    w->keys.Resize(heads_together_ * KeysOfAHead() + 64, w->slab);
-    w->values.Resize(RoundUp(M_, 32) / 2 * LdValues(), w->slab);
-    w->ones.Resize(RoundUp(M_, 32) * 16, w->slab);
-    for (int m = 0; m < M_; ++m) {
-      for (int n = 0; n < 16; ++n) w->ones.get()[m / 2 * 32 + n * 2 + m % 2] = Round(1);
-    }
-    w->self_shares.Resize(M16_ * LdShares(), w->slab);
+    self_attention_.Allocate(w->self_attention, w->slab);
     w->cross_shares.Resize(int64_t{M16_} * C32, w->slab);
-    w->scores.Resize(Greater(Greater(int64_t{M16_} * C16, M16_ * LdScores()), E_), w->slab);
+    w->scores.Resize(int64_t{M16_} * C16, w->slab);
     w->block.Resize(kBlock * kBlock, w->slab);
     w->block2.Resize(kBlock * kBlock, w->slab);
     w->exact.Resize(chunk_rows * E_, w->slab);
@@ -215,12 +207,6 @@ class KernelImpl : public InteractionKernel {
   static int64_t Panel(int rows) { return RoundUp(rows, 2) * 16; }  // values
   int64_t Projection(int rows) const { return RoundUp(rows, 2) * E_; }
   int64_t ContextMatrix(int rows) const { return ContextProjections() + Projection(rows) * 6 * 2; }
-  int64_t LdValues() const { return (E_ + 32) * 2; }
-  // Rows of a few heads' scores of self-attention, M16 columns a head, and of their shares.
-  int64_t LdScores() const { return int64_t{heads_together_} * M16_; }
-  int64_t SelfColumns() const { return RoundUp(M_, 32); }
-  int64_t LdShares() const { return heads_together_ * SelfColumns(); }
-  int64_t KeysOfAHead() const { return int64_t{head_steps_} * 16 * M16_ * 2; }
 
   static int ContextRows(const PreparedContext* context) {
     int32_t rows;
@@ -240,17 +226,11 @@ class KernelImpl : public InteractionKernel {
   void Norms(const Bf16* product, float* norms) const;
   template <class Out>
   void Reason(const PackedLayer& layer, const Bf16* x, int pairs, Out* out, WorkspaceImpl& w) const;
-  void Attend(const Bf16* x, const Bf16* projected, Bf16* out, WorkspaceImpl& w) const;
-  void LoadKeys(const Bf16* keys, int head, Bf16* to) const;
-  void SelfShares(int heads, float scale, WorkspaceImpl& w) const;
-  void WeighValues(int head, int heads, const Bf16* x, Bf16* out, WorkspaceImpl& w) const;
   void Refine(int n, const Bf16* const* x, const PreparedContext* const* contexts, int pairs,
               Bf16* out, WorkspaceImpl& w) const;
   void CrossAttend(int n, const Bf16* x, const PreparedContext* context, Bf16* out,
                    WorkspaceImpl& w) const;
   void NormalizeScores(float* scores, int64_t lds, int columns) const;
-  static void Softmax(const float* scores, int64_t lds, int rows, int columns, float scale,
-                      Bf16* shares, int64_t ldp, float* inverse_sums);
   void Route(const PackedLayer& layer, int count, int paths, WorkspaceImpl& w) const;
   template <class Body>
   void ForOpen(int j, int count, WorkspaceImpl& w, Body&& body) const;
@@ -282,10 +262,7 @@ class KernelImpl : public InteractionKernel {
   // Sizes, padded to whole tiles: channels, feed-forward and router widths.
   const int M_, E_, H_, R_;
   const int M16_;
-  const int head_;            // channels of a head
-  const int head_steps_;      // tiles of 32 that they take
-  const int heads_a_load_;    // whose keys are transposed at once
-  const int heads_together_;  // whose scores stand side by side
+  const SelfAttention<Isa> self_attention_;
   Slab slab_;
   PackedLayer layers_[kLayers];
   Array<float> norm_scale_, norm_shift_;
@@ -332,12 +309,7 @@ inline void KernelImpl<Isa>::Product(const Bf16* a, int64_t lda, int rows,
 template <class Isa>
 void KernelImpl<Isa>::Guidance(const PackedLayer& layer, const Bf16* x, int rows, Bf16* out,
                                WorkspaceImpl& w) const {
-  const float* const bias = layer.guidance.bias.get();
-  Product(x, E_, rows, layer.guidance, w, [&](int r, int n, const float* sums) {
-    StorePair(out + int64_t{r} * E_ + n,
-              _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
-              _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)));
-  });
+  Product(x, E_, rows, layer.guidance, w, AddBias{out, E_, layer.guidance.bias.get()});
 }
 
 // Norms along M of one pair's product, for each channel.
@@ -370,287 +342,26 @@ void KernelImpl<Isa>::GuideFactors(const float* norms, const float* guide, float
 
 // --- IMRC ---------------------------------------------------------------------------------------
 
-// Softmax's numerators over the first `columns` of each row of scale * scores, as bfloat16 with
-// zeros up to a whole 32, and for each row one over their sum.
-template <class Isa>
-void KernelImpl<Isa>::Softmax(const float* scores, int64_t lds, int rows, int columns, float scale,
-                              Bf16* shares, int64_t ldp, float* inverse_sums) {
-  const int vectors = static_cast<int>(RoundUp(columns, 16) / 16);
-  const int wide = static_cast<int>(RoundUp(columns, 32) / 16);
-  const __mmask16 tail = TailMask(columns - (vectors - 1) * 16);
-  const __m512 low = _mm512_set1_ps(-3e38f), factor = _mm512_set1_ps(scale * kLog2e);
-  alignas(64) float tops[16];
-  for (int first = 0; first < rows; first += 16) {
-    const int size = Lesser(16, rows - first);
-    __m512 v[16];
-    for (int r = 0; r < 16; ++r) {
-      if (r >= size) {
-        v[r] = low;
-        continue;
-      }
-      const float* const row = scores + (first + r) * lds;
-      __m512 top = _mm512_mask_loadu_ps(low, tail, row + (vectors - 1) * 16);
-      for (int i = 0; i + 1 < vectors; ++i) top = _mm512_max_ps(top, _mm512_loadu_ps(row + i * 16));
-      v[r] = top;
-    }
-    _mm512_store_ps(tops, _mm512_mul_ps(ReduceRows<Max>(v), factor));
-    for (int r = 0; r < 16; ++r) {
-      if (r >= size) {
-        v[r] = _mm512_set1_ps(1.0f);
-        continue;
-      }
-      const float* const row = scores + (first + r) * lds;
-      Bf16* const share = shares + (first + r) * ldp;
-      const __m512 top = _mm512_set1_ps(tops[r]);
-      __m512 sum = _mm512_setzero_ps();
-      for (int i = 0; i + 1 < vectors; ++i) {
-        const __m512 e = Exp2Coarse(_mm512_fmsub_ps(_mm512_loadu_ps(row + i * 16), factor, top));
-        sum = _mm512_add_ps(sum, e);
-        StoreBf16(share + i * 16, e);
-      }
-      const __m512 last = _mm512_maskz_loadu_ps(tail, row + (vectors - 1) * 16);
-      const __m512 e = _mm512_maskz_mov_ps(tail, Exp2Coarse(_mm512_fmsub_ps(last, factor, top)));
-      sum = _mm512_add_ps(sum, e);
-      StoreBf16(share + (vectors - 1) * 16, e);
-      if (wide > vectors) StoreBf16(share + vectors * 16, _mm512_setzero_ps());
-      v[r] = sum;
-    }
-    _mm512_storeu_ps(inverse_sums + first, _mm512_div_ps(_mm512_set1_ps(1.0f), ReduceRows<Add>(v)));
-  }
-}
-
-// The keys of the heads from `head` on that one load covers, from place `to` on, as right
-// matrices: pairs of channels by position, for each head whole tiles of 16 pairs, zero beyond its
-// channels.
-template <class Isa>
-void KernelImpl<Isa>::LoadKeys(const Bf16* keys, int head, Bf16* to) const {
-  const int64_t ld = M16_ * 2, a_head = KeysOfAHead();
-  for (int step = 0; step < head_steps_; ++step) {
-    const int channel = head * head_ + step * 32;
-    const __mmask32 mask = TailMask32(heads_a_load_ > 1 ? 32 : head_ - step * 32);
-    for (int first = 0; first < M_; first += 16) {
-      __m512i rows[16];
-      for (int r = 0; r < 16; ++r) {
-        rows[r] = first + r < M_
-                      ? _mm512_maskz_loadu_epi16(mask, keys + int64_t{first + r} * 3 * E_ + channel)
-                      : _mm512_setzero_si512();
-      }
-      Transpose(rows);
-      const int pairs_a_head = heads_a_load_ > 1 ? head_ / 2 : 16;
-      for (int r = 0; r < 16; ++r) {
-        _mm512_storeu_si512(
-            to + r / pairs_a_head * a_head + (step * 16 + r % pairs_a_head) * ld + first * 2,
-            rows[r]);
-      }
-    }
-  }
-}
-
-// Softmax's numerators of a few heads' scores. Without the maximum taken off where scores are small
-// (see kSafeLog2), as they are but for a strange model. What is stored beyond a head's columns is
-// finite.
-template <class Isa>
-void KernelImpl<Isa>::SelfShares(int heads, float scale, WorkspaceImpl& w) const {
-  const int64_t lds = LdScores(), ldp = LdShares(), columns = SelfColumns();
-  const int pairs = M_ / 32 * 32, whole = M_ / 16 * 16, tail = M_ - whole;
-  const float* const scores = w.scores.get();
-  Bf16* const shares = w.self_shares.get();
-  const __m512 factor = _mm512_set1_ps(scale * kLog2e);
-  __m512 most = _mm512_setzero_ps();
-  for (int m = 0; m < M_; ++m) {
-    const float* const row = scores + m * lds;
-    Bf16* const to = shares + m * ldp;
-    for (int i = 0; i < heads; ++i) {
-      for (int n = 0; n < pairs; n += 32) {
-        const float* const from = row + i * M16_ + n;
-        const __m512 low = Exp2Small(_mm512_loadu_ps(from), factor, most);
-        const __m512 high = Exp2Small(_mm512_loadu_ps(from + 16), factor, most);
-        StorePair(to + i * columns + n, low, high);
-      }
-      if (whole > pairs) {
-        StoreBf16(to + i * columns + pairs,
-                  Exp2Small(_mm512_loadu_ps(row + i * M16_ + pairs), factor, most));
-      }
-    }
-    if (tail == 0) continue;
-    int i = 0;
-    // Two heads' short ends share a vector.
-    for (; tail <= 8 && i + 1 < heads; i += 2) {
-      const float* const ends = row + i * M16_ + whole;
-      const __m512 scores_of_both = _mm512_insertf32x8(
-          _mm512_castps256_ps512(_mm256_loadu_ps(ends)), _mm256_loadu_ps(ends + M16_), 1);
-      const __m256i both = Narrow(Exp2Small(scores_of_both, factor, most));
-      Bf16* const at = to + i * columns + whole;
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(at), _mm256_castsi256_si128(both));
-      _mm_storeu_si128(reinterpret_cast<__m128i*>(at + columns), _mm256_extracti128_si256(both, 1));
-    }
-    for (; i < heads; ++i) {
-      StoreBf16(to + i * columns + whole,
-                Exp2Small(_mm512_loadu_ps(row + i * M16_ + whole), factor, most));
-    }
-  }
-  if (_mm512_reduce_max_ps(most) <= kSafeLog2) return;
-  for (int i = 0; i < heads; ++i) {
-    Softmax(scores + i * M16_, lds, M_, M_, scale, shares + i * columns, ldp, w.inverse_sums.get());
-  }
-}
-
-// out = x + the values weighed by the shares, of one pair's heads from `head` on: `heads` of them,
-// whose shares stand side by side.
-template <class Isa>
-void KernelImpl<Isa>::WeighValues(int head, int heads, const Bf16* x, Bf16* out,
-                                  WorkspaceImpl& w) const {
-  const int64_t ld = LdShares(), ld_values = LdValues();
-  const int blocks = M16_ / 16;
-  const int steps = static_cast<int>(RoundUp(M_, 32) / 32);
-  if (head_ == 16 && steps <= 2) {
-    // A block's sums are divided out while the tiles make the next one's.
-    const float* pending = nullptr;
-    int64_t pending_at = 0;
-    int pending_rows = 0, parity = 0;
-    const auto finish = [&] {
-      for (int r = 0; r < pending_rows; ++r) {
-        const int64_t at = pending_at + int64_t{r} * E_;
-        const __m512 inverse = Reciprocal(_mm512_load_ps(pending + 256 + r * 16));
-        StoreBf16(out + at,
-                  _mm512_fmadd_ps(_mm512_load_ps(pending + r * 16), inverse, LoadBf16(x + at)));
-      }
-    };
-    float* const places[2] = {w.block.get(), w.block2.get()};
-    for (int i = 0; i < heads; ++i) {
-      const int64_t at = (head + i) * head_;
-      Isa::WeighedSums(
-          w.self_shares.get() + i * SelfColumns(), ld, blocks, w.values.get() + at * 2, ld_values,
-          w.ones.get(), steps, [&] { return places[parity]; },
-          [&](int b) {
-            finish();
-            pending = places[parity];
-            pending_at = at + int64_t{b} * 16 * E_;
-            pending_rows = Lesser(16, M_ - b * 16);
-            parity ^= 1;
-          });
-    }
-    finish();
-    return;
-  }
-  const int head_vectors = static_cast<int>(RoundUp(head_, 16) / 16);
-  float* const weighed = w.block.get();
-  float* const sums = w.block2.get();
-  for (int i = 0; i < heads; ++i) {
-    // What stands beyond a head's shares is finite, and beyond the values are zeros.
-    const Bf16* const shares = w.self_shares.get() + i * SelfColumns();
-    const int64_t at = (head + i) * head_;
-    for (int b = 0; b < blocks; ++b) {
-      const int rows = Lesser(16, M_ - b * 16);
-      Isa::Strip(shares + b * 16 * ld, ld, w.ones.get(), 32, 1, steps, sums, 16);
-      for (int v = 0; v < head_vectors; v += 4) {
-        const int vectors = Lesser(4, head_vectors - v);
-        Isa::Strip(shares + b * 16 * ld, ld, w.values.get() + at * 2 + v * 32, ld_values, vectors,
-                   steps, weighed, 64);
-        for (int r = 0; r < rows; ++r) {
-          const __m512 inverse = Reciprocal(_mm512_loadu_ps(sums + r * 16));
-          for (int u = 0; u < vectors; ++u) {
-            const int channel = (v + u) * 16;
-            const int64_t place = at + int64_t{b * 16 + r} * E_ + channel;
-            const __mmask16 mask = TailMask(head_ - channel);
-            const __m512 z = Widen(_mm256_maskz_loadu_epi16(mask, x + place));
-            const __m512 y =
-                _mm512_fmadd_ps(_mm512_loadu_ps(weighed + r * 64 + u * 16), inverse, z);
-            _mm256_mask_storeu_epi16(out + place, mask, Narrow(y));
-          }
-        }
-      }
-    }
-  }
-}
-
-// out = x + self-attention of one pair, whose query, key and value stand side by side in
-// `projected`.
-template <class Isa>
-void KernelImpl<Isa>::Attend(const Bf16* x, const Bf16* projected, Bf16* out,
-                             WorkspaceImpl& w) const {
-  const int64_t ld = 3 * E_;
-  for (int m = 0; m < M_; m += 2) {
-    const Bf16* const row = projected + m * ld + 2 * E_;
-    for (int e = 0; e < E_; e += 32) {
-      const __m512i a = _mm512_loadu_si512(row + e);
-      const __m512i b = m + 1 < M_ ? _mm512_loadu_si512(row + ld + e) : _mm512_setzero_si512();
-      __m512i first, second;
-      Interleave(a, b, &first, &second);
-      Bf16* const to = w.values.get() + m / 2 * LdValues() + e * 2;
-      _mm512_storeu_si512(to, first);
-      _mm512_storeu_si512(to + 32, second);
-    }
-  }
-  const int blocks = M16_ / 16;
-  const int64_t lds = LdScores(), ld_keys = M16_ * 2;
-  const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(head_));
-  float* const scores = w.scores.get();
-  for (int head = 0; head < shape_.num_heads; head += heads_together_) {
-    const int heads = Lesser(heads_together_, shape_.num_heads - head);
-    for (int i = 0; i < heads; i += heads_a_load_) {
-      LoadKeys(projected + E_, head + i, w.keys.get() + i * KeysOfAHead());
-    }
-    for (int i = 0; i < heads; ++i) {
-      const Bf16* const queries = projected + (head + i) * head_;
-      const Bf16* const keys = w.keys.get() + i * KeysOfAHead();
-      if (head_steps_ == 1 && blocks <= 3) {
-        Isa::Grid(queries, ld, blocks, keys, ld_keys, blocks, scores + i * M16_, lds);
-        continue;
-      }
-      for (int b = 0; b < blocks; ++b) {
-        for (int c = 0; c < blocks; c += 4) {
-          Isa::Strip(queries + b * 16 * ld, ld, keys + c * 32, ld_keys, Lesser(4, blocks - c),
-                     head_steps_, scores + i * M16_ + b * 16 * lds + c * 16, lds);
-        }
-      }
-    }
-    SelfShares(heads, scale, w);
-    WeighValues(head, heads, x, out, w);
-  }
-}
-
 // out (pairs x M, E) = the self-attention cell of x.
 template <class Isa>
 template <class Out>
 void KernelImpl<Isa>::Reason(const PackedLayer& layer, const Bf16* x, int pairs, Out* out,
                              WorkspaceImpl& w) const {
   const int rows = pairs * M_;
-  {
-    const float* const bias = layer.attention.bias.get();
-    Bf16* const to = w.attention.get();
-    Product(x, E_, rows, layer.attention, w, [&](int r, int n, const float* sums) {
-      StorePair(to + int64_t{r} * 3 * E_ + n,
-                _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
-                _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)));
-    });
-  }
+  Product(x, E_, rows, layer.attention, w,
+          AddBias{w.attention.get(), 3 * E_, layer.attention.bias.get()});
   Bf16* const attended = w.middle.get();
   for (int p = 0; p < pairs; ++p) {
     const int64_t at = int64_t{p} * M_;
-    Attend(x + at * E_, w.attention.get() + at * 3 * E_, attended + at * E_, w);
+    self_attention_.Attend(x + at * E_, w.attention.get() + at * 3 * E_, attended + at * E_,
+                           w.self_attention);
   }
-  {
-    const float* const bias = layer.feed_in.bias.get();
-    Bf16* const to = w.hidden.get();
-    const __m512 zero = _mm512_setzero_ps();
-    Product(attended, E_, rows, layer.feed_in, w, [&](int r, int n, const float* sums) {
-      StorePair(
-          to + int64_t{r} * H_ + n,
-          _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n))),
-          _mm512_max_ps(zero,
-                        _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16))));
-    });
-  }
+  Product(attended, E_, rows, layer.feed_in, w,
+          AddBiasAndRectify{w.hidden.get(), H_, layer.feed_in.bias.get()});
   const float* const bias = layer.feed_out.bias.get();
   Product(w.hidden.get(), H_, rows, layer.feed_out, w, [&](int r, int n, const float* sums) {
     const int64_t at = int64_t{r} * E_ + n;
-    StorePair(
-        out + at,
-        _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
-                      LoadBf16(attended + at)),
-        _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)),
-                      LoadBf16(attended + at + 16)));
+    AddBiasAndResidual(sums, bias + n, attended + at, out + at);
   });
 }
 
@@ -722,41 +433,30 @@ void KernelImpl<Isa>::CrossAttend(int n, const Bf16* x, const PreparedContext* c
   NormalizeScores(scores, C16, rows);
   Softmax(scores, C16, M_, rows, 1.0f, w.cross_shares.get(), C32, w.inverse_sums.get());
   const int steps = static_cast<int>(C32 / 32);
-  // A block is put together while the tiles make the next one.
-  const float* pending = nullptr;
-  int pending_row = 0, pending_e = 0;
-  const auto finish = [&] {
-    const int size = pending == nullptr ? 0 : Lesser(16, M_ - pending_row);
-    for (int r = 0; r < size; ++r) {
-      const __m512 inverse = _mm512_set1_ps(w.inverse_sums.get()[pending_row + r]);
-      const __m512 twice = _mm512_mul_ps(inverse, _mm512_set1_ps(2 * kLog2e));
-      const int64_t at = int64_t{pending_row + r} * E_ + pending_e;
-      __m512 z[2];
-      for (int i = 0; i < 2; ++i) {
-        const float* const scaled = pending + r * 32 + i * 16;
-        const __m512 t = TanhCoarse(_mm512_mul_ps(_mm512_load_ps(scaled), twice));
-        z[i] = _mm512_fmadd_ps(LoadBf16(x + at + i * 16), t,
-                               _mm512_mul_ps(_mm512_load_ps(scaled + 512), inverse));
-      }
-      StorePair(out + at, z[0], z[1]);
-    }
-  };
-  float* places[2] = {w.block.get(), w.block2.get()};
+  const int64_t panel = Panel(rows);
+  float* const scaled = w.block.get();
+  float* const shifted = w.block2.get();
   for (int e = 0; e < E_; e += 32) {
+    const int64_t column = e / 16 * panel;
     for (int b = 0; b < blocks; ++b) {
-      float* const place = places[0];
-      const int64_t panel = Panel(rows), at = e / 16 * panel;
-      Isa::TwoStrips(w.cross_shares.get() + b * 16 * C32, C32, scale + at, shift + at, panel, steps,
-                     place, place + 512);
-      finish();
-      pending = place;
-      pending_row = b * 16;
-      pending_e = e;
-      places[0] = places[1];
-      places[1] = place;
+      Isa::TwoStrips(w.cross_shares.get() + b * 16 * C32, C32, scale + column, shift + column,
+                     panel, steps, scaled, shifted);
+      const int size = Lesser(16, M_ - b * 16);
+      for (int r = 0; r < size; ++r) {
+        const __m512 inverse = _mm512_set1_ps(w.inverse_sums.get()[b * 16 + r]);
+        const __m512 twice = _mm512_mul_ps(inverse, _mm512_set1_ps(2 * kLog2e));
+        const int64_t at = int64_t{b * 16 + r} * E_ + e;
+        __m512 z[2];
+        for (int i = 0; i < 2; ++i) {
+          const int k = r * 32 + i * 16;
+          const __m512 t = TanhCoarse(_mm512_mul_ps(_mm512_load_ps(scaled + k), twice));
+          z[i] = _mm512_fmadd_ps(LoadBf16(x + at + i * 16), t,
+                                 _mm512_mul_ps(_mm512_load_ps(shifted + k), inverse));
+        }
+        StorePair(out + at, z[0], z[1]);
+      }
     }
   }
-  finish();
 }
 
 // out (pairs x M, E) = the refinement cell of each pair's sequence.
@@ -770,33 +470,18 @@ void KernelImpl<Isa>::Refine(int n, const Bf16* const* x, const PreparedContext*
     CrossAttend(n, x[p], contexts[p], w.middle.get() + int64_t{p} * M_ * E_, w);
     for (int m = 0; m < M_; ++m) row_of[p * M_ + m] = x[p] + int64_t{m} * E_;
   }
-  {
-    const float* const bias = layer.refine_in.bias.get();
-    Bf16* const to = w.hidden.get();
-    const __m512 zero = _mm512_setzero_ps();
-    Product(w.middle.get(), E_, rows, layer.refine_in, w, [&](int r, int n, const float* sums) {
-      StorePair(
-          to + int64_t{r} * E_ + n,
-          _mm512_max_ps(zero, _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n))),
-          _mm512_max_ps(zero,
-                        _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16))));
-    });
-  }
+  Product(w.middle.get(), E_, rows, layer.refine_in, w,
+          AddBiasAndRectify{w.hidden.get(), E_, layer.refine_in.bias.get()});
   const float* const bias = layer.refine_out.bias.get();
-  Product(w.hidden.get(), E_, rows, layer.refine_out, w, [&](int r, int n, const float* sums) {
-    const Bf16* const residual = row_of[r] + n;
-    StorePair(
-        out + int64_t{r} * E_ + n,
-        _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + n)),
-                      LoadBf16(residual)),
-        _mm512_add_ps(_mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + n + 16)),
-                      LoadBf16(residual + 16)));
+  Product(w.hidden.get(), E_, rows, layer.refine_out, w, [&](int r, int column, const float* sums) {
+    AddBiasAndResidual(sums, bias + column, row_of[r] + column, out + int64_t{r} * E_ + column);
   });
 }
 
 // --- Routing ------------------------------------------------------------------------------------
 
-// Gates of `count` pairs out of the means of their cells' inputs.
+// Gates of `count` pairs out of the means of their cells' inputs, to `paths` paths: all four, or in
+// the last layer one.
 template <class Isa>
 void KernelImpl<Isa>::Route(const PackedLayer& layer, int count, int paths,
                             WorkspaceImpl& w) const {
@@ -820,8 +505,15 @@ void KernelImpl<Isa>::Route(const PackedLayer& layer, int count, int paths,
           alignas(64) float gates[16];
           _mm512_store_ps(gates, _mm512_max_ps(zero, Tanh(_mm512_add_ps(_mm512_loadu_ps(sums),
                                                                         _mm512_loadu_ps(bias2)))));
-          for (int i = 0; i < kCells; ++i) w.routing[r].gate[j][i] = i < paths ? gates[i] : 0;
+          for (int i = 0; i < paths; ++i) w.routing[r].gate[j][i] = gates[i];
         });
+  }
+  for (int p = 0; p < count; ++p) {
+    if (paths == 1) {
+      w.routing[p].MixLast();
+    } else {
+      w.routing[p].Mix();
+    }
   }
 }
 
@@ -833,7 +525,7 @@ void KernelImpl<Isa>::ForOpen(int j, int count, WorkspaceImpl& w, Body&& body) c
   int open[kGroup];
   int size = 0;
   for (int p = 0; p < count; ++p) {
-    if (w.routing[p].IsOpen(j)) open[size++] = p;
+    if (w.routing[p].open[j]) open[size++] = p;
   }
   w.counts.open += size;
   w.counts.skipped += count - size;
@@ -923,18 +615,12 @@ template <class Isa>
 float KernelImpl<Isa>::Finish(const Sequences& cells, const float* exact,
                               const Bf16* const inputs[kCells], const Routing& routing,
                               const float* guide) const {
-  float q[kCells], o[kCells], total = 0;
+  __m512 cell_weight[kCells], input_weight[kCells];
   bool identities = false;
   for (int j = 0; j < kCells; ++j) {
-    q[j] = routing.gate[j][0];
-    o[j] = q[j] < kOpen / kCells ? 1.0f : 0.0f;
-    identities = identities || o[j] > 0;
-    total += q[j] + o[j];
-  }
-  __m512 cell_weight[kCells], input_weight[kCells];
-  for (int j = 0; j < kCells; ++j) {
-    cell_weight[j] = _mm512_set1_ps(q[j] / total);
-    input_weight[j] = _mm512_set1_ps(o[j] / total);
+    cell_weight[j] = _mm512_set1_ps(routing.weight[0][j]);
+    input_weight[j] = _mm512_set1_ps(routing.bypass[j]);
+    identities = identities || routing.bypass[j] > 0;
   }
   const __m512 share = _mm512_set1_ps(1.0f / static_cast<float>(M_));
   __m512 square = _mm512_setzero_ps(), product = _mm512_setzero_ps();
@@ -1034,13 +720,8 @@ void KernelImpl<Isa>::PrepareContext(const float* context, int rows, const float
   auto* const projections = reinterpret_cast<Bf16*>(out + ContextProjections());
   for (int n = 0; n < 2 * kLayers; ++n) {
     const PackedLinear& linear = n % 2 == 0 ? layers_[n / 2].scale : layers_[n / 2].shift;
-    const float* const bias = linear.bias.get();
     Bf16* const projected = w.middle.get();
-    Product(x, E_, rows, linear, w, [&](int r, int column, const float* sums) {
-      StorePair(projected + int64_t{r} * E_ + column,
-                _mm512_add_ps(_mm512_loadu_ps(sums), _mm512_loadu_ps(bias + column)),
-                _mm512_add_ps(_mm512_loadu_ps(sums + 16), _mm512_loadu_ps(bias + column + 16)));
-    });
+    Product(x, E_, rows, linear, w, AddBias{projected, E_, linear.bias.get()});
     Bf16* const to = projections + n * Projection(rows);
     for (int c = 0; c < rows; c += 2) {
       for (int e = 0; e < E_; e += 32) {
@@ -1064,7 +745,7 @@ void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* sc
   const int64_t values = int64_t{M_} * E_;
   // `input_of(p)`: what the refinement cell takes of pair p.
   const auto refine = [&](int n, auto&& input_of) {
-    RunCell(3, count, w, [&](const int* chunk, int size, Bf16* out) {
+    RunCell(kRefinement, count, w, [&](const int* chunk, int size, Bf16* out) {
       const Bf16* inputs[kChunk];
       const PreparedContext* contexts[kChunk];
       for (int i = 0; i < size; ++i) {
@@ -1093,7 +774,7 @@ void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* sc
                 .product = reinterpret_cast<const Bf16*>(local + LocalPart()),
                 .factors = factors,
                 .reasoned = reinterpret_cast<const Bf16*>(local + 2 * LocalPart()),
-                .refined = routing.IsOpen(3) ? w.cell[3].get() + p * values : bare(p)},
+                .refined = routing.open[kRefinement] ? w.cell[3].get() + p * values : bare(p)},
                routing, p, w);
     if (paths != nullptr) std::memcpy(paths + p * 36, routing.share, sizeof(routing.share));
   }
@@ -1102,14 +783,14 @@ void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* sc
     const PackedLayer& layer = layers_[n];
     const bool last = n == kLayers - 1;
     Route(layer, count, last ? 1 : kCells, w);
-    RunCell(1, count, w, [&](const int* chunk, int size, Bf16* out) {
+    RunCell(kGuidance, count, w, [&](const int* chunk, int size, Bf16* out) {
       Guidance(layer, Gather(w.sequence[1].get(), chunk, size, w), size * M_, out, w);
       for (int i = 0; i < size; ++i) {
         Norms(out + i * values, w.norms.get() + int64_t{chunk[i]} * E_);
       }
     });
     refine(n, [&](int p) { return w.sequence[3].get() + p * values; });
-    // A pair's cells but for the self-attention one.
+    // A pair's cells but for the self-attention one; `factors` become the pair's.
     const auto sequences_of = [&](int p) {
       const Bf16* const identity = w.sequence[0].get() + p * values;
       Sequences cells{.identity = identity,
@@ -1118,24 +799,23 @@ void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* sc
                       .factors = factors,
                       .reasoned = identity,
                       .refined = identity};
-      if (w.routing[p].IsOpen(1)) {
+      if (w.routing[p].open[kGuidance]) {
         cells.product = w.cell[1].get() + p * values;
         GuideFactors(w.norms.get() + int64_t{p} * E_, Guide(pairs[p].context), factors);
       } else {
         std::memset(factors, 0, E_ * sizeof(float));
       }
-      if (w.routing[p].IsOpen(3)) cells.refined = w.cell[3].get() + p * values;
+      if (w.routing[p].open[kRefinement]) cells.refined = w.cell[3].get() + p * values;
       return cells;
     };
     if (!last) {
-      RunCell(2, count, w, [&](const int* chunk, int size, Bf16* out) {
+      RunCell(kReasoning, count, w, [&](const int* chunk, int size, Bf16* out) {
         Reason(layer, Gather(w.sequence[2].get(), chunk, size, w), size, out, w);
       });
       for (int p = 0; p < count; ++p) {
-        Routing& routing = w.routing[p];
+        const Routing& routing = w.routing[p];
         Sequences cells = sequences_of(p);
-        if (routing.IsOpen(2)) cells.reasoned = w.cell[2].get() + p * values;
-        routing.Mix();
+        if (routing.open[kReasoning]) cells.reasoned = w.cell[2].get() + p * values;
         MixToCells(cells, routing, p, w);
         if (paths != nullptr) {
           std::memcpy(paths + p * 36 + 16, routing.share, sizeof(routing.share));
@@ -1152,13 +832,13 @@ void KernelImpl<Isa>::ScoreGroup(const PreparedPair* pairs, int count, float* sc
     };
     // The last self-attention cell's output goes into the score and nowhere else. Rounded, it is
     // what would disturb scores most: it is large beside its differences from pair to pair.
-    ForOpen(2, count, w, [&](const int* chunk, int size) {
+    ForOpen(kReasoning, count, w, [&](const int* chunk, int size) {
       float* const exact = w.exact.get();
       Reason(layer, Gather(w.sequence[2].get(), chunk, size, w), size, exact, w);
       for (int i = 0; i < size; ++i) finish(chunk[i], exact + i * values);
     });
     for (int p = 0; p < count; ++p) {
-      if (!w.routing[p].IsOpen(2)) finish(p, nullptr);
+      if (!w.routing[p].open[kReasoning]) finish(p, nullptr);
     }
   }
 }
