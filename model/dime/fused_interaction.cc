@@ -211,20 +211,30 @@ torch::Tensor NormalizeAndPool(torch::nn::BatchNorm1dImpl& norm, const torch::Te
 
 }  // namespace
 
+namespace {
+
+// What the kernels multiply by in this thread, if by anything.
+std::optional<kernels::Instructions> KernelInstructions() {
+  return MixedPrecision::IsOn(torch::kCPU) ? kernels::SupportedBf16() : kernels::SupportedFloat32();
+}
+
+}  // namespace
+
 bool CanFuseScores(const PairedItems& items) {
   const auto fits = [](const torch::Tensor& x) {
-    return x.is_cpu() && x.scalar_type() == torch::kFloat32;
+    return x.is_cpu() &&
+           (x.scalar_type() == torch::kFloat32 ||
+            (x.scalar_type() == torch::kBFloat16 && MixedPrecision::IsOn(torch::kCPU)));
   };
-  return kernels::SupportedFloat32().has_value() && !MixedPrecision::IsOn(torch::kCPU) &&
-         fits(items.regions) && fits(items.words) && fits(items.image) && fits(items.sentence) &&
-         items.word_lengths.is_cpu();
+  return KernelInstructions().has_value() && fits(items.regions) && fits(items.words) &&
+         fits(items.image) && fits(items.sentence) && items.word_lengths.is_cpu();
 }
 
 InteractionImpl::Output FusedScores(DirectionModelImpl& model, const PairedItems& items,
                                     const std::vector<ImageCaptionPair>& pairs,
                                     std::optional<kernels::Instructions> instructions) {
   TORCH_CHECK(CanFuseScores(items), "these items' scores cannot be fused");
-  if (!instructions.has_value()) instructions = kernels::SupportedFloat32();
+  if (!instructions.has_value()) instructions = KernelInstructions();
   TORCH_CHECK(!pairs.empty(), "no pairs to score");
   TORCH_CHECK(items.word_lengths.ge(1)
                   .logical_and(items.word_lengths.le(items.words.size(1)))
@@ -234,9 +244,10 @@ InteractionImpl::Output FusedScores(DirectionModelImpl& model, const PairedItems
   InteractionImpl& interaction = *model.interaction;
   const bool refines_regions = model.direction() == Direction::kI2t;
   const int64_t regions = items.regions.size(1), words = items.words.size(1);
-  const torch::Tensor& local = refines_regions ? items.regions : items.words;
-  const torch::Tensor& context = refines_regions ? items.words : items.regions;
-  const torch::Tensor& guide = refines_regions ? items.sentence : items.image;
+  const auto float32 = [](const torch::Tensor& x) { return x.to(torch::kFloat32); };
+  const torch::Tensor local = float32(refines_regions ? items.regions : items.words);
+  const torch::Tensor context = float32(refines_regions ? items.words : items.regions);
+  const torch::Tensor guide = float32(refines_regions ? items.sentence : items.image);
 
   auto call = c10::make_intrusive<PairCall>();
   call->kernel = kernels::TrainingKernel::Create(
@@ -261,8 +272,9 @@ InteractionImpl::Output FusedScores(DirectionModelImpl& model, const PairedItems
 
   const RoutingLayerImpl::LocalPart first = interaction.layer(0).ForwardLocal(local);
   const variable_list summaries = PairFunction::apply(
-      call, FlatWeights(interaction), local, first.base, first.guided, first.guided_share,
-      first.refined_share, context, ProjectContext(interaction, context));
+      call, FlatWeights(interaction), local, float32(first.base), float32(first.guided),
+      float32(first.guided_share), float32(first.refined_share), context,
+      float32(ProjectContext(interaction, context)));
 
   const torch::Tensor pooled =
       NormalizeL2(NormalizeAndPool(interaction.batch_norm(), summaries[0], summaries[1],

@@ -27,19 +27,21 @@ struct ImageCaptionPair {
   int64_t caption;
 };
 
-// Whether FusedScores() can compute with such tensors on this processor: float32 ones, outside of
-// mixed precision, where kernels multiply in float32.
+// Whether FusedScores() can compute with such tensors on this processor: float32 ones, where
+// kernels multiply in float32; within MixedPrecision, of either type, where they multiply in
+// bfloat16.
 bool CanFuseScores(const PairedItems& items);
 
-// What DirectionModelImpl::Score() gives for `pairs`, up to rounding, differentiable by the model's
-// parameters and the items: scores (pairs), path weights (pairs, 36). What depends on one side is
-// computed by the modules, once an item; the rest by kernels::TrainingKernel, a few pairs at a time
-// in a core's cache, forward and backward. In training mode batch normalisation uses and updates
-// its statistics over all the pairs, as the modules do. Where positions tie for a maximum, the
-// first has its gradient, which the modules share out. Deterministic for a given number of
-// LibTorch's threads. The gradients cannot be differentiated further. Throws c10::Error for pairs
-// or lengths out of range, and where CanFuseScores() is false. `instructions`: of the kernel, which
-// must be supported and multiply in float32; none: the fastest of them.
+// What DirectionModelImpl::Score() gives for `pairs`, up to rounding, float32, differentiable by
+// the model's parameters and the items: scores (pairs), path weights (pairs, 36). What depends on
+// one side is computed by the modules, once an item; the rest by kernels::TrainingKernel, a few
+// pairs at a time in a core's cache, forward and backward. In training mode batch normalisation
+// uses and updates its statistics over all the pairs, as the modules do. Where positions tie for a
+// maximum, the first has its gradient, which the modules share out. Deterministic for a given
+// number of LibTorch's threads. The gradients cannot be differentiated further. Throws c10::Error
+// for pairs or lengths out of range, and where CanFuseScores() is false. `instructions`: of the
+// kernel, which must be supported; none: the fastest that multiply in float32, within
+// MixedPrecision in bfloat16.
 InteractionImpl::Output FusedScores(
     DirectionModelImpl& model, const PairedItems& items, const std::vector<ImageCaptionPair>& pairs,
     std::optional<kernels::Instructions> instructions = std::nullopt);

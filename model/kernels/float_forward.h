@@ -6,6 +6,7 @@
 #include <initializer_list>
 
 #include "model/kernels/array.h"
+#include "model/kernels/float_linear.h"
 #include "model/kernels/float_product.h"
 #include "model/kernels/float_rows.h"
 #include "model/kernels/float_vector.h"
@@ -23,47 +24,14 @@ namespace {
 constexpr int kMostPairs = 8;
 constexpr int kMostRouted = 16;
 
-// y = x W^T + b: W^T (in, out) in panels, and the bias.
-struct FloatLinear {
-  Array<float> panels;
-  Array<float> bias;
-  int in = 0;
-  int out = 0;
-
-  void Allocate(int inputs, int outputs) {
-    in = inputs;
-    out = outputs;
-    panels.Resize(PanelsSize(in, out));
-    bias.Resize(out);
-  }
-  // `count` outputs from `first` on: `weight` (count, in) row-major.
-  void Put(const float* weight, const float* biases, int count, int first) {
-    std::memcpy(bias.get() + first, biases, count * sizeof(float));
-    for (int o = 0; o < count;) {
-      const int column = (first + o) % kPanel;
-      const int size = Lesser(kPanel - column, count - o);
-      TransposeTo(weight + int64_t{o} * in, in, size, in,
-                  panels.get() + int64_t{(first + o) / kPanel} * kPanel * in + column, kPanel);
-      o += size;
-    }
-  }
-  void Pack(const float* weight, const float* biases, int inputs, int outputs) {
-    Allocate(inputs, outputs);
-    Put(weight, biases, outputs, 0);
-  }
-  void Pack(const LinearWeights& linear) {
-    Pack(linear.weight, linear.bias, linear.in, linear.out);
-  }
-  Right weight() const { return Panels(panels.get(), in); }
-};
-
 // What one layer's cells and routers multiply by.
-struct FloatLayer {
+template <class Linear>
+struct CellWeights {
   FloatLinear router_hidden[kCells], router_output[kCells];
-  FloatLinear guidance;
-  FloatLinear attention;  // query, key and value side by side
-  FloatLinear feed_in, feed_out;
-  FloatLinear refine_in, refine_out;
+  Linear guidance;
+  Linear attention;  // query, key and value side by side
+  Linear feed_in, feed_out;
+  Linear refine_in, refine_out;
 };
 
 // One pair's other side as a layer's refinement cell takes it.
@@ -102,15 +70,41 @@ struct LayerState {
 };
 
 // Memory that a pass needs besides.
+template <class Linear>
 struct ForwardScratch {
   Array<float> transposed;  // (E, MW): keys
   Array<float> gates;       // (routed, 4)
+  typename Linear::Scratch linear;
+};
+
+// What a layer's cells give for a pair, kWidth channels of one position.
+struct CellOutputs {
+  Vec of[kCells];
+};
+// One pair's sequences, (M, E) each, that a layer's outputs are made of.
+struct CellSequences {
+  const float* input[2];  // RIC's and GLGC's
+  const float* unit;
+  const float* reasoned;
+  const float* refined;
+  // `sign`: of the guide, the same channels.
+  template <class Lanes>
+  CellOutputs At(int64_t at, Lanes lanes, Vec sign) const {
+    const Vec second = Load(input[1] + at, lanes);
+    return {{Maximum(Zero(), Load(input[0] + at, lanes)),
+             MulAdd(second * sign, Load(unit + at, lanes), second), Load(reasoned + at, lanes),
+             Load(refined + at, lanes)}};
+  }
 };
 
 // The passes of one shape's layers. Immutable, hence thread-safe; a LayerState and a ForwardScratch
 // are for one thread at a time.
+template <class Linear>
 class FloatForward {
  public:
+  using Weights = CellWeights<Linear>;
+  using Scratch = ForwardScratch<Linear>;
+
   // `pairs`: that go through the cells together, at most kMostPairs; `routed`: through the routers,
   // at most kMostRouted; `keeps`: whether a LayerState keeps what a backward pass needs.
   FloatForward(const InteractionShape& shape, int pairs, int routed, bool keeps)
@@ -169,15 +163,15 @@ class FloatForward {
     s.self_shares.Resize(int64_t{M_} * MW_ * (keeps_ ? pairs_ * heads_ : 1));
     s.feed.Resize(rows * F_);
   }
-  void Allocate(ForwardScratch& scratch) const {
+  void Allocate(Scratch& scratch) const {
     scratch.transposed.Resize(int64_t{E_} * MW_);
     scratch.gates.Resize(int64_t{routed_} * kCells);
+    scratch.linear.Allocate(int64_t{pairs_} * M_, Greater(3 * E_, F_));
   }
 
   // Gates of a layer's first `count` pairs, whatever s.first is, from the means of its inputs: to
   // `paths` paths, all four or, in the last layer, one.
-  void Route(const FloatLayer& layer, int count, int paths, LayerState& s,
-             ForwardScratch& scratch) const {
+  void Route(const Weights& layer, int count, int paths, LayerState& s, Scratch& scratch) const {
     float* const gates = scratch.gates.get();
     for (int j = 0; j < kCells; ++j) {
       const FloatLinear& hidden = layer.router_hidden[j];
@@ -232,10 +226,10 @@ class FloatForward {
 
   // Guidance: F = Linear_fc_1(Z), normalised for each channel along the positions. The guide acts
   // by its sign alone (dime-model.md, 9), where the cell's output is taken.
-  void Guide(const FloatLayer& layer, int count, LayerState& s) const {
+  void Guide(const Weights& layer, int count, LayerState& s, Scratch& scratch) const {
     const OpenRows open = Open(s, kGuidance, count, s.unit);
-    FloatProduct(Rows(Input(s, kGuidance, 0), E_), layer.guidance.weight(), open.runs,
-                 open.num_runs, E_, E_, AddBias{s.unit.get(), E_, layer.guidance.bias.get()});
+    layer.guidance.Multiply(Input(s, kGuidance, 0), E_, open.runs, open.num_runs, scratch.linear,
+                            AddBias{s.unit.get(), E_, layer.guidance.bias.get()});
     ForPairs(open, [&](int t) {
       float* const unit = s.unit.get() + PairRow(t);
       float* const scales = s.unit_scale.get() + int64_t{t} * E_;
@@ -254,12 +248,11 @@ class FloatForward {
     });
   }
 
-  void Reason(const FloatLayer& layer, int count, LayerState& s, ForwardScratch& scratch) const {
+  void Reason(const Weights& layer, int count, LayerState& s, Scratch& scratch) const {
     const OpenRows open = Open(s, kReasoning, count, s.reasoned);
     const float factor = SelfFactor();
-    FloatProduct(Rows(Input(s, kReasoning, 0), E_), layer.attention.weight(), open.runs,
-                 open.num_runs, 3 * E_, E_,
-                 AddBias{s.attention.get(), 3 * E_, layer.attention.bias.get()});
+    layer.attention.Multiply(Input(s, kReasoning, 0), E_, open.runs, open.num_runs, scratch.linear,
+                             AddBias{s.attention.get(), 3 * E_, layer.attention.bias.get()});
     ForPairs(open, [&](int t) {
       const float* const attention = s.attention.get() + 3 * PairRow(t);
       float* const attended = s.attended.get() + PairRow(t);
@@ -276,13 +269,13 @@ class FloatForward {
       }
     });
     TwoLayers(layer.feed_in, layer.feed_out, open, s.attended.get(), s.feed.get(), s.attended.get(),
-              s.reasoned.get());
+              s.reasoned.get(), scratch);
   }
 
   // `context_of(t)`: the FloatContext of pair t.
   template <class ContextOf>
-  void Refine(const FloatLayer& layer, int count, const ContextOf& context_of,
-              LayerState& s) const {
+  void Refine(const Weights& layer, int count, const ContextOf& context_of, LayerState& s,
+              Scratch& scratch) const {
     const OpenRows open = Open(s, kRefinement, count, s.refined);
     ForPairs(open, [&](int t) {
       const FloatContext context = context_of(t);
@@ -306,29 +299,10 @@ class FloatForward {
       });
     });
     TwoLayers(layer.refine_in, layer.refine_out, open, s.modulated.get(), s.refine_hidden.get(),
-              Input(s, kRefinement, 0), s.refined.get());
+              Input(s, kRefinement, 0), s.refined.get(), scratch);
   }
 
-  // What a layer's cells give for a pair, kWidth channels of one position.
-  struct Outputs {
-    Vec of[kCells];
-  };
-  // One pair's sequences, (M, E) each, that a layer's outputs are made of.
-  struct Sequences {
-    const float* input[2];  // RIC's and GLGC's
-    const float* unit;
-    const float* reasoned;
-    const float* refined;
-    // `sign`: of the guide, the same channels.
-    template <class Lanes>
-    Outputs At(int64_t at, Lanes lanes, Vec sign) const {
-      const Vec second = Load(input[1] + at, lanes);
-      return {{Maximum(Zero(), Load(input[0] + at, lanes)),
-               MulAdd(second * sign, Load(unit + at, lanes), second), Load(reasoned + at, lanes),
-               Load(refined + at, lanes)}};
-    }
-  };
-  Sequences SequencesOf(const LayerState& s, int t) const {
+  CellSequences SequencesOf(const LayerState& s, int t) const {
     return {{Input(s, 0, t), Input(s, kGuidance, t)},
             s.unit.get() + PairRow(t),
             s.reasoned.get() + PairRow(t),
@@ -339,7 +313,7 @@ class FloatForward {
   // the positions. `sign`: of the guide, (E). `to` may be where the sequences are: what is written
   // was read before.
   template <int kPaths>
-  void Mix(const Sequences& cells, const Routing& routing, const float* sign, float* const* to,
+  void Mix(const CellSequences& cells, const Routing& routing, const float* sign, float* const* to,
            float* const* means) const {
     const Vec per_position = Set(1.0f / static_cast<float>(M_));
     ForVectors(E_, [&](int64_t e, auto lanes) {
@@ -347,7 +321,7 @@ class FloatForward {
       Vec sums[kPaths];
       for (int i = 0; i < kPaths; ++i) sums[i] = Zero();
       for (int64_t at = e; at < PairRow(1); at += E_) {
-        const Outputs outputs = cells.At(at, lanes, turn);
+        const CellOutputs outputs = cells.At(at, lanes, turn);
         for (int i = 0; i < kPaths; ++i) {
           Vec x = Set(routing.weight[i][0]) * outputs.of[0];
           for (int j = 1; j < kCells; ++j) {
@@ -376,11 +350,11 @@ class FloatForward {
 
  private:
   // hidden = relu(in(x)); to = residual + out(hidden).
-  void TwoLayers(const FloatLinear& in, const FloatLinear& out, const OpenRows& open,
-                 const float* x, float* hidden, const float* residual, float* to) const {
-    FloatProduct(Rows(x, in.in), in.weight(), open.runs, open.num_runs, in.out, in.in,
-                 AddBiasAndRectify{hidden, in.out, in.bias.get()});
-    FloatProduct(Rows(hidden, in.out), out.weight(), open.runs, open.num_runs, out.out, out.in,
+  void TwoLayers(const Linear& in, const Linear& out, const OpenRows& open, const float* x,
+                 float* hidden, const float* residual, float* to, Scratch& scratch) const {
+    in.Multiply(x, in.in, open.runs, open.num_runs, scratch.linear,
+                AddBiasAndRectify{hidden, in.out, in.bias.get()});
+    out.Multiply(hidden, out.in, open.runs, open.num_runs, scratch.linear,
                  AddResidual{to, out.out, residual, out.bias.get()});
   }
 

@@ -34,7 +34,7 @@ struct AddBiasToPanels {
 class InteractionWorkspace : public InteractionKernel::Workspace {
  public:
   LayerState state;  // of whichever layer runs; its inputs become the next one's in place
-  ForwardScratch scratch;
+  ForwardScratch<FloatLinear> scratch;
   Array<float> output;  // (M, E): the last layer's, of one pair
 };
 
@@ -46,7 +46,7 @@ class FloatInteractionKernel : public InteractionKernel {
         forward_(shape, kPairs, kRouted, /*keeps=*/false) {
     for (int n = 0; n < kLayers; ++n) {
       const LayerWeights& from = weights.layers[n];
-      FloatLayer& to = layers_[n];
+      CellWeights<FloatLinear>& to = layers_[n];
       for (int j = 0; j < kCells; ++j) {
         to.router_hidden[j].Pack(from.routers[j].hidden);
         to.router_output[j].Pack(from.routers[j].output);
@@ -99,7 +99,7 @@ class FloatInteractionKernel : public InteractionKernel {
     });
     for (int j = 1; j < kCells; ++j) std::memcpy(s.means[j].get(), mean, E_ * sizeof(float));
     forward_.Route(layers_[0], 1, kCells, s, w.scratch);
-    forward_.Guide(layers_[0], 1, s);
+    forward_.Guide(layers_[0], 1, s, w.scratch);
     forward_.Reason(layers_[0], 1, s, w.scratch);
     std::memcpy(out + LocalPart(), s.unit.get(), bytes);
     std::memcpy(out + 2 * LocalPart(), s.reasoned.get(), bytes);
@@ -187,10 +187,10 @@ class FloatInteractionKernel : public InteractionKernel {
     };
     const auto refine = [&](int n, int size) {
       const auto context_of = [&](int t) { return OfLayer(pairs[s.first + t].context, n); };
-      forward_.Refine(layers_[n], size, context_of, s);
+      forward_.Refine(layers_[n], size, context_of, s, w.scratch);
     };
     // The next layer's inputs take the place of this one's.
-    const auto mix = [&](int n, int t, const FloatForward::Sequences& cells) {
+    const auto mix = [&](int n, int t, const CellSequences& cells) {
       const int pair = s.first + t;
       float* to[kCells];
       float* means[kCells];
@@ -230,7 +230,7 @@ class FloatInteractionKernel : public InteractionKernel {
       forward_.Route(layers_[n], count, last ? 1 : kCells, s, w.scratch);
       for (int j = 1; j < kCells; ++j) Count(j, count, w);
       for_few([&](int size) {
-        forward_.Guide(layers_[n], size, s);
+        forward_.Guide(layers_[n], size, s, w.scratch);
         forward_.Reason(layers_[n], size, s, w.scratch);
         refine(n, size);
         for (int t = 0; t < size; ++t) {
@@ -277,8 +277,8 @@ class FloatInteractionKernel : public InteractionKernel {
   }
 
   const int M_, E_;
-  const FloatForward forward_;
-  FloatLayer layers_[kLayers];
+  const FloatForward<FloatLinear> forward_;
+  CellWeights<FloatLinear> layers_[kLayers];
   FloatLinear projections_[2 * kLayers];  // of a context: scale and shift of each layer
   Array<float> norm_scale_, norm_shift_;
 };

@@ -13,7 +13,7 @@ std::unique_ptr<InteractionKernel> CreateAvx2InteractionKernel(const Interaction
   return std::unique_ptr<InteractionKernel>(new FloatInteractionKernel(shape, weights));
 }
 std::unique_ptr<TrainingKernel> CreateAvx2TrainingKernel(const InteractionShape& shape) {
-  return std::unique_ptr<TrainingKernel>(new FloatTrainingKernel(shape));
+  return std::unique_ptr<TrainingKernel>(new FloatTrainingKernel<FloatLinear>(shape));
 }
 
 }  // namespace dime::kernels

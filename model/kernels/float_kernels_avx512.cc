@@ -14,7 +14,7 @@ std::unique_ptr<InteractionKernel> CreateAvx512InteractionKernel(
   return std::unique_ptr<InteractionKernel>(new FloatInteractionKernel(shape, weights));
 }
 std::unique_ptr<TrainingKernel> CreateAvx512TrainingKernel(const InteractionShape& shape) {
-  return std::unique_ptr<TrainingKernel>(new FloatTrainingKernel(shape));
+  return std::unique_ptr<TrainingKernel>(new FloatTrainingKernel<FloatLinear>(shape));
 }
 
 }  // namespace dime::kernels

@@ -26,11 +26,23 @@ constexpr int kPathWeights = 20;           // of layers 1 and 2
 constexpr int64_t kStateBytes = 1200000;
 constexpr int64_t kCachedWeights = 1 << 18;  // floats
 constexpr int kPairsBeyond = 4;
+// Pairs whose routers' gradients are added up together: of each pair a router has but one row, for
+// as many weights, whose gradients would otherwise be read and written for every few pairs.
+constexpr int kRouterRows = 32;
 
+// What the gradients of one router's weights are made of, for many pairs: a row for each.
+struct RouterRows {
+  Array<float> means;      // (rows, E): its input
+  Array<float> hidden;     // (rows, router size): its hidden layer
+  Array<float> of_hidden;  // (rows, router size): gradient before the rectifier
+  Array<float> of_output;  // (rows, paths): gradient
+};
+
+template <class Linear>
 class TrainingWorkspace : public TrainingKernel::Workspace {
  public:
   LayerState layers[kLayers];
-  ForwardScratch scratch;
+  ForwardScratch<Linear> scratch;
   Array<float> output;            // (rows, E): Y
   Array<float> flow[2][kCells];   // (rows, E): gradients of layers' inputs, by turns
   Array<float> extra[2][kCells];  // (pairs, E): what every position's gradient has besides
@@ -38,18 +50,24 @@ class TrainingWorkspace : public TrainingKernel::Workspace {
   Array<float> wide;              // (rows, 3 E or feed-forward size)
   Array<float> narrow, narrow2;   // (rows, E)
   Array<float> square;            // (M, MW or CW)
-  Array<float> router_hidden;     // (pairs, router size)
   float gate_gradient[kMostPairs][kCells][kCells];  // [pair][cell][path], before relu(tanh)
+  RouterRows routers[kLayers - 1][kCells];          // of layers 1 and 2
+  int router_rows = 0;                              // that they hold
 };
 
+template <class Linear>
 class TrainingStep : public TrainingKernel::Step {
  public:
   TrainingInputs inputs;
-  FloatLayer layers[kLayers];  // of layer 0 the last two alone
-  Array<float> contexts;       // (items, 1 + projections, E, CW): context, projections, transposed
+  CellWeights<Linear> layers[kLayers];  // of layer 0 the last two alone
+  Array<float> contexts;  // (items, 1 + projections, E, CW): context, projections, transposed
 };
 
+template <class Linear>
 class FloatTrainingKernel : public TrainingKernel {
+  using Own = TrainingWorkspace<Linear>;
+  using OwnStep = TrainingStep<Linear>;
+
  public:
   explicit FloatTrainingKernel(const InteractionShape& shape)
       : shape_(shape),
@@ -67,7 +85,7 @@ class FloatTrainingKernel : public TrainingKernel {
         CW_(forward_.context_stride()) {}
 
   std::unique_ptr<Workspace> MakeWorkspace() const override {
-    auto* const w = new TrainingWorkspace;
+    auto* const w = new Own;
     const int64_t rows = int64_t{pairs_} * M_, sequence = rows * E_, summary = int64_t{pairs_} * E_;
     for (int n = 0; n < kLayers; ++n) forward_.Allocate(/*refinement_alone=*/n == 0, w->layers[n]);
     forward_.Allocate(w->scratch);
@@ -81,19 +99,26 @@ class FloatTrainingKernel : public TrainingKernel {
     }
     w->wide.Resize(Greater(3 * sequence, rows * F_));
     w->square.Resize(int64_t{M_} * Greater(MW_, CW_));
-    w->router_hidden.Resize(int64_t{pairs_} * H_);
+    for (int n = 1; n < kLayers; ++n) {
+      for (RouterRows& router : w->routers[n - 1]) {
+        router.means.Resize(int64_t{kRouterRows} * E_);
+        router.hidden.Resize(int64_t{kRouterRows} * H_);
+        router.of_hidden.Resize(int64_t{kRouterRows} * H_);
+        router.of_output.Resize(int64_t{kRouterRows} * PathsOf(n));
+      }
+    }
     return std::unique_ptr<Workspace>(w);
   }
 
   std::unique_ptr<Step> MakeStep(const TrainingInputs& inputs) const override {
-    auto* const step = new TrainingStep;
+    auto* const step = new OwnStep;
     step->inputs = inputs;
-    const auto pack = [&](const TrainingSlot& slot, FloatLinear& linear) {
+    const auto pack = [&](const TrainingSlot& slot, auto& linear) {
       linear.Pack(inputs.weights + slot.weight, inputs.weights + slot.bias, slot.in, slot.out);
     };
     for (int n = 0; n < kLayers; ++n) {
       const TrainingLayout::Layer& from = layout_.layers[n];
-      FloatLayer& to = step->layers[n];
+      CellWeights<Linear>& to = step->layers[n];
       pack(from.refine_in, to.refine_in);
       pack(from.refine_out, to.refine_out);
       if (n == 0) continue;
@@ -122,8 +147,9 @@ class FloatTrainingKernel : public TrainingKernel {
 
   void Forward(const Step& step, const TrainingPair* pairs, int count,
                const PairSummaries<float>& out, Workspace& workspace) const override {
-    const auto& inputs = static_cast<const TrainingStep&>(step);
-    auto& w = static_cast<TrainingWorkspace&>(workspace);
+    const auto& inputs = static_cast<const OwnStep&>(step);
+    auto& w = static_cast<Own&>(workspace);
+    const typename Linear::Session session;
     for (int first = 0; first < count; first += pairs_) {
       const int n = Lesser(pairs_, count - first);
       RunForward(inputs, pairs + first, n, w);
@@ -134,13 +160,17 @@ class FloatTrainingKernel : public TrainingKernel {
   void Backward(const Step& step, const TrainingPair* pairs, int count,
                 const PairSummaries<const float>& given, const TrainingArrays<float>& gradients,
                 Workspace& workspace) const override {
-    const auto& inputs = static_cast<const TrainingStep&>(step);
-    auto& w = static_cast<TrainingWorkspace&>(workspace);
+    const auto& inputs = static_cast<const OwnStep&>(step);
+    auto& w = static_cast<Own&>(workspace);
+    const typename Linear::Session session;
     for (int first = 0; first < count; first += pairs_) {
       const int n = Lesser(pairs_, count - first);
       RunForward(inputs, pairs + first, n, w);
       RunBackward(inputs, pairs + first, n, first, given, gradients, w);
+      w.router_rows += n;
+      if (w.router_rows + pairs_ > kRouterRows) AddRouterGradients(gradients, w);
     }
+    AddRouterGradients(gradients, w);
   }
 
  private:
@@ -150,6 +180,8 @@ class FloatTrainingKernel : public TrainingKernel {
     return Lesser(kMostPairs, static_cast<int>(Greater(kStateBytes / pair_bytes, least)));
   }
 
+  static constexpr int PathsOf(int layer) { return layer == kLayers - 1 ? 1 : kCells; }
+
   // One pair's context.
   struct Context {
     int rows;
@@ -157,14 +189,14 @@ class FloatTrainingKernel : public TrainingKernel {
     const float* transposed;  // (E, CW)
     const float* sign;        // (E)
   };
-  Context ContextOf(const TrainingStep& step, const TrainingPair& pair) const {
+  Context ContextOf(const OwnStep& step, const TrainingPair& pair) const {
     const int64_t c = pair.context;
     return {static_cast<int>(step.inputs.context_rows[c]), step.inputs.context + c * C_ * E_,
             step.contexts.get() + c * (1 + kProjections) * E_ * CW_,
             step.inputs.guide_sign + c * E_};
   }
   // A layer's scale (0) or shift (1) of a context: rows 6 E apart.
-  const float* Projected(const TrainingStep& step, const TrainingPair& pair, int layer,
+  const float* Projected(const OwnStep& step, const TrainingPair& pair, int layer,
                          int which) const {
     return step.inputs.projected +
            (int64_t{pair.context} * C_ * kProjections + 2 * layer + which) * E_;
@@ -172,7 +204,7 @@ class FloatTrainingKernel : public TrainingKernel {
   const float* ProjectedTransposed(const Context& context, int layer, int which) const {
     return context.transposed + int64_t{1 + 2 * layer + which} * E_ * CW_;
   }
-  FloatContext OfLayer(const TrainingStep& step, const TrainingPair& pair, int layer) const {
+  FloatContext OfLayer(const OwnStep& step, const TrainingPair& pair, int layer) const {
     const Context context = ContextOf(step, pair);
     const int64_t stride = int64_t{kProjections} * E_;
     return {context.rows, RowMajor(context.transposed, CW_),
@@ -205,8 +237,7 @@ class FloatTrainingKernel : public TrainingKernel {
 
   // ---- Forward ----
 
-  void RunForward(const TrainingStep& step, const TrainingPair* pairs, int count,
-                  TrainingWorkspace& w) const {
+  void RunForward(const OwnStep& step, const TrainingPair* pairs, int count, Own& w) const {
     LayerState& first = w.layers[0];
     for (int t = 0; t < count; ++t) {
       const float* const share = step.inputs.refined_share + int64_t{pairs[t].local} * kCells;
@@ -217,14 +248,14 @@ class FloatTrainingKernel : public TrainingKernel {
     }
     const auto refine = [&](int n) {
       const auto context_of = [&](int t) { return OfLayer(step, pairs[t], n); };
-      forward_.Refine(step.layers[n], count, context_of, w.layers[n]);
+      forward_.Refine(step.layers[n], count, context_of, w.layers[n], w.scratch);
     };
     refine(0);
     for (int t = 0; t < count; ++t) MixFirst(step, pairs[t], t, w);
     for (int n = 1; n < kLayers; ++n) {
       LayerState& s = w.layers[n];
-      forward_.Route(step.layers[n], count, n == 1 ? kCells : 1, s, w.scratch);
-      forward_.Guide(step.layers[n], count, s);
+      forward_.Route(step.layers[n], count, PathsOf(n), s, w.scratch);
+      forward_.Guide(step.layers[n], count, s, w.scratch);
       forward_.Reason(step.layers[n], count, s, w.scratch);
       refine(n);
       for (int t = 0; t < count; ++t) {
@@ -236,10 +267,10 @@ class FloatTrainingKernel : public TrainingKernel {
             to[i] = w.layers[2].input[i].get() + PairRow(t);
             mean[i] = w.layers[2].means[i].get() + int64_t{t} * E_;
           }
-          forward_.Mix<kCells>(forward_.SequencesOf(s, t), s.routing[t], sign, to, mean);
+          forward_.template Mix<kCells>(forward_.SequencesOf(s, t), s.routing[t], sign, to, mean);
         } else {
           float* const to[] = {w.output.get() + PairRow(t)};
-          forward_.Mix<1>(forward_.SequencesOf(s, t), s.routing[t], sign, to, nullptr);
+          forward_.template Mix<1>(forward_.SequencesOf(s, t), s.routing[t], sign, to, nullptr);
           forward_.Bypass(s, t, to[0]);
         }
       }
@@ -247,8 +278,7 @@ class FloatTrainingKernel : public TrainingKernel {
   }
 
   // Layer 1's inputs and their means, from what layer 0 gives for either side and for the pair.
-  void MixFirst(const TrainingStep& step, const TrainingPair& pair, int t,
-                TrainingWorkspace& w) const {
+  void MixFirst(const OwnStep& step, const TrainingPair& pair, int t, Own& w) const {
     const TrainingInputs& in = step.inputs;
     const int64_t item = pair.local, sequence = PairRow(1);
     const float* const sign = in.guide_sign + int64_t{pair.context} * E_;
@@ -292,8 +322,7 @@ class FloatTrainingKernel : public TrainingKernel {
     return {sum * Set(1.0f / static_cast<float>(M_)), most, least};
   }
 
-  void Summarize(const TrainingWorkspace& w, int t, int64_t row,
-                 const PairSummaries<float>& out) const {
+  void Summarize(const Own& w, int t, int64_t row, const PairSummaries<float>& out) const {
     const float* const y = w.output.get() + PairRow(t);
     const Vec per_position = Set(1.0f / static_cast<float>(M_));
     ForVectors(E_, [&](int64_t e, auto lanes) {
@@ -319,9 +348,9 @@ class FloatTrainingKernel : public TrainingKernel {
 
   // ---- Backward ----
 
-  void RunBackward(const TrainingStep& step, const TrainingPair* pairs, int count,
-                   int64_t first_row, const PairSummaries<const float>& given,
-                   const TrainingArrays<float>& gradients, TrainingWorkspace& w) const {
+  void RunBackward(const OwnStep& step, const TrainingPair* pairs, int count, int64_t first_row,
+                   const PairSummaries<const float>& given, const TrainingArrays<float>& gradients,
+                   Own& w) const {
     for (int t = 0; t < count; ++t) SummaryGradient(given, first_row + t, t, w);
     std::memset(w.extra[0][0].get(), 0, int64_t{count} * E_ * sizeof(float));
     for (int n = kLayers - 1; n >= 1; --n) {
@@ -345,7 +374,7 @@ class FloatTrainingKernel : public TrainingKernel {
       if (n == kLayers - 1) {
         for (int t = 0; t < count; ++t) BypassGradient(t, from[0].get(), to, w);
       }
-      RouterGradient(step, count, n, to_extra, gradients, w);
+      RouterGradient(step, count, n, to_extra, w);
     }
     for (int t = 0; t < count; ++t) MixFirstGradient(step, pairs[t], t, gradients, w);
     RefinementGradient(step, pairs, count, 0, w.narrow2.get(), gradients, w);
@@ -360,8 +389,7 @@ class FloatTrainingKernel : public TrainingKernel {
   }
 
   // Y's, from its summary's.
-  void SummaryGradient(const PairSummaries<const float>& given, int64_t row, int t,
-                       TrainingWorkspace& w) const {
+  void SummaryGradient(const PairSummaries<const float>& given, int64_t row, int t, Own& w) const {
     const float* const y = w.output.get() + PairRow(t);
     float* const to = w.flow[0][0].get() + PairRow(t);
     const Vec per_position = Set(1.0f / static_cast<float>(M_));
@@ -394,10 +422,10 @@ class FloatTrainingKernel : public TrainingKernel {
   template <int kPaths>
   void MixGradient(int n, int t, const float* sign, const float* path_gradients,
                    const Array<float>* from, const Array<float>* from_extra, Array<float>* to,
-                   TrainingWorkspace& w) const {
+                   Own& w) const {
     LayerState& s = w.layers[n];
     const Routing& routing = s.routing[t];
-    const FloatForward::Sequences cells = forward_.SequencesOf(s, t);
+    const CellSequences cells = forward_.SequencesOf(s, t);
     const float* const scales = s.unit_scale.get() + int64_t{t} * E_;
     float* const to_rectified = to[0].get() + PairRow(t);
     float* const to_guided = to[kGuidance].get() + PairRow(t);
@@ -418,7 +446,7 @@ class FloatTrainingKernel : public TrainingKernel {
       }
       Vec along = Zero();
       for (int64_t at = e; at < PairRow(1); at += E_) {
-        const FloatForward::Outputs outputs = cells.At(at, lanes, turn);
+        const CellOutputs outputs = cells.At(at, lanes, turn);
         Vec gradient[kCells];
         for (int i = 0; i < kPaths; ++i) {
           const Vec flow = Load(flows[i] + at, lanes) + extra[i];
@@ -458,7 +486,7 @@ class FloatTrainingKernel : public TrainingKernel {
   // Of p[j][i] = g[j][i] / total[i], or in the last layer of Y's weights, and of g = relu(tanh(.)).
   template <int kPaths>
   void GateGradient(int n, int t, const float dot[kPaths][kCells], const float* path_gradients,
-                    const Array<float>* from, TrainingWorkspace& w) const {
+                    const Array<float>* from, Own& w) const {
     const LayerState& s = w.layers[n];
     const Routing& routing = s.routing[t];
     for (int i = 0; i < kPaths; ++i) {
@@ -490,7 +518,7 @@ class FloatTrainingKernel : public TrainingKernel {
     }
   }
 
-  void BypassGradient(int t, const float* from, Array<float>* to, TrainingWorkspace& w) const {
+  void BypassGradient(int t, const float* from, Array<float>* to, Own& w) const {
     for (int j = 0; j < kCells; ++j) {
       const float bypass = w.layers[kLayers - 1].routing[t].bypass[j];
       if (bypass == 0) continue;
@@ -503,47 +531,49 @@ class FloatTrainingKernel : public TrainingKernel {
     }
   }
 
-  // weight += gradient^T input, bias += gradient's sums.
+  // weight += gradient^T input, bias += gradient's sums. By `ByLinear`: Linear or FloatLinear.
+  template <class ByLinear>
   void AddLinearGradient(const TrainingSlot& slot, const float* gradient, int64_t gradient_stride,
-                         const float* input, int64_t input_stride, int rows, float* weights) const {
-    FloatProduct(Columns(gradient, gradient_stride), RowMajor(input, input_stride), slot.out,
-                 slot.in, rows, AddTo{weights + slot.weight, slot.in});
+                         const float* input, int64_t input_stride, int rows, float* weights,
+                         typename ByLinear::Scratch& scratch) const {
+    ByLinear::AddProduct(gradient, gradient_stride, slot.out, input, input_stride, slot.in, rows,
+                         weights + slot.weight, scratch);
     AddColumnSums(gradient, gradient_stride, rows, slot.out, weights + slot.bias);
   }
 
   // Of TwoLayers(), from `gradient` of what it adds to the residual: finish() gets that of x.
   // Leaves that of in(x) in `before`.
   template <class Finish>
-  void TwoLayersGradient(const TrainingStep& step, const TrainingSlot& in, const TrainingSlot& out,
-                         int rows, const float* gradient, const float* x, const float* hidden,
-                         float* before, const TrainingArrays<float>& gradients,
+  void TwoLayersGradient(const TrainingSlot& in_slot, const Linear& in,
+                         const TrainingSlot& out_slot, const Linear& out, int rows,
+                         const float* gradient, const float* x, const float* hidden, float* before,
+                         const TrainingArrays<float>& gradients, typename Linear::Scratch& scratch,
                          const Finish& finish) const {
-    AddLinearGradient(out, gradient, out.out, hidden, out.in, rows, gradients.weights);
-    FloatProduct(Rows(gradient, out.out), RowMajor(step.inputs.weights + out.weight, out.in), rows,
-                 out.in, out.out, WhereRectifierOpen{before, out.in, hidden});
-    AddLinearGradient(in, before, in.out, x, in.in, rows, gradients.weights);
-    FloatProduct(Rows(before, in.out), RowMajor(step.inputs.weights + in.weight, in.in), rows,
-                 in.in, in.out, finish);
+    AddLinearGradient<Linear>(out_slot, gradient, out.out, hidden, out.in, rows, gradients.weights,
+                              scratch);
+    out.MultiplyBack(gradient, out.out, rows, scratch, WhereRectifierOpen{before, out.in, hidden});
+    AddLinearGradient<Linear>(in_slot, before, in.out, x, in.in, rows, gradients.weights, scratch);
+    in.MultiplyBack(before, in.out, rows, scratch, finish);
   }
 
-  void GuidanceGradient(const TrainingStep& step, int count, int n, float* to,
-                        const TrainingArrays<float>& gradients, TrainingWorkspace& w) const {
+  void GuidanceGradient(const OwnStep& step, int count, int n, float* to,
+                        const TrainingArrays<float>& gradients, Own& w) const {
     const LayerState& s = w.layers[n];
     const TrainingSlot& slot = layout_.layers[n].guidance;
     ForOpen(s, kGuidance, count, [&](int first, int pairs) {
       const float* const gradient = w.cell[kGuidance].get() + PairRow(first);
-      AddLinearGradient(slot, gradient, E_, s.input[kGuidance].get() + PairRow(first), E_,
-                        pairs * M_, gradients.weights);
-      FloatProduct(Rows(gradient, E_), RowMajor(step.inputs.weights + slot.weight, E_), pairs * M_,
-                   E_, E_, AddTo{to + PairRow(first), E_});
+      AddLinearGradient<Linear>(slot, gradient, E_, s.input[kGuidance].get() + PairRow(first), E_,
+                                pairs * M_, gradients.weights, w.scratch.linear);
+      step.layers[n].guidance.MultiplyBack(gradient, E_, pairs * M_, w.scratch.linear,
+                                           AddTo{to + PairRow(first), E_});
     });
   }
 
-  void ReasoningGradient(const TrainingStep& step, int count, int n, float* to,
-                         const TrainingArrays<float>& gradients, TrainingWorkspace& w) const {
+  void ReasoningGradient(const OwnStep& step, int count, int n, float* to,
+                         const TrainingArrays<float>& gradients, Own& w) const {
     const LayerState& s = w.layers[n];
     const TrainingLayout::Layer& slots = layout_.layers[n];
-    const float* const weights = step.inputs.weights;
+    const CellWeights<Linear>& layer = step.layers[n];
     const float factor = forward_.SelfFactor();
     ClearShut(s, kReasoning, count, to);
     ForOpen(s, kReasoning, count, [&](int first, int pairs) {
@@ -552,8 +582,9 @@ class FloatTrainingKernel : public TrainingKernel {
       const float* const feed = s.feed.get() + int64_t{first} * M_ * F_;
       const float* const attended = s.attended.get() + PairRow(first);
       float* const middle = w.narrow.get() + PairRow(first);  // of `attended`
-      TwoLayersGradient(step, slots.feed_in, slots.feed_out, rows, gradient, attended, feed,
-                        w.wide.get(), gradients, AddResidual{middle, E_, gradient, nullptr});
+      TwoLayersGradient(slots.feed_in, layer.feed_in, slots.feed_out, layer.feed_out, rows,
+                        gradient, attended, feed, w.wide.get(), gradients, w.scratch.linear,
+                        AddResidual{middle, E_, gradient, nullptr});
       // Of query, key and value, side by side as they are.
       const int64_t stride = 3 * int64_t{E_};
       for (int t = first; t < first + pairs; ++t) {
@@ -576,17 +607,17 @@ class FloatTrainingKernel : public TrainingKernel {
                        StoreTo{out + 2 * E_ + at, stride});
         }
       }
-      AddLinearGradient(slots.attention, w.wide.get(), stride,
-                        s.input[kReasoning].get() + PairRow(first), E_, rows, gradients.weights);
-      FloatProduct(Rows(w.wide.get(), stride), RowMajor(weights + slots.attention.weight, E_), rows,
-                   E_, 3 * E_, AddResidual{to + PairRow(first), E_, middle, nullptr});
+      AddLinearGradient<Linear>(slots.attention, w.wide.get(), stride,
+                                s.input[kReasoning].get() + PairRow(first), E_, rows,
+                                gradients.weights, w.scratch.linear);
+      layer.attention.MultiplyBack(w.wide.get(), stride, rows, w.scratch.linear,
+                                   AddResidual{to + PairRow(first), E_, middle, nullptr});
     });
   }
 
   // From w.cell[kRefinement]; uses w.narrow and w.wide.
-  void RefinementGradient(const TrainingStep& step, const TrainingPair* pairs, int count, int n,
-                          float* to, const TrainingArrays<float>& gradients,
-                          TrainingWorkspace& w) const {
+  void RefinementGradient(const OwnStep& step, const TrainingPair* pairs, int count, int n,
+                          float* to, const TrainingArrays<float>& gradients, Own& w) const {
     const LayerState& s = w.layers[n];
     const TrainingLayout::Layer& slots = layout_.layers[n];
     ClearShut(s, kRefinement, count, to);
@@ -597,8 +628,10 @@ class FloatTrainingKernel : public TrainingKernel {
       const float* const modulated = s.modulated.get() + PairRow(first);
       float* const before = w.narrow.get() + PairRow(first);    // of fc_1's output
       float* const modulation = w.wide.get() + PairRow(first);  // of z
-      TwoLayersGradient(step, slots.refine_in, slots.refine_out, rows, gradient, modulated, hidden,
-                        before, gradients, StoreTo{modulation, E_});
+      const CellWeights<Linear>& layer = step.layers[n];
+      TwoLayersGradient(slots.refine_in, layer.refine_in, slots.refine_out, layer.refine_out, rows,
+                        gradient, modulated, hidden, before, gradients, w.scratch.linear,
+                        StoreTo{modulation, E_});
       for (int t = first; t < first + open; ++t) {
         RefineAttentionGradient(step, pairs[t], n, t, to, gradients, w);
       }
@@ -606,9 +639,8 @@ class FloatTrainingKernel : public TrainingKernel {
   }
 
   // One pair's, from the gradient of z, in w.wide; the residual's with it.
-  void RefineAttentionGradient(const TrainingStep& step, const TrainingPair& pair, int n, int t,
-                               float* to, const TrainingArrays<float>& gradients,
-                               TrainingWorkspace& w) const {
+  void RefineAttentionGradient(const OwnStep& step, const TrainingPair& pair, int n, int t,
+                               float* to, const TrainingArrays<float>& gradients, Own& w) const {
     const LayerState& s = w.layers[n];
     const Context context = ContextOf(step, pair);
     const float* const input = s.input[kRefinement].get() + PairRow(t);
@@ -647,40 +679,54 @@ class FloatTrainingKernel : public TrainingKernel {
                  AddTo{gradients.context + int64_t{pair.context} * C_ * E_, E_});
   }
 
-  // From w.gate_gradient to the routers' weights and, by way of the means, to every position of the
-  // cells' inputs: `extra`.
-  void RouterGradient(const TrainingStep& step, int count, int n, Array<float>* extra,
-                      const TrainingArrays<float>& gradients, TrainingWorkspace& w) const {
+  // From w.gate_gradient, by way of the means, to every position of the cells' inputs: `extra`.
+  // Keeps in w.routers, from row w.router_rows on, what AddRouterGradients() takes.
+  void RouterGradient(const OwnStep& step, int count, int n, Array<float>* extra, Own& w) const {
     const LayerState& s = w.layers[n];
-    const int paths = n == 1 ? kCells : 1;
+    const int paths = PathsOf(n);
+    const int64_t row = w.router_rows;
     const Vec per_position = Set(1.0f / static_cast<float>(M_));
     for (int j = 0; j < kCells; ++j) {
-      const TrainingSlot& hidden = layout_.layers[n].router_hidden[j];
-      const TrainingSlot& output = layout_.layers[n].router_output[j];
+      RouterRows& keep = w.routers[n - 1][j];
+      float* const of_output = keep.of_output.get() + row * paths;
+      float* const of_hidden = keep.of_hidden.get() + row * H_;
       for (int t = 0; t < count; ++t) {
-        for (int i = 0; i < paths; ++i)
-          w.scratch.gates.get()[t * paths + i] = w.gate_gradient[t][j][i];
+        for (int i = 0; i < paths; ++i) of_output[t * paths + i] = w.gate_gradient[t][j][i];
       }
-      AddLinearGradient(output, w.scratch.gates.get(), paths, s.hidden[j].get(), H_, count,
-                        gradients.weights);
-      FloatProduct(Rows(w.scratch.gates.get(), paths),
-                   RowMajor(step.inputs.weights + output.weight, H_), count, H_, paths,
-                   WhereRectifierOpen{w.router_hidden.get(), H_, s.hidden[j].get()});
-      AddLinearGradient(hidden, w.router_hidden.get(), H_, s.means[j].get(), E_, count,
-                        gradients.weights);
-      FloatProduct(Rows(w.router_hidden.get(), H_),
-                   RowMajor(step.inputs.weights + hidden.weight, E_), count, E_, H_,
-                   StoreTo{extra[j].get(), E_});
+      std::memcpy(keep.means.get() + row * E_, s.means[j].get(), count * E_ * sizeof(float));
+      std::memcpy(keep.hidden.get() + row * H_, s.hidden[j].get(), count * H_ * sizeof(float));
+      FloatLinear::Scratch none;
+      step.layers[n].router_output[j].MultiplyBack(
+          of_output, paths, count, none, WhereRectifierOpen{of_hidden, H_, s.hidden[j].get()});
+      step.layers[n].router_hidden[j].MultiplyBack(of_hidden, H_, count, none,
+                                                   StoreTo{extra[j].get(), E_});
       ForVectors(int64_t{count} * E_, [&](int64_t at, auto lanes) {
         Store(extra[j].get() + at, lanes, per_position * Load(extra[j].get() + at, lanes));
       });
     }
   }
 
+  // To the routers' weights, from the rows of w.routers, which are then free.
+  void AddRouterGradients(const TrainingArrays<float>& gradients, Own& w) const {
+    FloatLinear::Scratch none;
+    for (int n = 1; n < kLayers; ++n) {
+      for (int j = 0; j < kCells; ++j) {
+        const RouterRows& rows = w.routers[n - 1][j];
+        AddLinearGradient<FloatLinear>(layout_.layers[n].router_output[j], rows.of_output.get(),
+                                       PathsOf(n), rows.hidden.get(), H_, w.router_rows,
+                                       gradients.weights, none);
+        AddLinearGradient<FloatLinear>(layout_.layers[n].router_hidden[j], rows.of_hidden.get(), H_,
+                                       rows.means.get(), E_, w.router_rows, gradients.weights,
+                                       none);
+      }
+    }
+    w.router_rows = 0;
+  }
+
   // Of layer 0's mixing, from those of layer 1's inputs (w.flow[0], w.extra[0]); the refinement
   // cell's output's is left in w.cell[kRefinement].
-  void MixFirstGradient(const TrainingStep& step, const TrainingPair& pair, int t,
-                        const TrainingArrays<float>& gradients, TrainingWorkspace& w) const {
+  void MixFirstGradient(const OwnStep& step, const TrainingPair& pair, int t,
+                        const TrainingArrays<float>& gradients, Own& w) const {
     const TrainingInputs& in = step.inputs;
     const int64_t item = pair.local, sequence = PairRow(1);
     const float* const sign = in.guide_sign + int64_t{pair.context} * E_;
@@ -730,7 +776,7 @@ class FloatTrainingKernel : public TrainingKernel {
   const int M_, C_, E_, F_, H_;
   const int heads_, head_;
   const int pairs_;  // that go through the layers together
-  const FloatForward forward_;
+  const FloatForward<Linear> forward_;
   const int MW_, CW_;
 };
 

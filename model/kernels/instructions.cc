@@ -30,11 +30,20 @@ bool IsSupported(Instructions instructions) {
   return supported[static_cast<int>(instructions)];
 }
 
-std::optional<Instructions> SupportedFloat32() {
+namespace {
+
+std::optional<Instructions> Supported(bool in_float32) {
   for (const Instructions instructions : kAllInstructions) {
-    if (MultiplyInFloat32(instructions) && IsSupported(instructions)) return instructions;
+    if (MultiplyInFloat32(instructions) == in_float32 && IsSupported(instructions)) {
+      return instructions;
+    }
   }
   return std::nullopt;
 }
+
+}  // namespace
+
+std::optional<Instructions> SupportedFloat32() { return Supported(/*in_float32=*/true); }
+std::optional<Instructions> SupportedBf16() { return Supported(/*in_float32=*/false); }
 
 }  // namespace dime::kernels

@@ -22,8 +22,9 @@ const char* InstructionsName(Instructions instructions);  // "amx", "avx512_bf16
 bool MultiplyInFloat32(Instructions instructions);
 // Whether this processor has them and the operating system lets the process use them.
 bool IsSupported(Instructions instructions);
-// The fastest of those that multiply in float32, if any is supported.
+// The fastest of those that multiply in float32, and of those in bfloat16, if any is supported.
 std::optional<Instructions> SupportedFloat32();
+std::optional<Instructions> SupportedBf16();
 
 }  // namespace dime::kernels
 

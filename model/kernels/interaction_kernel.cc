@@ -1,13 +1,9 @@
 #include "model/kernels/interaction_kernel.h"
 
+#include "model/kernels/bf16_kernels.h"
 #include "model/kernels/float_kernels.h"
 
 namespace dime::kernels {
-
-// In interaction_kernel_avx512.cc, the one unit that is compiled for bfloat16.
-std::unique_ptr<InteractionKernel> CreateBf16InteractionKernel(const InteractionShape& shape,
-                                                               const InteractionWeights& weights,
-                                                               Instructions instructions);
 
 std::unique_ptr<InteractionKernel> InteractionKernel::Create(const InteractionShape& shape,
                                                              const InteractionWeights& weights,

@@ -103,6 +103,32 @@ struct Amx {
     _tile_stored(1, out + 16, kBlock * 4);
   }
 
+  // to (32, 32) += a (32, 32 x steps) times a packed panel of 32 columns; `to` has rows of ldo.
+  static inline void AddBlock(const Bf16* a, ptrdiff_t lda, const Bf16* panel, int steps, float* to,
+                              ptrdiff_t ldo) {
+    const ptrdiff_t stride = lda * 2, stride_o = ldo * 4;
+    const Bf16* const a_below = a + 16 * lda;
+    float* const to_below = to + 16 * ldo;
+    _tile_loadd(0, to, stride_o);
+    _tile_loadd(1, to + 16, stride_o);
+    _tile_loadd(2, to_below, stride_o);
+    _tile_loadd(3, to_below + 16, stride_o);
+    for (int k = 0; k < steps; ++k) {
+      _tile_loadd(4, a + k * 32, stride);
+      _tile_loadd(5, a_below + k * 32, stride);
+      _tile_loadd(6, panel + k * 1024, 64);
+      _tile_loadd(7, panel + k * 1024 + 512, 64);
+      _tile_dpbf16ps(0, 4, 6);
+      _tile_dpbf16ps(1, 4, 7);
+      _tile_dpbf16ps(2, 5, 6);
+      _tile_dpbf16ps(3, 5, 7);
+    }
+    _tile_stored(0, to, stride_o);
+    _tile_stored(1, to + 16, stride_o);
+    _tile_stored(2, to_below, stride_o);
+    _tile_stored(3, to_below + 16, stride_o);
+  }
+
   // out (16, 16 x columns) = a (16, 32 x steps) times b, whose rows of pairs are ldb values apart;
   // columns is 1 to 4.
   static inline void Strip(const Bf16* a, ptrdiff_t lda, const Bf16* b, ptrdiff_t ldb, int columns,
@@ -270,6 +296,24 @@ struct Avx512Bf16 {
       for (int i = 0; i < kRows; ++i) {
         _mm512_storeu_ps(out + (r + i) * kBlock, left[i]);
         _mm512_storeu_ps(out + (r + i) * kBlock + 16, right[i]);
+      }
+    }
+  }
+
+  static inline void AddBlock(const Bf16* a, ptrdiff_t lda, const Bf16* panel, int steps, float* to,
+                              ptrdiff_t ldo) {
+    for (int r = 0; r < kBlock; r += kRows) {
+      float* const rows = to + r * ldo;
+      __m512 left[kRows], right[kRows];
+      for (int i = 0; i < kRows; ++i) {
+        left[i] = _mm512_loadu_ps(rows + i * ldo);
+        right[i] = _mm512_loadu_ps(rows + i * ldo + 16);
+      }
+      for (int k = 0; k < steps; ++k)
+        Step(a + r * lda + k * 32, lda, panel + k * 1024, left, right);
+      for (int i = 0; i < kRows; ++i) {
+        _mm512_storeu_ps(rows + i * ldo, left[i]);
+        _mm512_storeu_ps(rows + i * ldo + 16, right[i]);
       }
     }
   }

@@ -1,5 +1,6 @@
 #include "model/kernels/training_kernel.h"
 
+#include "model/kernels/bf16_kernels.h"
 #include "model/kernels/float_kernels.h"
 
 namespace dime::kernels {
@@ -31,10 +32,17 @@ TrainingLayout::TrainingLayout(const InteractionShape& shape) {
 std::unique_ptr<TrainingKernel> TrainingKernel::Create(const InteractionShape& shape,
                                                        Instructions instructions) {
 #if defined(__x86_64__)
-  if (instructions == Instructions::kAvx512) return CreateAvx512TrainingKernel(shape);
-  if (instructions == Instructions::kAvx2) return CreateAvx2TrainingKernel(shape);
+  switch (instructions) {
+    case Instructions::kAmx:
+    case Instructions::kAvx512Bf16:
+      return CreateBf16TrainingKernel(shape, instructions);
+    case Instructions::kAvx512:
+      return CreateAvx512TrainingKernel(shape);
+    case Instructions::kAvx2:
+      return CreateAvx2TrainingKernel(shape);
+  }
 #endif
-  return nullptr;
+  return nullptr;  // not reached: elsewhere nothing is supported
 }
 
 }  // namespace dime::kernels

@@ -74,7 +74,10 @@ struct PairSummaries {
 };
 
 // Forward and backward pass of the part of DIME's interaction that depends on both sides of a pair
-// (dime-model.md, 3 and 4), in float32, for training on a CPU.
+// (dime-model.md, 3 and 4), for training on a CPU: in float32, or where the instructions multiply
+// in bfloat16 in mixed precision, which is that the operands of linear layers, forward and
+// backward, are rounded to it. Sums, routers, attention and what is between are float32 then as
+// well.
 //
 // A few pairs go through the three layers together, one core's work, in memory that stays in its
 // cache; the backward pass computes their forward pass anew, instead of keeping some 40 sequences
@@ -97,7 +100,7 @@ class TrainingKernel {
   };
 
   // `shape.max_context` is C. Every shape and norm that the modules take is taken. `instructions`
-  // must be supported and multiply in float32.
+  // must be supported.
   static std::unique_ptr<TrainingKernel> Create(const InteractionShape& shape,
                                                 Instructions instructions);
   virtual ~TrainingKernel() = default;

@@ -3,6 +3,7 @@
 
 #include <torch/torch.h>
 
+#include <cmath>
 #include <functional>
 #include <limits>
 #include <map>
@@ -108,6 +109,16 @@ void ExpectNear(const torch::Tensor& actual, const torch::Tensor& expected, doub
   EXPECT_LE(difference, tolerance * (1e-2 + largest)) << what << ", the largest of " << largest;
 }
 
+// By products of bfloat16 a position may pass another one for a maximum, and the gradient goes with
+// it: they agree on the whole. Not where they vanish beside `all`, the norm of all of them.
+void ExpectAlike(const torch::Tensor& actual, const torch::Tensor& expected, double all,
+                 const std::string& what) {
+  ASSERT_TRUE(actual.defined() && expected.defined()) << what;
+  ASSERT_EQ(actual.sizes(), expected.sizes()) << what;
+  const double difference = (actual.to(torch::kFloat64) - expected).norm().item<double>();
+  EXPECT_LE(difference, 0.2 * expected.norm().item<double>() + 1e-3 * all) << what;
+}
+
 // `change` is done to the model first. Gives the share of path weights that are zero.
 double ExpectAgreement(
     Instructions instructions, Direction direction, const Sizes& sizes, const std::string& norm,
@@ -126,6 +137,18 @@ double ExpectAgreement(
         return AllFused(instructions, model, items);
       });
   const Outcome modules = outcome(torch::kFloat64, ModulesScores);
+  if (!kernels::MultiplyInFloat32(instructions)) {
+    ExpectNear(fused.output.scores, modules.output.scores, 2e-2, "scores");
+    ExpectNear(fused.output.path_weights, modules.output.path_weights, 2e-2, "paths");
+    double squares = 0;
+    for (const auto& [name, gradient] : modules.gradients) {
+      squares += gradient.square().sum().item<double>();
+    }
+    for (const auto& [name, gradient] : modules.gradients) {
+      ExpectAlike(fused.gradients.at(name), gradient, std::sqrt(squares), name);
+    }
+    return (modules.output.path_weights == 0).to(torch::kFloat64).mean().item<double>();
+  }
   ExpectNear(fused.output.scores, modules.output.scores, 2e-5, "scores");
   ExpectNear(fused.output.path_weights, modules.output.path_weights, 2e-5, "paths");
   for (const auto& [name, gradient] : modules.gradients) {
@@ -271,11 +294,10 @@ TEST_P(FusedInteractionTest, TheSameTwiceIsTheSameBits) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Instructions, FusedInteractionTest,
-    testing::Combine(testing::ValuesIn(SupportedInstructions(/*float32_alone=*/true)),
-                     testing::ValuesIn(kDirections)),
-    NameOf);
+INSTANTIATE_TEST_SUITE_P(Instructions, FusedInteractionTest,
+                         testing::Combine(testing::ValuesIn(SupportedInstructions()),
+                                          testing::ValuesIn(kDirections)),
+                         NameOf);
 // Where the processor has none, there is nothing to hold against the modules.
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(FusedInteractionTest);
 

@@ -30,11 +30,10 @@ struct Sizes {
 inline constexpr Sizes kFull = {36, 32, 256, 16, 512, 512};
 
 // What kernels can be held against the modules here, as a parameter of tests.
-inline std::vector<kernels::Instructions> SupportedInstructions(bool float32_alone = false) {
+inline std::vector<kernels::Instructions> SupportedInstructions() {
   std::vector<kernels::Instructions> supported;
   for (const kernels::Instructions instructions : kernels::kAllInstructions) {
-    const bool wanted = !float32_alone || kernels::MultiplyInFloat32(instructions);
-    if (wanted && kernels::IsSupported(instructions)) supported.push_back(instructions);
+    if (kernels::IsSupported(instructions)) supported.push_back(instructions);
   }
   return supported;
 }

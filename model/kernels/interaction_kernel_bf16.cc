@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "model/kernels/bf16_kernels.h"
 #include "model/kernels/bf16_self_attention.h"
 #include "model/kernels/bf16_softmax.h"
 #include "model/kernels/interaction_kernel.h"
@@ -16,11 +17,6 @@
 #include "model/kernels/vector_math.h"
 
 namespace dime::kernels {
-
-std::unique_ptr<InteractionKernel> CreateBf16InteractionKernel(const InteractionShape& shape,
-                                                               const InteractionWeights& weights,
-                                                               Instructions instructions);
-
 namespace {
 
 // Pairs that go through the layers together, so that a layer's weights are read once for all of

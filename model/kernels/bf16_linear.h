@@ -1,0 +1,245 @@
+#ifndef DIME_MODEL_KERNELS_BF16_LINEAR_H_
+#define DIME_MODEL_KERNELS_BF16_LINEAR_H_
+
+#include <immintrin.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "model/kernels/array.h"
+#include "model/kernels/float_product.h"
+#include "model/kernels/float_rows.h"
+#include "model/kernels/float_vector.h"
+#include "model/kernels/tile_product.h"
+#include "model/kernels/vector_math.h"
+
+// Products of float32 matrices whose operands are rounded to bfloat16 on their way, with sums in
+// float32: the linear layers of training in mixed precision, forward and backward. For the units
+// that vector_math.h is for; in an unnamed namespace, as they share no inline functions with
+// others.
+namespace dime::kernels {
+namespace {
+
+// ---- Float32 matrices as tile_product.h's operands ----
+//
+// "Steps" are 32 of the inner dimension, "panels" 32 of a right operand's columns: [steps][2 tiles
+// of 16 columns][16][16][2]. What pads them is zero.
+
+constexpr int64_t LeftStride(int64_t inner) { return RoundUp(inner, 32); }
+constexpr int64_t PanelSize(int64_t inner) { return RoundUp(inner, 32) * kBlock; }
+constexpr int64_t RightSize(int64_t inner, int64_t columns) {
+  return RoundUp(columns, kBlock) / kBlock * PanelSize(inner);
+}
+
+// Up to 16 of a row, zeros after `count` of them, for any count.
+inline __m512 LoadUpTo(const float* from, int count) {
+  return count >= kWidth ? LoadAll(from) : Load(from, TailMask(count));
+}
+
+// A left operand of a row: (n) -> (LeftStride(n)).
+inline void RoundRow(const float* from, int n, Bf16* to) {
+  for (int e = 0; e < n; e += 32) {
+    StorePair(to + e, LoadUpTo(from + e, n - e), LoadUpTo(from + e + 16, n - e - 16));
+  }
+}
+
+// Words of two neighbouring rows, which may be missing: (first[i], second[i]) for 16 columns.
+inline __m512i PairWords(__m512 first, __m512 second) {
+  const __m512i low = _mm512_cvtepu16_epi32(Narrow(first));
+  const __m512i high = _mm512_cvtepu16_epi32(Narrow(second));
+  return low | _mm512_slli_epi32(high, 16);
+}
+// 16 columns from `from` on of rows 2 k and 2 k + 1 of `rows`.
+inline __m512i RowPair(const float* from, int64_t stride, int k, int rows, int columns) {
+  const float* const at = from + 2 * k * stride;
+  const __m512 first = 2 * k < rows ? LoadUpTo(at, columns) : _mm512_setzero_ps();
+  const __m512 second = 2 * k + 1 < rows ? LoadUpTo(at + stride, columns) : _mm512_setzero_ps();
+  return PairWords(first, second);
+}
+
+// A right operand (rows, columns) from a row-major matrix of that shape.
+inline void PackRows(const float* from, int64_t stride, int rows, int columns, Bf16* to) {
+  const int pairs = static_cast<int>(RoundUp(rows, 32) / 2);
+  for (int j = 0; j < columns; j += kBlock) {
+    Bf16* const panel = to + j / kBlock * PanelSize(rows);
+    for (int k = 0; k < pairs; ++k) {
+      Bf16* const at = panel + k / 16 * 1024 + k % 16 * 32;
+      _mm512_storeu_si512(at, RowPair(from + j, stride, k, rows, columns - j));
+      _mm512_storeu_si512(at + 512, RowPair(from + j + 16, stride, k, rows, columns - j - 16));
+    }
+  }
+}
+
+// Words of two neighbouring values of a row: 32 of them, zeros after `count`.
+inline __m512i RowWords(const float* from, int count) {
+  return (__m512i)_mm512_cvtne2ps_pbh(LoadUpTo(from + 16, count - 16), LoadUpTo(from, count));
+}
+
+// A right operand (inner, columns) from the transposed matrix, (columns, inner) row-major.
+inline void PackColumns(const float* from, int64_t stride, int inner, int columns, Bf16* to) {
+  const int steps = static_cast<int>(RoundUp(inner, 32) / 32);
+  for (int j = 0; j < RoundUp(columns, kBlock); j += 16) {
+    Bf16* const panel = to + j / kBlock * PanelSize(inner) + j % kBlock / 16 * 512;
+    for (int s = 0; s < steps; ++s) {
+      __m512i words[16];
+      for (int i = 0; i < 16; ++i) {
+        words[i] = j + i < columns ? RowWords(from + (j + i) * stride + s * 32, inner - s * 32)
+                                   : _mm512_setzero_si512();
+      }
+      Transpose(words);
+      for (int i = 0; i < 16; ++i) {
+        _mm512_storeu_si512(panel + s * 1024 + i * 32, words[i]);
+      }
+    }
+  }
+}
+
+// A left operand (columns, rows), in rows of LeftStride(rows), from a row-major matrix (rows,
+// columns); rows up to a multiple of 32 of it, those beyond zero.
+inline void TransposeRows(const float* from, int64_t stride, int rows, int columns, Bf16* to) {
+  const int64_t to_stride = LeftStride(rows);
+  for (int j = 0; j < RoundUp(columns, kBlock); j += 16) {
+    for (int k = 0; k < to_stride; k += 32) {
+      __m512i words[16];
+      for (int i = 0; i < 16; ++i) {
+        words[i] = RowPair(from + j, stride, k / 2 + i, rows, columns - j);
+      }
+      Transpose(words);
+      for (int i = 0; i < 16; ++i) _mm512_storeu_si512(to + (j + i) * to_stride + k, words[i]);
+    }
+  }
+}
+
+// Memory for one thread's operands.
+struct Bf16Scratch {
+  Array<Bf16> left, right;
+  Array<float> block;  // (32, 32)
+  Array<int> row_of;   // of a left operand's rows, where they belong
+  // For products of up to so many rows by so many columns.
+  void Allocate(int64_t rows, int64_t columns) {
+    rows = RoundUp(rows, kBlock);
+    columns = RoundUp(columns, kBlock);
+    left.Resize(rows * columns);
+    right.Resize(rows * columns);
+    block.Resize(kBlock * kBlock);
+    row_of.Resize(rows);
+  }
+};
+
+// y = x W^T + b and its gradients, as FloatLinear, with x, W and the gradient of y rounded.
+template <class Isa>
+struct Bf16Linear {
+  using Scratch = Bf16Scratch;
+  // While it lives, products may be made in this thread.
+  struct Session {
+    Session() { Isa::Begin(); }
+    ~Session() { Isa::End(); }
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+  };
+
+  Array<Bf16> forward;   // W^T (in, out)
+  Array<Bf16> backward;  // W (out, in)
+  Array<float> bias;
+  int in = 0;
+  int out = 0;
+
+  void Pack(const float* weight, const float* biases, int inputs, int outputs) {
+    in = inputs;
+    out = outputs;
+    forward.Resize(RightSize(in, out));
+    backward.Resize(RightSize(out, in));
+    bias.Resize(out);
+    std::memcpy(bias.get(), biases, out * sizeof(float));
+    PackColumns(weight, in, in, out, forward.get());
+    PackRows(weight, in, out, in, backward.get());
+  }
+
+  // finish(x W^T) for the rows of some runs.
+  template <class Finish>
+  void Multiply(const float* x, ptrdiff_t stride, const RowRun* runs, int num_runs,
+                Scratch& scratch, const Finish& finish) const {
+    Product(x, stride, runs, num_runs, in, forward.get(), out, scratch, finish);
+  }
+  // finish(gradient W): with respect to x.
+  template <class Finish>
+  void MultiplyBack(const float* gradient, ptrdiff_t stride, int rows, Scratch& scratch,
+                    const Finish& finish) const {
+    const RowRun all = {0, rows};
+    Product(gradient, stride, &all, 1, out, backward.get(), in, scratch, finish);
+  }
+  // weights (out, in) += gradient^T x.
+  static void AddProduct(const float* gradient, ptrdiff_t gradient_stride, int out, const float* x,
+                         ptrdiff_t x_stride, int in, int rows, float* weights, Scratch& scratch) {
+    TransposeRows(gradient, gradient_stride, rows, out, scratch.left.get());
+    PackRows(x, x_stride, rows, in, scratch.right.get());
+    const int steps = static_cast<int>(LeftStride(rows) / 32);
+    float* const block = scratch.block.get();
+    // Along the rows of the weights, which come from memory.
+    for (int i = 0; i < out; i += kBlock) {
+      const Bf16* const left = scratch.left.get() + i * LeftStride(rows);
+      const int high = Lesser(kBlock, out - i);
+      for (int j = 0; j < in; j += kBlock) {
+        const Bf16* const panel = scratch.right.get() + j / kBlock * PanelSize(rows);
+        const int wide = Lesser(kBlock, in - j);
+        float* const to = weights + int64_t{i} * in + j;
+        if (high == kBlock && wide == kBlock) {
+          Isa::AddBlock(left, LeftStride(rows), panel, steps, to, in);
+          continue;
+        }
+        Isa::template Block<false>(left, LeftStride(rows), 0, kBlock, panel, steps, block,
+                                   [](int) {});
+        for (int r = 0; r < high; ++r) {
+          ForVectors(wide, [&](int64_t e, auto lanes) {
+            Accumulate(to + int64_t{r} * in + e, lanes, Load(block + r * kBlock + e, lanes));
+          });
+        }
+      }
+    }
+  }
+
+ private:
+  template <class Finish>
+  static void Product(const float* x, ptrdiff_t stride, const RowRun* runs, int num_runs, int inner,
+                      const Bf16* right, int columns, Scratch& scratch, const Finish& finish) {
+    Bf16* const left = scratch.left.get();
+    int* const row_of = scratch.row_of.get();
+    float* const block = scratch.block.get();
+    const int64_t left_stride = LeftStride(inner);
+    int rows = 0;
+    for (const RowRun* run = runs; run < runs + num_runs; ++run) {
+      for (int i = run->first; i < run->first + run->count; ++i, ++rows) {
+        RoundRow(x + i * stride, inner, left + rows * left_stride);
+        row_of[rows] = i;
+      }
+    }
+    const int steps = static_cast<int>(left_stride / 32);
+    for (int j = 0; j < columns; j += kBlock) {
+      const Bf16* const panel = right + j / kBlock * PanelSize(inner);
+      const int wide = columns - j;
+      for (int i = 0; i < rows; i += kBlock) {
+        const int high = Lesser(kBlock, rows - i);
+        Isa::template Block<false>(left + i * left_stride, left_stride, 0, high > 16 ? 32 : 16,
+                                   panel, steps, block, [](int) {});
+        for (int r = 0; r < high; ++r) {
+          const int row = row_of[i + r];
+          const float* const sums = block + r * kBlock;
+          if (wide >= kBlock) {
+            finish(row, j, LoadAll(sums), AllLanes());
+            finish(row, j + kWidth, LoadAll(sums + kWidth), AllLanes());
+          } else {
+            finish(row, j, LoadAll(sums), TailMask(wide));
+            if (wide > kWidth) {
+              finish(row, j + kWidth, LoadAll(sums + kWidth), TailMask(wide - kWidth));
+            }
+          }
+        }
+      }
+    }
+  }
+};
+
+}  // namespace
+}  // namespace dime::kernels
+
+#endif  // DIME_MODEL_KERNELS_BF16_LINEAR_H_

@@ -1,0 +1,170 @@
+// Products of rounded operands against sums in double precision of the same, by emulated
+// instructions: this unit is compiled as dime_emulated_kernels is.
+#include "model/kernels/bf16_linear.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <random>
+#include <string>
+#include <type_traits>
+#include <vector>
+
+#include "gtest/gtest.h"
+#include "model/kernels/instructions.h"
+#include "model/kernels/tile_product.h"
+
+namespace dime::kernels {
+namespace {
+
+// To the nearest bfloat16, ties to even.
+float Rounded(float value) {
+  uint32_t bits = 0;
+  std::memcpy(&bits, &value, sizeof(bits));
+  bits = (bits + 0x7fff + ((bits >> 16) & 1)) & 0xffff0000;
+  std::memcpy(&value, &bits, sizeof(bits));
+  return value;
+}
+
+struct Matrix {
+  Matrix(int rows, int columns, int stride, unsigned seed)
+      : rows(rows), columns(columns), stride(stride), values(size_t(rows) * stride) {
+    std::mt19937 random(seed);
+    std::uniform_real_distribution<float> uniform(-1, 1);
+    for (float& value : values) value = uniform(random);
+  }
+  float& at(int row, int column) { return values[size_t(row) * stride + column]; }
+  float at(int row, int column) const { return values[size_t(row) * stride + column]; }
+  float rounded(int row, int column) const { return Rounded(at(row, column)); }
+
+  int rows, columns, stride;
+  std::vector<float> values;
+};
+
+struct Shape {
+  int rows, in, out;
+};
+// Some fill tiles of 16 and blocks of 32, some do not.
+constexpr Shape kShapes[] = {{1, 1, 1},    {3, 8, 5},     {16, 32, 32},
+                             {33, 33, 47}, {36, 64, 192}, {72, 100, 66}};
+
+template <class Isa>
+class Bf16LinearTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!IsSupported(Instructions::kAvx2)) GTEST_SKIP() << "this processor has no AVX2";
+  }
+  static void Allocate(const Shape& shape, Bf16Scratch& scratch) {
+    scratch.Allocate(shape.rows, std::max(shape.in, shape.out));
+  }
+};
+using Isas = testing::Types<Amx, Avx512Bf16>;
+struct IsaName {
+  template <class Isa>
+  static std::string GetName(int) {
+    return InstructionsName(std::is_same_v<Isa, Amx> ? Instructions::kAmx
+                                                     : Instructions::kAvx512Bf16);
+  }
+};
+TYPED_TEST_SUITE(Bf16LinearTest, Isas, IsaName);
+
+TYPED_TEST(Bf16LinearTest, MultipliesTheRowsOfRunsAndNoOthers) {
+  for (const Shape& shape : kShapes) {
+    SCOPED_TRACE(testing::Message() << shape.rows << " " << shape.in << " " << shape.out);
+    const Matrix weight(shape.out, shape.in, shape.in, 1), bias(1, shape.out, shape.out, 2);
+    const Matrix x(shape.rows, shape.in, shape.in + 3, 3);
+    Matrix y(shape.rows, shape.out, shape.out + 1, 4);
+    const Matrix before = y;
+    Bf16Linear<TypeParam> linear;
+    linear.Pack(weight.values.data(), bias.values.data(), shape.in, shape.out);
+    Bf16Scratch scratch;
+    this->Allocate(shape, scratch);
+    // All rows but those of the second third.
+    const int third = shape.rows / 3;
+    const RowRun runs[] = {{0, third}, {2 * third, shape.rows - 2 * third}};
+    {
+      const typename Bf16Linear<TypeParam>::Session session;
+      linear.Multiply(x.values.data(), x.stride, runs, 2, scratch,
+                      AddBias{y.values.data(), y.stride, linear.bias.get()});
+    }
+    for (int r = 0; r < shape.rows; ++r) {
+      const bool within = r < third || r >= 2 * third;
+      for (int o = 0; o < y.stride; ++o) {
+        if (!within || o >= shape.out) {
+          ASSERT_EQ(y.at(r, o), before.at(r, o)) << r << " " << o;
+          continue;
+        }
+        double sum = bias.at(0, o), size = 1;
+        for (int i = 0; i < shape.in; ++i) {
+          const double product = double{x.rounded(r, i)} * weight.rounded(o, i);
+          sum += product;
+          size += std::abs(product);
+        }
+        ASSERT_NEAR(y.at(r, o), sum, 1e-6 * size) << r << " " << o;
+      }
+    }
+  }
+}
+
+TYPED_TEST(Bf16LinearTest, MultipliesBackByTheWeights) {
+  for (const Shape& shape : kShapes) {
+    SCOPED_TRACE(testing::Message() << shape.rows << " " << shape.in << " " << shape.out);
+    const Matrix weight(shape.out, shape.in, shape.in, 1), bias(1, shape.out, shape.out, 2);
+    const Matrix gradient(shape.rows, shape.out, shape.out + 2, 3);
+    Matrix to(shape.rows, shape.in, shape.in, 4);
+    const Matrix before = to;
+    Bf16Linear<TypeParam> linear;
+    linear.Pack(weight.values.data(), bias.values.data(), shape.in, shape.out);
+    Bf16Scratch scratch;
+    this->Allocate(shape, scratch);
+    {
+      const typename Bf16Linear<TypeParam>::Session session;
+      linear.MultiplyBack(gradient.values.data(), gradient.stride, shape.rows, scratch,
+                          AddTo{to.values.data(), to.stride});
+    }
+    for (int r = 0; r < shape.rows; ++r) {
+      for (int i = 0; i < shape.in; ++i) {
+        double sum = before.at(r, i), size = 1;
+        for (int o = 0; o < shape.out; ++o) {
+          const double product = double{gradient.rounded(r, o)} * weight.rounded(o, i);
+          sum += product;
+          size += std::abs(product);
+        }
+        ASSERT_NEAR(to.at(r, i), sum, 1e-6 * size) << r << " " << i;
+      }
+    }
+  }
+}
+
+TYPED_TEST(Bf16LinearTest, AddsTheWeightsGradient) {
+  for (const Shape& shape : kShapes) {
+    SCOPED_TRACE(testing::Message() << shape.rows << " " << shape.in << " " << shape.out);
+    const Matrix gradient(shape.rows, shape.out, shape.out + 2, 1);
+    const Matrix x(shape.rows, shape.in, shape.in + 5, 2);
+    Matrix weights(shape.out + 1, shape.in, shape.in, 3);  // and a row that is not its own
+    const Matrix before = weights;
+    Bf16Scratch scratch;
+    this->Allocate(shape, scratch);
+    {
+      const typename Bf16Linear<TypeParam>::Session session;
+      Bf16Linear<TypeParam>::AddProduct(gradient.values.data(), gradient.stride, shape.out,
+                                        x.values.data(), x.stride, shape.in, shape.rows,
+                                        weights.values.data(), scratch);
+    }
+    for (int o = 0; o < weights.rows; ++o) {
+      for (int i = 0; i < shape.in; ++i) {
+        double sum = before.at(o, i), size = 1;
+        for (int r = 0; o < shape.out && r < shape.rows; ++r) {
+          const double product = double{gradient.rounded(r, o)} * x.rounded(r, i);
+          sum += product;
+          size += std::abs(product);
+        }
+        ASSERT_NEAR(weights.at(o, i), sum, 1e-6 * size) << o << " " << i;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dime::kernels
