@@ -19,7 +19,9 @@ inline constexpr const char* kScorerNames[] = {"auto",   "modules", "amx", "avx5
 inline constexpr char kScorerHelp[] =
     "What scores pairs: modules (float32); on a CPU kernels in bfloat16, amx or avx512_bf16, or in "
     "float32, avx512 or avx2; on a CUDA device cuda (bfloat16); or auto, on a CPU what there is of "
-    "amx, avx512, avx512_bf16, avx2, modules, in this order";
+    "amx, avx512, avx512_bf16, avx2, modules, in this order, on AMD's processors avx512_bf16 "
+    "before "
+    "avx512";
 
 // A model directory, loaded: DIME's encoders and its pair scorer on one device, behind interfaces
 // that carry no LibTorch types. Thread-safe.
@@ -30,8 +32,8 @@ class DimeModel {
     std::string device = "auto";
     // What scores pairs: "modules", float32, the yardstick; on a CPU the kernels (see KernelScorer)
     // on these instructions, "amx" or "avx512_bf16" in bfloat16, "avx512" or "avx2" in float32; on
-    // a CUDA device "cuda" (see CudaScorer); "auto", on a CPU the first of amx, avx512, avx512_bf16
-    // and avx2 that the processor has, else the modules.
+    // a CUDA device "cuda" (see CudaScorer); "auto", on a CPU the first of
+    // PreferredInstructions() that the processor has, else the modules.
     std::string scorer = "auto";
     int scorer_threads = 0;  // of the kernels; 0: one for each core that the process may use
   };

@@ -24,7 +24,7 @@ absl::StatusOr<ScorerChoice> ChooseScorer(const std::string& scorer, const torch
     return absl::FailedPreconditionError(
         "scorer cuda needs a CUDA device (--device cuda); take auto or modules");
   }
-  for (const Instructions instructions : kernels::kAllInstructions) {
+  for (const Instructions instructions : kernels::PreferredInstructions()) {
     const bool usable = device.is_cpu() && kernels::IsSupported(instructions);
     if (scorer == "auto" && usable) {
       chosen.instructions = instructions;

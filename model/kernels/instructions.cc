@@ -18,6 +18,12 @@ const char* InstructionsName(Instructions instructions) {
   return "unknown";
 }
 
+std::array<Instructions, 4> PreferredInstructions() {
+  if (DoublesBf16()) return kAllInstructions;
+  return {Instructions::kAmx, Instructions::kAvx512, Instructions::kAvx512Bf16,
+          Instructions::kAvx2};
+}
+
 bool MultiplyInFloat32(Instructions instructions) {
   return instructions == Instructions::kAvx512 || instructions == Instructions::kAvx2;
 }

@@ -1,6 +1,7 @@
 #ifndef DIME_MODEL_KERNELS_INSTRUCTIONS_H_
 #define DIME_MODEL_KERNELS_INSTRUCTIONS_H_
 
+#include <array>
 #include <optional>
 
 namespace dime::kernels {
@@ -12,17 +13,20 @@ enum class Instructions {
   kAvx512,      // float32, vectors of 16 (AVX-512)
   kAvx2,        // float32, vectors of 8 (AVX2 with FMA)
 };
-// All of them, in the order in which they are preferred. On the Intel processor that was measured,
-// vectors of bfloat16 score more slowly than those of floats (benchmarks/README.md), and they
-// round.
-inline constexpr Instructions kAllInstructions[] = {Instructions::kAmx, Instructions::kAvx512,
-                                                    Instructions::kAvx512Bf16, Instructions::kAvx2};
+inline constexpr std::array kAllInstructions = {Instructions::kAmx, Instructions::kAvx512Bf16,
+                                                Instructions::kAvx512, Instructions::kAvx2};
+// All of them, in the order in which scoring prefers them on this processor, supported or not: as
+// above where vectors of bfloat16 make twice the products of floats', as AMD's do. Elsewhere those
+// of floats come first, which do not round: on the Intel processor that was measured, they are the
+// faster ones (benchmarks/README.md).
+std::array<Instructions, 4> PreferredInstructions();
 
 const char* InstructionsName(Instructions instructions);  // "amx", "avx512_bf16", "avx512", "avx2"
 bool MultiplyInFloat32(Instructions instructions);
 // Whether this processor has them and the operating system lets the process use them.
 bool IsSupported(Instructions instructions);
-// The fastest of those that multiply in float32, and of those in bfloat16, if any is supported.
+// The fastest of those that multiply in float32, and of those that do in bfloat16, if any is
+// supported.
 std::optional<Instructions> SupportedFloat32();
 std::optional<Instructions> SupportedBf16();
 

@@ -41,8 +41,11 @@ bool ProcessorHas(Instructions instructions) {
   }
   return false;
 }
+
+bool DoublesBf16() { return __builtin_cpu_is("amd"); }
 #else
 bool ProcessorHas(Instructions) { return false; }
+bool DoublesBf16() { return false; }
 #endif
 
 }  // namespace dime::kernels

@@ -9,6 +9,9 @@ namespace dime::kernels {
 // Asks both anew, and for leave where that takes asking; IsSupported() remembers.
 bool ProcessorHas(Instructions instructions);
 
+// Whether its vectors of bfloat16, if it has them, make twice as many products as those of floats.
+bool DoublesBf16();
+
 }  // namespace dime::kernels
 
 #endif  // DIME_MODEL_KERNELS_PROCESSOR_H_

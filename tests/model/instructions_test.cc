@@ -1,11 +1,13 @@
 #include "model/kernels/instructions.h"
 
+#include <algorithm>
 #include <iterator>
 #include <set>
 #include <string>
 
 #include "gtest/gtest.h"
 #include "model/dime_model.h"
+#include "model/kernels/processor.h"
 
 namespace dime::kernels {
 namespace {
@@ -18,6 +20,27 @@ TEST(InstructionsTest, EachHasANameThatTheScorerOptionTakes) {
     names.insert(InstructionsName(instructions));
   }
   EXPECT_EQ(names.size(), std::size(kAllInstructions));
+}
+
+TEST(InstructionsTest, WhatIsPreferredAreAllOfThemAndTilesComeFirst) {
+  const auto preferred = PreferredInstructions();
+  const std::set<Instructions> all(std::begin(kAllInstructions), std::end(kAllInstructions));
+  EXPECT_EQ(std::set<Instructions>(preferred.begin(), preferred.end()), all);
+  EXPECT_EQ(preferred.front(), Instructions::kAmx);
+  EXPECT_EQ(preferred.back(), Instructions::kAvx2);
+  const auto place = [&](Instructions instructions) {
+    return std::find(preferred.begin(), preferred.end(), instructions);
+  };
+  EXPECT_EQ(place(Instructions::kAvx512Bf16) < place(Instructions::kAvx512), DoublesBf16());
+}
+
+TEST(InstructionsTest, TheFastestInBfloat16IsSupportedAndRounds) {
+  const auto fastest = SupportedBf16();
+  ASSERT_EQ(fastest.has_value(), IsSupported(Instructions::kAvx512Bf16));
+  if (!fastest.has_value()) GTEST_SKIP() << "this processor has no AVX512-BF16";
+  EXPECT_FALSE(MultiplyInFloat32(*fastest));
+  EXPECT_EQ(*fastest,
+            IsSupported(Instructions::kAmx) ? Instructions::kAmx : Instructions::kAvx512Bf16);
 }
 
 TEST(InstructionsTest, WiderOnesBringTheNarrower) {

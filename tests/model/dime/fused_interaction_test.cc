@@ -7,11 +7,13 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <optional>
 #include <string>
 #include <tuple>
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "model/dime/mixed_precision.h"
 #include "model/dime/tensor_ops.h"
 #include "tests/model/dime/scorer_subject.h"
 
@@ -91,8 +93,8 @@ InteractionImpl::Output ModulesScores(DirectionModelImpl& model, const PairedIte
   return {output.scores.flatten(), output.path_weights.flatten(0, 1)};
 }
 
-InteractionImpl::Output AllFused(Instructions instructions, DirectionModelImpl& model,
-                                 const PairedItems& items) {
+InteractionImpl::Output AllFused(std::optional<Instructions> instructions,
+                                 DirectionModelImpl& model, const PairedItems& items) {
   std::vector<ImageCaptionPair> pairs;
   for (int64_t i = 0; i < items.regions.size(0); ++i) {
     for (int64_t c = 0; c < items.words.size(0); ++c) pairs.push_back({i, c});
@@ -301,11 +303,36 @@ INSTANTIATE_TEST_SUITE_P(Instructions, FusedInteractionTest,
 // Where the processor has none, there is nothing to hold against the modules.
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(FusedInteractionTest);
 
-TEST(CanFuseScoresTest, OnlyFloat32) {
+TEST(CanFuseScoresTest, Float32AndInMixedPrecisionBfloat16) {
   PairedItems items = MakeItems({});
   EXPECT_EQ(CanFuseScores(items), kernels::SupportedFloat32().has_value());
+  items.words = items.words.to(torch::kBFloat16);
+  EXPECT_FALSE(CanFuseScores(items));
+  {
+    const MixedPrecision mixed(torch::kCPU);
+    EXPECT_EQ(CanFuseScores(items), kernels::SupportedBf16().has_value());
+  }
   items.words = items.words.to(torch::kFloat64);
   EXPECT_FALSE(CanFuseScores(items));
+}
+
+TEST(FusedScoresTest, InMixedPrecisionTakeItemsOfEitherTypeAndGiveFloat32) {
+  if (!kernels::SupportedBf16().has_value()) GTEST_SKIP() << "no instructions for bfloat16";
+  for (const Direction direction : kDirections) {
+    DirectionModel model = MakeModel(direction, {}, "clipped_l2norm");
+    model->eval();
+    PairedItems items = MakeItems({});
+    const torch::Tensor exact = ModulesScores(*model, items).scores;
+    for (torch::Tensor* x : {&items.regions, &items.image, &items.words, &items.sentence}) {
+      *x = x->to(torch::kBFloat16).requires_grad_();
+    }
+    const MixedPrecision mixed(torch::kCPU);
+    const InteractionImpl::Output output = AllFused(std::nullopt, *model, items);
+    EXPECT_EQ(output.scores.scalar_type(), torch::kFloat32);
+    EXPECT_LT((output.scores - exact).abs().max().item<double>(), 0.02);
+    output.scores.sum().backward();
+    EXPECT_GT(items.words.grad().abs().max().item<double>(), 0);
+  }
 }
 
 }  // namespace

@@ -7,4 +7,6 @@ bool ProcessorHas(Instructions) {
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
 
+bool DoublesBf16() { return false; }
+
 }  // namespace dime::kernels
