@@ -97,15 +97,25 @@ class Run {
       closing_ = true;
       changed_.notify_all();
     });
+    writing_ = stuck_ = ended_ = false;
+    std::thread watchdog([this, &context] { CancelWhatIsStuck(context); });
     bool in_time = true;
     while (in_time && WriteNext(*stream, in_time)) {
     }
     {
       std::lock_guard<std::mutex> lock(mutex_);
+      if (stuck_) in_time = false;
       if (!in_time || !error_.ok()) context.TryCancel();
+      writing_ = true;
     }
     stream->WritesDone();
     reader.join();
+    {
+      std::lock_guard<std::mutex> lock(mutex_);
+      ended_ = true;
+      stream_ended_.notify_all();
+    }
+    watchdog.join();
     absl::Status status = StatusFromGrpc(stream->Finish());
     // What has no result goes over the next stream, in the order in which it was sent.
     for (auto item = sent_.rbegin(); item != sent_.rend(); ++item) {
@@ -117,6 +127,20 @@ class Run {
           absl::StrCat("no result within ", absl::FormatDuration(options_.patience)));
     }
     return status;
+  }
+
+  // A write waits for as long as the server reads nothing, which may be forever while its
+  // connection is open: cancels the stream when patience ends in one. Looks eight times within
+  // patience, so that writes need not wake it.
+  void CancelWhatIsStuck(grpc::ClientContext& context) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (!stream_ended_.wait_for(lock, absl::ToChronoNanoseconds(options_.patience / 8),
+                                   [this] { return ended_; })) {
+      if (!writing_ || absl::Now() < last_progress_ + options_.patience) continue;
+      stuck_ = true;
+      context.TryCancel();
+      return;
+    }
   }
 
   // Whether there is more to write over this stream.
@@ -190,11 +214,13 @@ class Run {
     sent = std::move(item);
     // A copy is written: the item's result may come, and take it away, before Write() returns.
     const Request request = sent.request;
+    writing_ = true;
     lock.unlock();
-    if (stream.Write(request)) return true;
+    const bool written = stream.Write(request);
     lock.lock();
-    closing_ = true;
-    return false;
+    writing_ = false;
+    if (!written) closing_ = true;
+    return written;
   }
 
   // On the reading thread.
@@ -247,6 +273,10 @@ class Run {
   int window_ = 0;
   bool source_ended_ = false;
   bool closing_ = false;  // this stream takes no more
+  bool writing_ = false;  // what waits for the server is a call of this stream's
+  bool stuck_ = false;    // patience ended in it
+  bool ended_ = false;    // the stream, and with it the watchdog's work
+  std::condition_variable stream_ended_;
   absl::Time pause_until_;
   absl::Time last_progress_;
   absl::Status error_;

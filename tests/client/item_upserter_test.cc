@@ -52,6 +52,7 @@ class ItemUpserterTest : public ::testing::Test {
     return outcome;
   }
 
+  Gate hung_;  // outlives the server's handlers
   FakeGalleryServer server_;
   ItemUpserter::Options options_ = {.patience = absl::Seconds(60),
                                     .reconnect_pause = absl::Milliseconds(1),
@@ -159,6 +160,23 @@ TEST_F(ItemUpserterTest, PatienceEnds) {
   const absl::Status status = Upsert(3);
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_THAT(std::string(status.message()), HasSubstr("no result within 50ms"));
+}
+
+// What the server does not read fills the stream's window, and then a write waits.
+TEST_F(ItemUpserterTest, PatienceEndsWhereTheServerReadsNoFurther) {
+  options_.patience = absl::Milliseconds(200);
+  options_.max_request_bytes = 2 << 20;
+  text_ = std::string(1 << 20, 'x');
+  server_.window = 64;
+  server_.outcome = [this](const std::string&, int) {
+    hung_.Pass();
+    return v1::Outcome();
+  };
+  const absl::Status status = Upsert(64);
+  hung_.Open();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("no result within 200ms"));
+  EXPECT_TRUE(outcomes_.empty());
 }
 
 TEST_F(ItemUpserterTest, ItemsThatAreTooLargeAreNotSent) {
