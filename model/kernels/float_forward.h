@@ -169,6 +169,79 @@ class FloatForward {
     scratch.linear.Allocate(int64_t{pairs_} * M_, Greater(3 * E_, F_));
   }
 
+  // `count` pairs through the three layers, at most `routed` of them, with routers of all of them
+  // at once and cells of a few. `states`: of each layer; without `keeps` the same one thrice. Of
+  // layer 0 the refinement cell alone is run: what it takes must be in its state, and whether it is
+  // open. What is the pairs' own, `owner` knows; p is a pair's place among them:
+  //   FloatContext Context(int p, int layer)
+  //   const float* GuideSign(int p)
+  //   void MixFirst(int p, const float* refined, float* const* to, float* const* means)
+  //                           mixes layer 0's cells as Mix() does
+  //   void Routed(int layer)  gates of layer 1 or 2 are there
+  //   float* Output(int p)    where the last layer's output (M, E) goes
+  //   void Done(int p)        it is there
+  template <class Owner>
+  void Pass(const Weights* layers, int count, LayerState* const* states, Scratch& scratch,
+            Owner&& owner) const {
+    const auto for_few = [&](LayerState& s, auto&& body) {
+      for (s.first = 0; s.first < count; s.first += pairs_) body(Lesser(pairs_, count - s.first));
+      s.first = 0;
+    };
+    const auto refine = [&](int n, int size) {
+      LayerState& s = *states[n];
+      const auto context_of = [&](int t) { return owner.Context(s.first + t, n); };
+      Refine(layers[n], size, context_of, s, scratch);
+    };
+    // What the next layer takes of a pair.
+    struct Next {
+      float* inputs[kCells];
+      float* means[kCells];
+    };
+    const auto next_of = [&](int n, int p) {
+      const LayerState& s = *states[n + 1];
+      Next next;
+      for (int i = 0; i < kCells; ++i) {
+        next.inputs[i] = s.input[i].get() + PairRow(p);
+        next.means[i] = s.means[i].get() + int64_t{p} * E_;
+      }
+      return next;
+    };
+
+    LayerState& first = *states[0];
+    for_few(first, [&](int size) {
+      refine(0, size);
+      for (int t = 0; t < size; ++t) {
+        const int p = first.first + t;
+        const Next next = next_of(0, p);
+        owner.MixFirst(p, first.refined.get() + PairRow(t), next.inputs, next.means);
+      }
+    });
+    for (int n = 1; n < kLayers; ++n) {
+      LayerState& s = *states[n];
+      const bool last = n == kLayers - 1;
+      Route(layers[n], count, last ? 1 : kCells, s, scratch);
+      owner.Routed(n);
+      for_few(s, [&](int size) {
+        Guide(layers[n], size, s, scratch);
+        Reason(layers[n], size, s, scratch);
+        refine(n, size);
+        for (int t = 0; t < size; ++t) {
+          const int p = s.first + t;
+          const float* const sign = owner.GuideSign(p);
+          if (last) {
+            float* const output = owner.Output(p);
+            Mix<1>(SequencesOf(s, t), s.routing[p], sign, &output, nullptr);
+            Bypass(s, t, output);
+            owner.Done(p);
+          } else {
+            const Next next = next_of(n, p);
+            Mix<kCells>(SequencesOf(s, t), s.routing[p], sign, next.inputs, next.means);
+          }
+        }
+      });
+    }
+  }
+
   // Gates of a layer's first `count` pairs, whatever s.first is, from the means of its inputs: to
   // `paths` paths, all four or, in the last layer, one.
   void Route(const Weights& layer, int count, int paths, LayerState& s, Scratch& scratch) const {

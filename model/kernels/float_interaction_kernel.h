@@ -171,91 +171,66 @@ class FloatInteractionKernel : public InteractionKernel {
             projection(2 * layer + 1)};
   }
 
-  void Count(int cell, int count, InteractionWorkspace& w) const {
-    for (int t = 0; t < count; ++t) {
-      ++(w.state.routing[t].open[cell] ? w.counts.open : w.counts.skipped);
+  // A group of pairs, as FloatForward::Pass() asks for them.
+  struct Group {
+    const FloatInteractionKernel& kernel;
+    const PreparedPair* pairs;
+    int count;
+    float* scores;
+    float* paths;  // may be null
+    InteractionWorkspace& w;
+
+    FloatContext Context(int p, int layer) const { return kernel.OfLayer(pairs[p].context, layer); }
+    const float* GuideSign(int p) const { return Floats(pairs[p].context + kernel.ContextSign()); }
+    // Most of what layer 0's cells give was prepared: what they take is the bare sequence.
+    void MixFirst(int p, const float* refined, float* const* to, float* const* means) const {
+      const PreparedLocal* const local = pairs[p].local;
+      const CellSequences cells = {{Floats(local), Floats(local)},
+                                   Floats(local + kernel.LocalPart()),
+                                   Floats(local + 2 * kernel.LocalPart()),
+                                   refined};
+      kernel.forward_.template Mix<kCells>(cells, w.state.routing[p], GuideSign(p), to, means);
     }
-  }
+    void Routed(int layer) const {
+      for (int j = layer == 0 ? kRefinement : 1; j < kCells; ++j) {
+        for (int p = 0; p < count; ++p) {
+          ++(w.state.routing[p].open[j] ? w.counts.open : w.counts.skipped);
+        }
+      }
+      if (paths == nullptr) return;
+      for (int p = 0; p < count; ++p) {
+        const Routing& routing = w.state.routing[p];
+        float* const to = paths + int64_t{p} * kPathWeightsOfAPair + layer * kCells * kCells;
+        if (layer < kLayers - 1) {
+          std::memcpy(to, routing.share, sizeof(routing.share));
+        } else {
+          for (int j = 0; j < kCells; ++j) to[j] = routing.gate[j][0];
+        }
+      }
+    }
+    float* Output(int) const { return w.output.get(); }
+    void Done(int p) const { scores[p] = kernel.Finish(pairs[p].context, w); }
+  };
 
   void ScoreGroup(const PreparedPair* pairs, int count, float* scores, float* paths,
                   InteractionWorkspace& w) const {
     LayerState& s = w.state;
-    // Calls body(size) for each few pairs, which are those from s.first on.
-    const auto for_few = [&](auto&& body) {
-      for (s.first = 0; s.first < count; s.first += kPairs) body(Lesser(kPairs, count - s.first));
-      s.first = 0;
-    };
-    const auto refine = [&](int n, int size) {
-      const auto context_of = [&](int t) { return OfLayer(pairs[s.first + t].context, n); };
-      forward_.Refine(layers_[n], size, context_of, s, w.scratch);
-    };
-    // The next layer's inputs take the place of this one's.
-    const auto mix = [&](int n, int t, const CellSequences& cells) {
-      const int pair = s.first + t;
-      float* to[kCells];
-      float* means[kCells];
-      for (int i = 0; i < kCells; ++i) {
-        to[i] = forward_.Input(s, i, t);
-        means[i] = s.means[i].get() + int64_t{pair} * E_;
-      }
-      const Routing& routing = s.routing[pair];
-      forward_.Mix<kCells>(cells, routing, Floats(pairs[pair].context + ContextSign()), to, means);
-      if (paths != nullptr) {
-        std::memcpy(paths + int64_t{pair} * kPathWeightsOfAPair + n * kCells * kCells,
-                    routing.share, sizeof(routing.share));
-      }
-    };
-
-    // Layer 0: what its cells take is the bare sequence, and most of it was prepared.
     for (int p = 0; p < count; ++p) {
       std::memcpy(s.routing[p].gate, pairs[p].local + LocalGates(), sizeof(s.routing[p].gate));
       s.routing[p].Mix();
       std::memcpy(s.input[kRefinement].get() + forward_.PairRow(p), pairs[p].local,
                   forward_.PairRow(1) * sizeof(float));
     }
-    Count(kRefinement, count, w);
-    for_few([&](int size) {
-      refine(0, size);
-      for (int t = 0; t < size; ++t) {
-        const PreparedLocal* const local = pairs[s.first + t].local;
-        mix(0, t,
-            {{Floats(local), Floats(local)},
-             Floats(local + LocalPart()),
-             Floats(local + 2 * LocalPart()),
-             s.refined.get() + forward_.PairRow(t)});
-      }
-    });
-    for (int n = 1; n < kLayers; ++n) {
-      const bool last = n == kLayers - 1;
-      forward_.Route(layers_[n], count, last ? 1 : kCells, s, w.scratch);
-      for (int j = 1; j < kCells; ++j) Count(j, count, w);
-      for_few([&](int size) {
-        forward_.Guide(layers_[n], size, s, w.scratch);
-        forward_.Reason(layers_[n], size, s, w.scratch);
-        refine(n, size);
-        for (int t = 0; t < size; ++t) {
-          if (last) {
-            scores[s.first + t] = Finish(t, pairs[s.first + t].context, w);
-          } else {
-            mix(n, t, forward_.SequencesOf(s, t));
-          }
-        }
-      });
-    }
-    if (paths == nullptr) return;
-    for (int p = 0; p < count; ++p) {
-      float* const to = paths + int64_t{p} * kPathWeightsOfAPair + 2 * kCells * kCells;
-      for (int j = 0; j < kCells; ++j) to[j] = s.routing[p].gate[j][0];
-    }
+    const Group group = {*this, pairs, count, scores, paths, w};
+    group.Routed(0);
+    LayerState* const states[kLayers] = {&s, &s, &s};
+    forward_.Pass(layers_, count, states, w.scratch, group);
   }
 
-  // The last layer's output of the t-th pair from s.first on, normalised and pooled, against the
-  // guide.
-  float Finish(int t, const PreparedContext* context, InteractionWorkspace& w) const {
-    float* const y = w.output.get();
-    forward_.Mix<1>(forward_.SequencesOf(w.state, t), forward_.RoutingOf(w.state, t),
-                    Floats(context + ContextSign()), &y, nullptr);
-    forward_.Bypass(w.state, t, y);
+  // The score of a pair whose last layer's output is in w.output: normalised and pooled, against
+  // the guide.
+  float Finish(const PreparedContext* context, InteractionWorkspace& w) const {
+    const float* const y = w.output.get();
     const float* const guide = Floats(context + ContextGuide());
     const Vec per_position = Set(1.0f / static_cast<float>(M_));
     Vec squares = Zero(), products = Zero();

@@ -20,12 +20,15 @@ namespace {
 
 constexpr int kProjections = 2 * kLayers;  // of a context
 constexpr int kPathWeights = 20;           // of layers 1 and 2
-// Pairs that go through the layers together: so many that their state, some 60 sequences, leaves
-// room for the weights and their gradients in a second-level cache of 2 MB. Weights that do not
-// fit are read once for a few pairs. Measured with AVX-512.
-constexpr int64_t kStateBytes = 1200000;
+// Pairs that go through the layers together in a backward pass: so many that their state, some 60
+// sequences, takes so much, which is a second-level cache or two. Weights that do not fit one are
+// read, and their gradients written, for at least as many pairs as below. Measured with AVX-512 and
+// AVX512-BF16 on caches of 1 MB; half as many are slower.
+constexpr int64_t kStateBytes = 2400000;
 constexpr int64_t kCachedWeights = 1 << 18;  // floats
-constexpr int kPairsBeyond = 4;
+constexpr int kPairsBeyond = 8;
+// Pairs that go through a cell together where nothing is kept, as in scoring.
+constexpr int kPassing = 4;
 // Pairs whose routers' gradients are added up together: of each pair a router has but one row, for
 // as many weights, whose gradients would otherwise be read and written for every few pairs.
 constexpr int kRouterRows = 32;
@@ -38,9 +41,17 @@ struct RouterRows {
   Array<float> of_output;  // (rows, paths): gradient
 };
 
+// What Forward() needs: one state for all layers, which keeps nothing.
 template <class Linear>
-class TrainingWorkspace : public TrainingKernel::Workspace {
- public:
+struct ForwardMemory {
+  LayerState state;
+  ForwardScratch<Linear> scratch;
+  Array<float> output;  // (M, E): Y, of one pair
+};
+
+// What Backward() needs. Sequences have a row for each pair and position.
+template <class Linear>
+struct BackwardMemory {
   LayerState layers[kLayers];
   ForwardScratch<Linear> scratch;
   Array<float> output;            // (rows, E): Y
@@ -56,6 +67,14 @@ class TrainingWorkspace : public TrainingKernel::Workspace {
 };
 
 template <class Linear>
+class TrainingWorkspace : public TrainingKernel::Workspace {
+ public:
+  // Each from its first use on.
+  std::unique_ptr<ForwardMemory<Linear>> forward;
+  std::unique_ptr<BackwardMemory<Linear>> backward;
+};
+
+template <class Linear>
 class TrainingStep : public TrainingKernel::Step {
  public:
   TrainingInputs inputs;
@@ -65,8 +84,9 @@ class TrainingStep : public TrainingKernel::Step {
 
 template <class Linear>
 class FloatTrainingKernel : public TrainingKernel {
-  using Own = TrainingWorkspace<Linear>;
+  using OwnWorkspace = TrainingWorkspace<Linear>;
   using OwnStep = TrainingStep<Linear>;
+  using Memory = BackwardMemory<Linear>;
 
  public:
   explicit FloatTrainingKernel(const InteractionShape& shape)
@@ -81,33 +101,12 @@ class FloatTrainingKernel : public TrainingKernel {
         head_(shape.embed_size / shape.num_heads),
         pairs_(PairsTogether(shape, layout_)),
         forward_(shape, pairs_, pairs_, /*keeps=*/true),
+        passing_(shape, kPassing, kMostRouted, /*keeps=*/false),
         MW_(forward_.position_stride()),
         CW_(forward_.context_stride()) {}
 
   std::unique_ptr<Workspace> MakeWorkspace() const override {
-    auto* const w = new Own;
-    const int64_t rows = int64_t{pairs_} * M_, sequence = rows * E_, summary = int64_t{pairs_} * E_;
-    for (int n = 0; n < kLayers; ++n) forward_.Allocate(/*refinement_alone=*/n == 0, w->layers[n]);
-    forward_.Allocate(w->scratch);
-    for (Array<float>* a : {&w->output, &w->narrow, &w->narrow2}) a->Resize(sequence);
-    for (int j = 0; j < kCells; ++j) {
-      w->cell[j].Resize(sequence);
-      for (int k = 0; k < 2; ++k) {
-        w->flow[k][j].Resize(sequence);
-        w->extra[k][j].Resize(summary);
-      }
-    }
-    w->wide.Resize(Greater(3 * sequence, rows * F_));
-    w->square.Resize(int64_t{M_} * Greater(MW_, CW_));
-    for (int n = 1; n < kLayers; ++n) {
-      for (RouterRows& router : w->routers[n - 1]) {
-        router.means.Resize(int64_t{kRouterRows} * E_);
-        router.hidden.Resize(int64_t{kRouterRows} * H_);
-        router.of_hidden.Resize(int64_t{kRouterRows} * H_);
-        router.of_output.Resize(int64_t{kRouterRows} * PathsOf(n));
-      }
-    }
-    return std::unique_ptr<Workspace>(w);
+    return std::unique_ptr<Workspace>(new OwnWorkspace);
   }
 
   std::unique_ptr<Step> MakeStep(const TrainingInputs& inputs) const override {
@@ -147,13 +146,23 @@ class FloatTrainingKernel : public TrainingKernel {
 
   void Forward(const Step& step, const TrainingPair* pairs, int count,
                const PairSummaries<float>& out, Workspace& workspace) const override {
-    const auto& inputs = static_cast<const OwnStep&>(step);
-    auto& w = static_cast<Own&>(workspace);
+    const auto& own = static_cast<const OwnStep&>(step);
+    std::unique_ptr<ForwardMemory<Linear>>& memory = static_cast<OwnWorkspace&>(workspace).forward;
+    if (memory == nullptr) memory = MakeForwardMemory();
+    LayerState& state = memory->state;
+    LayerState* const states[kLayers] = {&state, &state, &state};
     const typename Linear::Session session;
-    for (int first = 0; first < count; first += pairs_) {
-      const int n = Lesser(pairs_, count - first);
-      RunForward(inputs, pairs + first, n, w);
-      for (int t = 0; t < n; ++t) Summarize(w, t, first + t, out);
+    for (int first = 0; first < count; first += kMostRouted) {
+      const int n = Lesser(kMostRouted, count - first);
+      const int64_t row = int64_t{first} * E_;
+      PutFirstInputs(own, pairs + first, n, state);
+      const ScoredGroup group = {{*this, own, pairs + first},
+                                 n,
+                                 state,
+                                 memory->output.get(),
+                                 {out.mean + row, out.maximum + row, out.minimum + row,
+                                  out.spread + row, out.paths + int64_t{first} * kPathWeights}};
+      passing_.Pass(own.layers, n, states, memory->scratch, group);
     }
   }
 
@@ -161,7 +170,9 @@ class FloatTrainingKernel : public TrainingKernel {
                 const PairSummaries<const float>& given, const TrainingArrays<float>& gradients,
                 Workspace& workspace) const override {
     const auto& inputs = static_cast<const OwnStep&>(step);
-    auto& w = static_cast<Own&>(workspace);
+    std::unique_ptr<Memory>& memory = static_cast<OwnWorkspace&>(workspace).backward;
+    if (memory == nullptr) memory = MakeBackwardMemory();
+    Memory& w = *memory;
     const typename Linear::Session session;
     for (int first = 0; first < count; first += pairs_) {
       const int n = Lesser(pairs_, count - first);
@@ -174,6 +185,39 @@ class FloatTrainingKernel : public TrainingKernel {
   }
 
  private:
+  std::unique_ptr<ForwardMemory<Linear>> MakeForwardMemory() const {
+    std::unique_ptr<ForwardMemory<Linear>> memory(new ForwardMemory<Linear>);
+    passing_.Allocate(/*refinement_alone=*/false, memory->state);
+    passing_.Allocate(memory->scratch);
+    memory->output.Resize(PairRow(1));
+    return memory;
+  }
+  std::unique_ptr<Memory> MakeBackwardMemory() const {
+    std::unique_ptr<Memory> w(new Memory);
+    const int64_t rows = int64_t{pairs_} * M_, sequence = rows * E_, summary = int64_t{pairs_} * E_;
+    for (int n = 0; n < kLayers; ++n) forward_.Allocate(/*refinement_alone=*/n == 0, w->layers[n]);
+    forward_.Allocate(w->scratch);
+    for (Array<float>* a : {&w->output, &w->narrow, &w->narrow2}) a->Resize(sequence);
+    for (int j = 0; j < kCells; ++j) {
+      w->cell[j].Resize(sequence);
+      for (int k = 0; k < 2; ++k) {
+        w->flow[k][j].Resize(sequence);
+        w->extra[k][j].Resize(summary);
+      }
+    }
+    w->wide.Resize(Greater(3 * sequence, rows * F_));
+    w->square.Resize(int64_t{M_} * Greater(MW_, CW_));
+    for (int n = 1; n < kLayers; ++n) {
+      for (RouterRows& router : w->routers[n - 1]) {
+        router.means.Resize(int64_t{kRouterRows} * E_);
+        router.hidden.Resize(int64_t{kRouterRows} * H_);
+        router.of_hidden.Resize(int64_t{kRouterRows} * H_);
+        router.of_output.Resize(int64_t{kRouterRows} * PathsOf(n));
+      }
+    }
+    return w;
+  }
+
   static int PairsTogether(const InteractionShape& shape, const TrainingLayout& layout) {
     const int64_t pair_bytes = int64_t{60} * shape.positions * shape.embed_size * sizeof(float);
     const int64_t least = layout.size > kCachedWeights ? kPairsBeyond : 1;
@@ -237,58 +281,78 @@ class FloatTrainingKernel : public TrainingKernel {
 
   // ---- Forward ----
 
-  void RunForward(const OwnStep& step, const TrainingPair* pairs, int count, Own& w) const {
-    LayerState& first = w.layers[0];
-    for (int t = 0; t < count; ++t) {
-      const float* const share = step.inputs.refined_share + int64_t{pairs[t].local} * kCells;
-      first.routing[t].open[kRefinement] =
-          share[0] > 0 || share[1] > 0 || share[2] > 0 || share[3] > 0;
-      std::memcpy(first.input[kRefinement].get() + PairRow(t),
-                  step.inputs.local + pairs[t].local * PairRow(1), PairRow(1) * sizeof(float));
+  // Pairs of a pass, as FloatForward::Pass() asks for them.
+  struct Group {
+    const FloatTrainingKernel& kernel;
+    const OwnStep& step;
+    const TrainingPair* pairs;
+
+    FloatContext Context(int p, int layer) const { return kernel.OfLayer(step, pairs[p], layer); }
+    const float* GuideSign(int p) const { return kernel.ContextOf(step, pairs[p]).sign; }
+    void MixFirst(int p, const float* refined, float* const* to, float* const* means) const {
+      kernel.MixFirst(step, pairs[p], refined, to, means);
     }
-    const auto refine = [&](int n) {
-      const auto context_of = [&](int t) { return OfLayer(step, pairs[t], n); };
-      forward_.Refine(step.layers[n], count, context_of, w.layers[n], w.scratch);
-    };
-    refine(0);
-    for (int t = 0; t < count; ++t) MixFirst(step, pairs[t], t, w);
-    for (int n = 1; n < kLayers; ++n) {
-      LayerState& s = w.layers[n];
-      forward_.Route(step.layers[n], count, PathsOf(n), s, w.scratch);
-      forward_.Guide(step.layers[n], count, s, w.scratch);
-      forward_.Reason(step.layers[n], count, s, w.scratch);
-      refine(n);
-      for (int t = 0; t < count; ++t) {
-        const float* const sign = ContextOf(step, pairs[t]).sign;
-        if (n == 1) {
-          float* to[kCells];
-          float* mean[kCells];
-          for (int i = 0; i < kCells; ++i) {
-            to[i] = w.layers[2].input[i].get() + PairRow(t);
-            mean[i] = w.layers[2].means[i].get() + int64_t{t} * E_;
-          }
-          forward_.template Mix<kCells>(forward_.SequencesOf(s, t), s.routing[t], sign, to, mean);
+  };
+  // Whose outputs and whose summaries count.
+  struct ScoredGroup : Group {
+    int count;
+    const LayerState& state;
+    float* output;
+    PairSummaries<float> out;  // from the first pair's row on
+
+    void Routed(int layer) const {
+      for (int p = 0; p < count; ++p) {
+        const Routing& routing = state.routing[p];
+        float* const paths = out.paths + int64_t{p} * kPathWeights;
+        if (layer < kLayers - 1) {
+          std::memcpy(paths, routing.share, sizeof(routing.share));
         } else {
-          float* const to[] = {w.output.get() + PairRow(t)};
-          forward_.template Mix<1>(forward_.SequencesOf(s, t), s.routing[t], sign, to, nullptr);
-          forward_.Bypass(s, t, to[0]);
+          for (int j = 0; j < kCells; ++j) paths[kCells * kCells + j] = routing.gate[j][0];
         }
       }
     }
+    float* Output(int) const { return output; }
+    void Done(int p) const { this->kernel.Summarize(output, p, out); }
+  };
+  // Whose states are kept for a backward pass, and outputs side by side.
+  struct KeptGroup : Group {
+    float* outputs;
+
+    void Routed(int) const {}
+    float* Output(int p) const { return outputs + this->kernel.PairRow(p); }
+    void Done(int) const {}
+  };
+
+  // What layer 0's refinement cell takes, and whether it is open.
+  void PutFirstInputs(const OwnStep& step, const TrainingPair* pairs, int count,
+                      LayerState& s) const {
+    for (int t = 0; t < count; ++t) {
+      const float* const share = step.inputs.refined_share + int64_t{pairs[t].local} * kCells;
+      s.routing[t].open[kRefinement] = share[0] > 0 || share[1] > 0 || share[2] > 0 || share[3] > 0;
+      std::memcpy(s.input[kRefinement].get() + PairRow(t),
+                  step.inputs.local + pairs[t].local * PairRow(1), PairRow(1) * sizeof(float));
+    }
+  }
+
+  void RunForward(const OwnStep& step, const TrainingPair* pairs, int count, Memory& w) const {
+    PutFirstInputs(step, pairs, count, w.layers[0]);
+    LayerState* const states[kLayers] = {&w.layers[0], &w.layers[1], &w.layers[2]};
+    const KeptGroup group = {{*this, step, pairs}, w.output.get()};
+    forward_.Pass(step.layers, count, states, w.scratch, group);
   }
 
   // Layer 1's inputs and their means, from what layer 0 gives for either side and for the pair.
-  void MixFirst(const OwnStep& step, const TrainingPair& pair, int t, Own& w) const {
+  void MixFirst(const OwnStep& step, const TrainingPair& pair, const float* refined,
+                float* const* inputs, float* const* means) const {
     const TrainingInputs& in = step.inputs;
     const int64_t item = pair.local, sequence = PairRow(1);
     const float* const sign = in.guide_sign + int64_t{pair.context} * E_;
     const float* const guided = in.guided + item * sequence;
-    const float* const refined = w.layers[0].refined.get() + PairRow(t);
     const Vec per_position = Set(1.0f / static_cast<float>(M_));
     for (int i = 0; i < kCells; ++i) {
       const float* const base = in.base + (item * kCells + i) * sequence;
-      float* const to = w.layers[1].input[i].get() + PairRow(t);
-      float* const mean = w.layers[1].means[i].get() + int64_t{t} * E_;
+      float* const to = inputs[i];
+      float* const mean = means[i];
       const Vec guided_share = Set(in.guided_share[item * kCells + i]);
       const Vec refined_share = Set(in.refined_share[item * kCells + i]);
       ForVectors(E_, [&](int64_t e, auto lanes) {
@@ -322,8 +386,7 @@ class FloatTrainingKernel : public TrainingKernel {
     return {sum * Set(1.0f / static_cast<float>(M_)), most, least};
   }
 
-  void Summarize(const Own& w, int t, int64_t row, const PairSummaries<float>& out) const {
-    const float* const y = w.output.get() + PairRow(t);
+  void Summarize(const float* y, int64_t row, const PairSummaries<float>& out) const {
     const Vec per_position = Set(1.0f / static_cast<float>(M_));
     ForVectors(E_, [&](int64_t e, auto lanes) {
       const auto [mean, most, least] = PoolChannels(y, e, lanes);
@@ -337,20 +400,13 @@ class FloatTrainingKernel : public TrainingKernel {
       Store(out.minimum + row * E_ + e, lanes, least);
       Store(out.spread + row * E_ + e, lanes, squares * per_position);
     });
-    float* const paths = out.paths + row * kPathWeights;
-    for (int i = 0; i < kCells; ++i) {
-      for (int j = 0; j < kCells; ++j) {
-        paths[i * kCells + j] = w.layers[1].routing[t].share[i][j];
-      }
-      paths[kCells * kCells + i] = w.layers[2].routing[t].gate[i][0];
-    }
   }
 
   // ---- Backward ----
 
   void RunBackward(const OwnStep& step, const TrainingPair* pairs, int count, int64_t first_row,
                    const PairSummaries<const float>& given, const TrainingArrays<float>& gradients,
-                   Own& w) const {
+                   Memory& w) const {
     for (int t = 0; t < count; ++t) SummaryGradient(given, first_row + t, t, w);
     std::memset(w.extra[0][0].get(), 0, int64_t{count} * E_ * sizeof(float));
     for (int n = kLayers - 1; n >= 1; --n) {
@@ -389,7 +445,8 @@ class FloatTrainingKernel : public TrainingKernel {
   }
 
   // Y's, from its summary's.
-  void SummaryGradient(const PairSummaries<const float>& given, int64_t row, int t, Own& w) const {
+  void SummaryGradient(const PairSummaries<const float>& given, int64_t row, int t,
+                       Memory& w) const {
     const float* const y = w.output.get() + PairRow(t);
     float* const to = w.flow[0][0].get() + PairRow(t);
     const Vec per_position = Set(1.0f / static_cast<float>(M_));
@@ -422,7 +479,7 @@ class FloatTrainingKernel : public TrainingKernel {
   template <int kPaths>
   void MixGradient(int n, int t, const float* sign, const float* path_gradients,
                    const Array<float>* from, const Array<float>* from_extra, Array<float>* to,
-                   Own& w) const {
+                   Memory& w) const {
     LayerState& s = w.layers[n];
     const Routing& routing = s.routing[t];
     const CellSequences cells = forward_.SequencesOf(s, t);
@@ -486,7 +543,7 @@ class FloatTrainingKernel : public TrainingKernel {
   // Of p[j][i] = g[j][i] / total[i], or in the last layer of Y's weights, and of g = relu(tanh(.)).
   template <int kPaths>
   void GateGradient(int n, int t, const float dot[kPaths][kCells], const float* path_gradients,
-                    const Array<float>* from, Own& w) const {
+                    const Array<float>* from, Memory& w) const {
     const LayerState& s = w.layers[n];
     const Routing& routing = s.routing[t];
     for (int i = 0; i < kPaths; ++i) {
@@ -518,7 +575,7 @@ class FloatTrainingKernel : public TrainingKernel {
     }
   }
 
-  void BypassGradient(int t, const float* from, Array<float>* to, Own& w) const {
+  void BypassGradient(int t, const float* from, Array<float>* to, Memory& w) const {
     for (int j = 0; j < kCells; ++j) {
       const float bypass = w.layers[kLayers - 1].routing[t].bypass[j];
       if (bypass == 0) continue;
@@ -557,7 +614,7 @@ class FloatTrainingKernel : public TrainingKernel {
   }
 
   void GuidanceGradient(const OwnStep& step, int count, int n, float* to,
-                        const TrainingArrays<float>& gradients, Own& w) const {
+                        const TrainingArrays<float>& gradients, Memory& w) const {
     const LayerState& s = w.layers[n];
     const TrainingSlot& slot = layout_.layers[n].guidance;
     ForOpen(s, kGuidance, count, [&](int first, int pairs) {
@@ -570,7 +627,7 @@ class FloatTrainingKernel : public TrainingKernel {
   }
 
   void ReasoningGradient(const OwnStep& step, int count, int n, float* to,
-                         const TrainingArrays<float>& gradients, Own& w) const {
+                         const TrainingArrays<float>& gradients, Memory& w) const {
     const LayerState& s = w.layers[n];
     const TrainingLayout::Layer& slots = layout_.layers[n];
     const CellWeights<Linear>& layer = step.layers[n];
@@ -617,7 +674,7 @@ class FloatTrainingKernel : public TrainingKernel {
 
   // From w.cell[kRefinement]; uses w.narrow and w.wide.
   void RefinementGradient(const OwnStep& step, const TrainingPair* pairs, int count, int n,
-                          float* to, const TrainingArrays<float>& gradients, Own& w) const {
+                          float* to, const TrainingArrays<float>& gradients, Memory& w) const {
     const LayerState& s = w.layers[n];
     const TrainingLayout::Layer& slots = layout_.layers[n];
     ClearShut(s, kRefinement, count, to);
@@ -640,7 +697,7 @@ class FloatTrainingKernel : public TrainingKernel {
 
   // One pair's, from the gradient of z, in w.wide; the residual's with it.
   void RefineAttentionGradient(const OwnStep& step, const TrainingPair& pair, int n, int t,
-                               float* to, const TrainingArrays<float>& gradients, Own& w) const {
+                               float* to, const TrainingArrays<float>& gradients, Memory& w) const {
     const LayerState& s = w.layers[n];
     const Context context = ContextOf(step, pair);
     const float* const input = s.input[kRefinement].get() + PairRow(t);
@@ -681,7 +738,7 @@ class FloatTrainingKernel : public TrainingKernel {
 
   // From w.gate_gradient, by way of the means, to every position of the cells' inputs: `extra`.
   // Keeps in w.routers, from row w.router_rows on, what AddRouterGradients() takes.
-  void RouterGradient(const OwnStep& step, int count, int n, Array<float>* extra, Own& w) const {
+  void RouterGradient(const OwnStep& step, int count, int n, Array<float>* extra, Memory& w) const {
     const LayerState& s = w.layers[n];
     const int paths = PathsOf(n);
     const int64_t row = w.router_rows;
@@ -707,7 +764,7 @@ class FloatTrainingKernel : public TrainingKernel {
   }
 
   // To the routers' weights, from the rows of w.routers, which are then free.
-  void AddRouterGradients(const TrainingArrays<float>& gradients, Own& w) const {
+  void AddRouterGradients(const TrainingArrays<float>& gradients, Memory& w) const {
     FloatLinear::Scratch none;
     for (int n = 1; n < kLayers; ++n) {
       for (int j = 0; j < kCells; ++j) {
@@ -726,7 +783,7 @@ class FloatTrainingKernel : public TrainingKernel {
   // Of layer 0's mixing, from those of layer 1's inputs (w.flow[0], w.extra[0]); the refinement
   // cell's output's is left in w.cell[kRefinement].
   void MixFirstGradient(const OwnStep& step, const TrainingPair& pair, int t,
-                        const TrainingArrays<float>& gradients, Own& w) const {
+                        const TrainingArrays<float>& gradients, Memory& w) const {
     const TrainingInputs& in = step.inputs;
     const int64_t item = pair.local, sequence = PairRow(1);
     const float* const sign = in.guide_sign + int64_t{pair.context} * E_;
@@ -775,8 +832,9 @@ class FloatTrainingKernel : public TrainingKernel {
   const TrainingLayout layout_;
   const int M_, C_, E_, F_, H_;
   const int heads_, head_;
-  const int pairs_;  // that go through the layers together
-  const FloatForward<Linear> forward_;
+  const int pairs_;                     // that go through the layers together
+  const FloatForward<Linear> forward_;  // keeps what the backward pass needs
+  const FloatForward<Linear> passing_;  // keeps nothing
   const int MW_, CW_;
 };
 
