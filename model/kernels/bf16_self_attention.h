@@ -190,8 +190,8 @@ void SelfAttention<Isa>::WeighValues(int head, int heads, const Bf16* x, Bf16* o
     for (int i = 0; i < heads; ++i) {
       const int64_t at = (head + i) * head_;
       Isa::WeighedSums(
-          w.shares.get() + i * SelfColumns(), ld, blocks, w.values.get() + at * 2, ld_values,
-          w.ones.get(), steps, [&] { return places[parity]; },
+          w.shares.get() + i * SelfColumns(), ld, M_, w.values.get() + at * 2, ld_values,
+          w.ones.get(), (M_ + 1) / 2, [&] { return places[parity]; },
           [&](int b) {
             finish();
             pending = places[parity];
@@ -212,11 +212,11 @@ void SelfAttention<Isa>::WeighValues(int head, int heads, const Bf16* x, Bf16* o
     const int64_t at = (head + i) * head_;
     for (int b = 0; b < blocks; ++b) {
       const int rows = Lesser(16, M_ - b * 16);
-      Isa::Strip(shares + b * 16 * ld, ld, w.ones.get(), 32, 1, steps, sums, 16);
+      Isa::Strip(shares + b * 16 * ld, ld, rows, w.ones.get(), 32, 1, steps, sums, 16);
       for (int v = 0; v < head_vectors; v += 4) {
         const int vectors = Lesser(4, head_vectors - v);
-        Isa::Strip(shares + b * 16 * ld, ld, w.values.get() + at * 2 + v * 32, ld_values, vectors,
-                   steps, weighed, 64);
+        Isa::Strip(shares + b * 16 * ld, ld, rows, w.values.get() + at * 2 + v * 32, ld_values,
+                   vectors, steps, weighed, 64);
         for (int r = 0; r < rows; ++r) {
           const __m512 inverse = Reciprocal(_mm512_loadu_ps(sums + r * 16));
           for (int u = 0; u < vectors; ++u) {
@@ -263,13 +263,14 @@ void SelfAttention<Isa>::Attend(const Bf16* x, const Bf16* projected, Bf16* out,
       const Bf16* const queries = projected + (head + i) * head_;
       const Bf16* const keys = w.keys.get() + i * KeysOfAHead();
       if (head_steps_ == 1 && blocks <= 3) {
-        Isa::Grid(queries, ld, blocks, keys, ld_keys, blocks, scores + i * M16_, lds);
+        Isa::Grid(queries, ld, M_, keys, ld_keys, blocks, (head_ + 1) / 2, scores + i * M16_, lds);
         continue;
       }
       for (int b = 0; b < blocks; ++b) {
         for (int c = 0; c < blocks; c += 4) {
-          Isa::Strip(queries + b * 16 * ld, ld, keys + c * 32, ld_keys, Lesser(4, blocks - c),
-                     head_steps_, scores + i * M16_ + b * 16 * lds + c * 16, lds);
+          Isa::Strip(queries + b * 16 * ld, ld, Lesser(16, M_ - b * 16), keys + c * 32, ld_keys,
+                     Lesser(4, blocks - c), head_steps_, scores + i * M16_ + b * 16 * lds + c * 16,
+                     lds);
         }
       }
     }

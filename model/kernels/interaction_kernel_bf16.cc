@@ -422,8 +422,8 @@ void KernelImpl<Isa>::CrossAttend(int n, const Bf16* x, const PreparedContext* c
   float* const scores = w.scores.get();
   for (int b = 0; b < blocks; ++b) {
     for (int c = 0; c < columns; c += 4) {
-      Isa::Strip(x + int64_t{b} * 16 * E_, E_, matrix + c * 32, C16 * 2, Lesser(4, columns - c),
-                 E_ / 32, scores + b * 16 * C16 + c * 16, C16);
+      Isa::Strip(x + int64_t{b} * 16 * E_, E_, Lesser(16, M_ - b * 16), matrix + c * 32, C16 * 2,
+                 Lesser(4, columns - c), E_ / 32, scores + b * 16 * C16 + c * 16, C16);
     }
   }
   NormalizeScores(scores, C16, rows);
@@ -435,9 +435,9 @@ void KernelImpl<Isa>::CrossAttend(int n, const Bf16* x, const PreparedContext* c
   for (int e = 0; e < E_; e += 32) {
     const int64_t column = e / 16 * panel;
     for (int b = 0; b < blocks; ++b) {
-      Isa::TwoStrips(w.cross_shares.get() + b * 16 * C32, C32, scale + column, shift + column,
-                     panel, steps, scaled, shifted);
       const int size = Lesser(16, M_ - b * 16);
+      Isa::TwoStrips(w.cross_shares.get() + b * 16 * C32, C32, size, scale + column, shift + column,
+                     panel, steps, scaled, shifted);
       for (int r = 0; r < size; ++r) {
         const __m512 inverse = _mm512_set1_ps(w.inverse_sums.get()[b * 16 + r]);
         const __m512 twice = _mm512_mul_ps(inverse, _mm512_set1_ps(2 * kLog2e));

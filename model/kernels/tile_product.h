@@ -129,10 +129,11 @@ struct Amx {
     _tile_stored(3, to_below + 16, stride_o);
   }
 
-  // out (16, 16 x columns) = a (16, 32 x steps) times b, whose rows of pairs are ldb values apart;
-  // columns is 1 to 4.
-  static inline void Strip(const Bf16* a, ptrdiff_t lda, const Bf16* b, ptrdiff_t ldb, int columns,
-                           int steps, float* out, ptrdiff_t ldo) {
+  // out (rows, 16 x columns) = a (rows, 32 x steps) times b, whose rows of pairs are ldb values
+  // apart; rows is 1 to 16, columns 1 to 4. Rows of a block beyond `rows` may be written, here and
+  // below.
+  static inline void Strip(const Bf16* a, ptrdiff_t lda, int, const Bf16* b, ptrdiff_t ldb,
+                           int columns, int steps, float* out, ptrdiff_t ldo) {
     const ptrdiff_t stride = lda * 2, stride_b = ldb * 2;
     _tile_zero(0);
     if (columns > 1) _tile_zero(1);
@@ -162,9 +163,9 @@ struct Amx {
     if (columns > 3) _tile_stored(3, out + 48, ldo * 4);
   }
 
-  // Two products of one left matrix: outs (16, 32) each = a (16, 32 x steps) times b and times c,
-  // which lie in panels of 16 columns, `panel` values from one to the next.
-  static inline void TwoStrips(const Bf16* a, ptrdiff_t lda, const Bf16* b, const Bf16* c,
+  // Two products of one left matrix: outs (rows, 32) each = a (rows, 32 x steps) times b and times
+  // c, which lie in panels of 16 columns, `panel` values from one to the next; rows is 1 to 16.
+  static inline void TwoStrips(const Bf16* a, ptrdiff_t lda, int, const Bf16* b, const Bf16* c,
                                ptrdiff_t panel, int steps, float* out_b, float* out_c) {
     const ptrdiff_t stride = lda * 2;
     _tile_zero(0);
@@ -189,15 +190,15 @@ struct Amx {
     _tile_stored(3, out_c + 16, 32 * 4);
   }
 
-  // out (16 x blocks, 16 x columns) = a (16 x blocks, 32) times b, whose tiles stay in registers;
-  // columns is 1 to 3.
-  static inline void Grid(const Bf16* a, ptrdiff_t lda, int blocks, const Bf16* b, ptrdiff_t ldb,
-                          int columns, float* out, ptrdiff_t ldo) {
+  // out (rows, 16 x columns) = a (rows, 2 x pairs) times b, whose tiles stay in registers; columns
+  // is 1 to 3, pairs 1 to 16.
+  static inline void Grid(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* b, ptrdiff_t ldb,
+                          int columns, int, float* out, ptrdiff_t ldo) {
     const ptrdiff_t stride = lda * 2, stride_b = ldb * 2, stride_o = ldo * 4;
     _tile_loadd(5, b, stride_b);
     if (columns > 1) _tile_loadd(6, b + 32, stride_b);
     if (columns > 2) _tile_loadd(7, b + 64, stride_b);
-    for (int i = 0; i < blocks; ++i) {
+    for (int i = 0; i * 16 < rows; ++i) {
       float* const to = out + i * 16 * ldo;
       _tile_loadd(4, a + i * 16 * lda, stride);
       _tile_zero(0);
@@ -216,14 +217,15 @@ struct Amx {
     }
   }
 
-  // As Strip for one column of 16 and at most two steps, and beside it the product with `ones`,
-  // whose rows of pairs are 32 values apart; for `blocks` of 16 rows, with the right tiles in
-  // registers. A block's products, (16, 16) each, go to place() one after the other, and then
-  // done(i) is called.
+  // As Strip for one column of 16 and at most 32 pairs, and beside it the product with `ones`,
+  // whose rows of pairs are 32 values apart; for any rows, with the right tiles in registers. The
+  // products of each 16 rows, (16, 16) each, go to place() one after the other, and then done(i) is
+  // called.
   template <class Place, class Done>
-  static inline void WeighedSums(const Bf16* a, ptrdiff_t lda, int blocks, const Bf16* b,
-                                 ptrdiff_t ldb, const Bf16* ones, int steps, Place&& place,
+  static inline void WeighedSums(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* b,
+                                 ptrdiff_t ldb, const Bf16* ones, int pairs, Place&& place,
                                  Done&& done) {
+    const int steps = (pairs + 15) / 16;
     const ptrdiff_t stride = lda * 2, stride_b = ldb * 2;
     _tile_loadd(4, b, stride_b);
     _tile_loadd(5, ones, 64);
@@ -231,7 +233,7 @@ struct Amx {
       _tile_loadd(6, b + 16 * ldb, stride_b);
       _tile_loadd(7, ones + 16 * 32, 64);
     }
-    for (int i = 0; i < blocks; ++i) {
+    for (int i = 0; i * 16 < rows; ++i) {
       const Bf16* const left = a + i * 16 * lda;
       _tile_zero(0);
       _tile_zero(1);
@@ -318,44 +320,79 @@ struct Avx512Bf16 {
     }
   }
 
-  static inline void Strip(const Bf16* a, ptrdiff_t lda, const Bf16* b, ptrdiff_t ldb, int columns,
-                           int steps, float* out, ptrdiff_t ldo) {
-    for (int column = 0; column < columns; ++column) {
-      __m512 sums[16];
-      for (int i = 0; i < 16; ++i) sums[i] = _mm512_setzero_ps();
-      for (int k2 = 0; k2 < steps * 16; ++k2) {
-        const __m512i right = _mm512_loadu_si512(b + k2 * ldb + column * 32);
-        for (int i = 0; i < 16; ++i) sums[i] = Multiply(sums[i], a + i * lda + k2 * 2, right);
+  // 16 columns of a right matrix, in rows of pairs `ld` values apart, and where their product goes.
+  struct Column {
+    const Bf16* b;
+    ptrdiff_t ld;
+    float* out;
+  };
+  // A left matrix (rows, 2 x pairs) times some columns.
+  template <int kColumns>
+  static inline void Columns(const Bf16* a, ptrdiff_t lda, int rows, const Column* right, int pairs,
+                             ptrdiff_t ldo) {
+    for (int r = 0; r < rows; r += kRows) {
+      const Bf16* const left = a + r * lda;
+      __m512 sums[kRows][kColumns];
+      for (int i = 0; i < kRows; ++i) {
+        for (int c = 0; c < kColumns; ++c) sums[i][c] = _mm512_setzero_ps();
       }
-      for (int i = 0; i < 16; ++i) _mm512_storeu_ps(out + i * ldo + column * 16, sums[i]);
+      for (int k2 = 0; k2 < pairs; ++k2) {
+        __m512i b[kColumns];
+        for (int c = 0; c < kColumns; ++c) b[c] = _mm512_loadu_si512(right[c].b + k2 * right[c].ld);
+        for (int i = 0; i < kRows; ++i) {
+          for (int c = 0; c < kColumns; ++c) {
+            sums[i][c] = Multiply(sums[i][c], left + i * lda + k2 * 2, b[c]);
+          }
+        }
+      }
+      for (int i = 0; i < kRows; ++i) {
+        for (int c = 0; c < kColumns; ++c) {
+          _mm512_storeu_ps(right[c].out + (r + i) * ldo, sums[i][c]);
+        }
+      }
     }
   }
 
-  static inline void TwoStrips(const Bf16* a, ptrdiff_t lda, const Bf16* b, const Bf16* c,
+  static inline void Strip(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* b, ptrdiff_t ldb,
+                           int columns, int steps, float* out, ptrdiff_t ldo) {
+    Wide(a, lda, rows, b, ldb, columns, steps * 16, out, ldo);
+  }
+
+  static inline void TwoStrips(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* b, const Bf16* c,
                                ptrdiff_t panel, int steps, float* out_b, float* out_c) {
     for (int i = 0; i < 2; ++i) {
-      Strip(a, lda, b + i * panel, 32, 1, steps, out_b + i * 16, 32);
-      Strip(a, lda, c + i * panel, 32, 1, steps, out_c + i * 16, 32);
+      const Column right[] = {{b + i * panel, 32, out_b + i * 16},
+                              {c + i * panel, 32, out_c + i * 16}};
+      Columns<2>(a, lda, rows, right, steps * 16, 32);
     }
   }
 
-  static inline void Grid(const Bf16* a, ptrdiff_t lda, int blocks, const Bf16* b, ptrdiff_t ldb,
-                          int columns, float* out, ptrdiff_t ldo) {
-    for (int i = 0; i < blocks; ++i) {
-      Strip(a + i * 16 * lda, lda, b, ldb, columns, 1, out + i * 16 * ldo, ldo);
-    }
+  static inline void Grid(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* b, ptrdiff_t ldb,
+                          int columns, int pairs, float* out, ptrdiff_t ldo) {
+    Wide(a, lda, rows, b, ldb, columns, pairs, out, ldo);
   }
 
   template <class Place, class Done>
-  static inline void WeighedSums(const Bf16* a, ptrdiff_t lda, int blocks, const Bf16* b,
-                                 ptrdiff_t ldb, const Bf16* ones, int steps, Place&& place,
+  static inline void WeighedSums(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* b,
+                                 ptrdiff_t ldb, const Bf16* ones, int pairs, Place&& place,
                                  Done&& done) {
-    for (int i = 0; i < blocks; ++i) {
+    for (int i = 0; i * 16 < rows; ++i) {
       float* const out = place();
-      Strip(a + i * 16 * lda, lda, b, ldb, 1, steps, out, 16);
-      Strip(a + i * 16 * lda, lda, ones, 32, 1, steps, out + 256, 16);
+      const Column right[] = {{b, ldb, out}, {ones, 32, out + 256}};
+      Columns<2>(a + i * 16 * lda, lda, rows - i * 16 < 16 ? rows - i * 16 : 16, right, pairs, 16);
       done(i);
     }
+  }
+
+ private:
+  // 1 to 4 columns side by side.
+  static inline void Wide(const Bf16* a, ptrdiff_t lda, int rows, const Bf16* b, ptrdiff_t ldb,
+                          int columns, int pairs, float* out, ptrdiff_t ldo) {
+    const Column right[] = {{b, ldb, out}, {b + 32, ldb, out + 16}, {b + 64, ldb, out + 32}};
+    if (columns == 1) return Columns<1>(a, lda, rows, right, pairs, ldo);
+    if (columns == 3) return Columns<3>(a, lda, rows, right, pairs, ldo);
+    Columns<2>(a, lda, rows, right, pairs, ldo);
+    if (columns == 4) Wide(a, lda, rows, b + 64, ldb, 2, pairs, out + 32, ldo);
   }
 };
 
