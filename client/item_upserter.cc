@@ -88,7 +88,7 @@ class Run {
     auto stream = OpenStream(client_.stub(), &context, static_cast<const Request*>(nullptr));
     window_ = 0;  // until the server says
     next_sequence_ = 0;
-    closing_ = false;
+    closing_ = writing_ = stuck_ = ended_ = false;
     pause_until_ = absl::InfinitePast();
     std::thread reader([this, &stream] {
       v1::UpsertResponse response;
@@ -97,16 +97,14 @@ class Run {
       closing_ = true;
       changed_.notify_all();
     });
-    writing_ = stuck_ = ended_ = false;
     std::thread watchdog([this, &context] { CancelWhatIsStuck(context); });
     bool in_time = true;
     while (in_time && WriteNext(*stream, in_time)) {
     }
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      if (stuck_) in_time = false;
       if (!in_time || !error_.ok()) context.TryCancel();
-      writing_ = true;
+      writing_ = true;  // the end of the stream is the server's too
     }
     stream->WritesDone();
     reader.join();
@@ -122,9 +120,10 @@ class Run {
       waiting_.push_front(std::move(item->second));
     }
     sent_.clear();
-    if (!in_time) {
+    if (stuck_ || !in_time) {
       return absl::DeadlineExceededError(
-          absl::StrCat("no result within ", absl::FormatDuration(options_.patience)));
+          absl::StrCat("no result within ", absl::FormatDuration(options_.patience),
+                       stuck_ ? "; the server lets the stream hang" : ""));
     }
     return status;
   }
@@ -133,8 +132,9 @@ class Run {
   // connection is open: cancels the stream when patience ends in one. Looks eight times within
   // patience, so that writes need not wake it.
   void CancelWhatIsStuck(grpc::ClientContext& context) {
+    const absl::Duration often = std::min(options_.patience / 8, absl::Seconds(10));
     std::unique_lock<std::mutex> lock(mutex_);
-    while (!stream_ended_.wait_for(lock, absl::ToChronoNanoseconds(options_.patience / 8),
+    while (!stream_ended_.wait_for(lock, absl::ToChronoNanoseconds(often),
                                    [this] { return ended_; })) {
       if (!writing_ || absl::Now() < last_progress_ + options_.patience) continue;
       stuck_ = true;
@@ -251,8 +251,8 @@ class Run {
   // With the lock.
   void Settle(const Item& item, const v1::Outcome& outcome) {
     ++settled_count_;
-    last_progress_ = absl::Now();
     const absl::Status status = settled_(item.number, IdOf(item.request), outcome);
+    last_progress_ = absl::Now();  // however long that took
     if (error_.ok()) error_ = status;
   }
 

@@ -19,9 +19,9 @@ inline constexpr const char* kScorerNames[] = {"auto",   "modules", "amx", "avx5
 inline constexpr char kScorerHelp[] =
     "What scores pairs: modules (float32); on a CPU kernels in bfloat16, amx or avx512_bf16, or in "
     "float32, avx512 or avx2; on a CUDA device cuda (bfloat16); or auto, on a CPU what there is of "
-    "amx, avx512, avx512_bf16, avx2, modules, in this order, on AMD's processors avx512_bf16 "
-    "before "
-    "avx512";
+    "amx, avx512, avx512_bf16, avx2, modules, in this order, but avx512_bf16 before avx512 on "
+    "AMD's "
+    "processors";
 
 // A model directory, loaded: DIME's encoders and its pair scorer on one device, behind interfaces
 // that carry no LibTorch types. Thread-safe.

@@ -23,9 +23,10 @@ using torch::autograd::variable_list;
 // The differentiable arguments of one call, in the order of kernels::TrainingArrays.
 constexpr int kNumArrays = 8;
 
-// What a call's backward pass needs besides them. Immutable.
+// What a call's passes need besides them. Immutable once the forward pass is under way.
 struct PairCall : torch::CustomClassHolder {
   std::unique_ptr<kernels::TrainingKernel> kernel;
+  std::unique_ptr<kernels::TrainingKernel::Step> step;  // borrows the arguments
   std::vector<kernels::TrainingPair> pairs;
   torch::Tensor context_rows;  // (contexts) int64
   torch::Tensor guide_sign;    // (contexts, E)
@@ -96,10 +97,10 @@ class PairFunction : public torch::autograd::Function<PairFunction> {
     for (int i = 0; i < 4; ++i) summaries.push_back(torch::empty({pairs, width}));
     summaries.push_back(torch::empty({pairs, kNumPathWeights - kNumCells * kNumCells}));
 
-    const auto step = call->kernel->MakeStep(ToInputs(*call, arrays));
+    call->step = call->kernel->MakeStep(ToInputs(*call, arrays));
     ForParts(*call, NumParts(*call, pairs), [&](int64_t, int64_t first, int count) {
       const auto workspace = call->kernel->MakeWorkspace();
-      call->kernel->Forward(*step, call->pairs.data() + first, count,
+      call->kernel->Forward(*call->step, call->pairs.data() + first, count,
                             SummariesFrom<float>(summaries, first), *workspace);
     });
     context->save_for_backward(arrays);
@@ -115,7 +116,6 @@ class PairFunction : public torch::autograd::Function<PairFunction> {
         c10::static_intrusive_pointer_cast<PairCall>(context->saved_data["call"].toCapsule());
     for (torch::Tensor& gradient : given) gradient = gradient.contiguous();
 
-    const auto step = call->kernel->MakeStep(ToInputs(*call, arrays));
     int64_t bytes = 0;
     for (const torch::Tensor& array : arrays) bytes += static_cast<int64_t>(array.nbytes());
     const int64_t parts = NumParts(*call, kGradientBytes / bytes);
@@ -125,7 +125,7 @@ class PairFunction : public torch::autograd::Function<PairFunction> {
         gradients[part].push_back(torch::zeros(array.sizes()));
       }
       const auto workspace = call->kernel->MakeWorkspace();
-      call->kernel->Backward(*step, call->pairs.data() + first, count,
+      call->kernel->Backward(*call->step, call->pairs.data() + first, count,
                              SummariesFrom<const float>(given, first),
                              ToArrays<float>(gradients[part]), *workspace);
     });
@@ -209,10 +209,6 @@ torch::Tensor NormalizeAndPool(torch::nn::BatchNorm1dImpl& norm, const torch::Te
   return factor * (mean + highest) + 2 * (norm.bias - factor * center);
 }
 
-}  // namespace
-
-namespace {
-
 // What the kernels multiply by in this thread, if by anything.
 std::optional<kernels::Instructions> KernelInstructions() {
   return MixedPrecision::IsOn(torch::kCPU) ? kernels::SupportedBf16() : kernels::SupportedFloat32();
@@ -235,6 +231,8 @@ InteractionImpl::Output FusedScores(DirectionModelImpl& model, const PairedItems
                                     std::optional<kernels::Instructions> instructions) {
   TORCH_CHECK(CanFuseScores(items), "these items' scores cannot be fused");
   if (!instructions.has_value()) instructions = KernelInstructions();
+  // What is left to the modules is work of single items, which all of an item's pairs share.
+  const FullPrecision full(torch::kCPU);
   TORCH_CHECK(!pairs.empty(), "no pairs to score");
   TORCH_CHECK(items.word_lengths.ge(1)
                   .logical_and(items.word_lengths.le(items.words.size(1)))
@@ -272,9 +270,8 @@ InteractionImpl::Output FusedScores(DirectionModelImpl& model, const PairedItems
 
   const RoutingLayerImpl::LocalPart first = interaction.layer(0).ForwardLocal(local);
   const variable_list summaries = PairFunction::apply(
-      call, FlatWeights(interaction), local, float32(first.base), float32(first.guided),
-      float32(first.guided_share), float32(first.refined_share), context,
-      float32(ProjectContext(interaction, context)));
+      call, FlatWeights(interaction), local, first.base, first.guided, first.guided_share,
+      first.refined_share, context, ProjectContext(interaction, context));
 
   const torch::Tensor pooled =
       NormalizeL2(NormalizeAndPool(interaction.batch_norm(), summaries[0], summaries[1],

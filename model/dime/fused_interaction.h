@@ -12,7 +12,8 @@
 
 namespace dime {
 
-// The items that a training step's pairs are made of, as the heads give them: float32, on the CPU.
+// The items that a training step's pairs are made of, as the heads give them: on the CPU, float32
+// or, in mixed precision, bfloat16.
 struct PairedItems {
   torch::Tensor regions;       // (images, R, E)
   torch::Tensor image;         // (images, E)

@@ -41,8 +41,8 @@ int main(int argc, char** argv) {
   app.add_option("--device", options.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
   std::string precision = "auto";
   app.add_option("--precision", precision,
-                 "bf16: products in bfloat16, the rest in float32, which pays on a CUDA device and on "
-                 "a CPU with AMX or, from AMD, AVX512-BF16; auto: bf16 on CUDA devices")
+                 "bf16: products in bfloat16, the rest in float32, on a CUDA device or on a CPU with "
+                 "AMX or AVX512-BF16; auto: bf16 on CUDA devices")
       ->check(CLI::IsMember({"auto", "float32", "bf16"}))
       ->capture_default_str();
   app.add_flag("!--no-fused-scores", options.loss.fused,

@@ -23,6 +23,10 @@ namespace {
 // Pairs that may go through the cells together, and through the routers.
 constexpr int kMostPairs = 8;
 constexpr int kMostRouted = 16;
+// Pairs that go through a cell together where nothing is kept: their rows stay in the second-level
+// cache while its weights stream past them. Through the routers go all at once: a pair has but one
+// row there, for as many weights.
+constexpr int kPairsAtATime = 4;
 
 // What one layer's cells and routers multiply by.
 template <class Linear>
@@ -75,6 +79,14 @@ struct ForwardScratch {
   Array<float> transposed;  // (E, MW): keys
   Array<float> gates;       // (routed, 4)
   typename Linear::Scratch linear;
+};
+
+// What Pass() needs where nothing is kept: one state for all layers.
+template <class Linear>
+struct PassMemory {
+  LayerState state;
+  ForwardScratch<Linear> scratch;
+  Array<float> output;  // (M, E): the last layer's, of one pair
 };
 
 // What a layer's cells give for a pair, kWidth channels of one position.
@@ -169,10 +181,17 @@ class FloatForward {
     scratch.linear.Allocate(int64_t{pairs_} * M_, Greater(3 * E_, F_));
   }
 
+  void Allocate(PassMemory<Linear>& memory) const {
+    Allocate(/*refinement_alone=*/false, memory.state);
+    Allocate(memory.scratch);
+    memory.output.Resize(PairRow(1));
+  }
+
   // `count` pairs through the three layers, at most `routed` of them, with routers of all of them
-  // at once and cells of a few. `states`: of each layer; without `keeps` the same one thrice. Of
-  // layer 0 the refinement cell alone is run: what it takes must be in its state, and whether it is
-  // open. What is the pairs' own, `owner` knows; p is a pair's place among them:
+  // at once and cells of a few; with `keeps` at most `pairs`, cells of all. `states`: of each
+  // layer; without `keeps` the same one thrice. Of layer 0 the refinement cell alone is run: what
+  // it takes must be in its state, and whether it is open. What is the pairs' own, `owner` knows; p
+  // is a pair's place among them:
   //   FloatContext Context(int p, int layer)
   //   const float* GuideSign(int p)
   //   void MixFirst(int p, const float* refined, float* const* to, float* const* means)
@@ -219,7 +238,7 @@ class FloatForward {
     for (int n = 1; n < kLayers; ++n) {
       LayerState& s = *states[n];
       const bool last = n == kLayers - 1;
-      Route(layers[n], count, last ? 1 : kCells, s, scratch);
+      Route(layers[n], count, PathsOf(n), s, scratch);
       owner.Routed(n);
       for_few(s, [&](int size) {
         Guide(layers[n], size, s, scratch);

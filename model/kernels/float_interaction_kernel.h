@@ -14,8 +14,8 @@
 #include "model/kernels/interaction_kernel.h"
 
 // InteractionKernel in float32, on vectors as wide as the unit's that includes it: for processors
-// that do not multiply bfloat16. For the units that float_vector.h is for; in an unnamed namespace
-// for the same reason.
+// that do not multiply bfloat16, or not faster. For the units that float_vector.h is for; in an
+// unnamed namespace for the same reason.
 namespace dime::kernels {
 namespace {
 
@@ -31,19 +31,14 @@ struct AddBiasToPanels {
   }
 };
 
-class InteractionWorkspace : public InteractionKernel::Workspace {
- public:
-  LayerState state;  // of whichever layer runs; its inputs become the next one's in place
-  ForwardScratch<FloatLinear> scratch;
-  Array<float> output;  // (M, E): the last layer's, of one pair
-};
+class InteractionWorkspace : public InteractionKernel::Workspace, public PassMemory<FloatLinear> {};
 
 class FloatInteractionKernel : public InteractionKernel {
  public:
   FloatInteractionKernel(const InteractionShape& shape, const InteractionWeights& weights)
       : M_(shape.positions),
         E_(shape.embed_size),
-        forward_(shape, kPairs, kRouted, /*keeps=*/false) {
+        forward_(shape, kPairsAtATime, kMostRouted, /*keeps=*/false) {
     for (int n = 0; n < kLayers; ++n) {
       const LayerWeights& from = weights.layers[n];
       CellWeights<FloatLinear>& to = layers_[n];
@@ -73,13 +68,11 @@ class FloatInteractionKernel : public InteractionKernel {
 
   std::unique_ptr<Workspace> MakeWorkspace() const override {
     auto* const w = new InteractionWorkspace;
-    forward_.Allocate(/*refinement_alone=*/false, w->state);
-    forward_.Allocate(w->scratch);
-    w->output.Resize(forward_.PairRow(1));
+    forward_.Allocate(*w);
     return std::unique_ptr<Workspace>(w);
   }
 
-  int group_size() const override { return kRouted; }
+  int group_size() const override { return kMostRouted; }
 
   size_t local_bytes() const override { return LocalGates() + 64; }
   size_t context_bytes(int rows) const override { return ContextProjection(rows, 2 * kLayers); }
@@ -130,18 +123,13 @@ class FloatInteractionKernel : public InteractionKernel {
   void Score(const PreparedPair* pairs, int count, float* scores, float* paths,
              Workspace& workspace) const override {
     auto& w = static_cast<InteractionWorkspace&>(workspace);
-    for (int first = 0; first < count; first += kRouted) {
-      ScoreGroup(pairs + first, Lesser(kRouted, count - first), scores + first,
+    for (int first = 0; first < count; first += kMostRouted) {
+      ScoreGroup(pairs + first, Lesser(kMostRouted, count - first), scores + first,
                  paths == nullptr ? nullptr : paths + int64_t{first} * kPathWeightsOfAPair, w);
     }
   }
 
  private:
-  // Pairs that go through a cell together: their rows stay in the second-level cache while its
-  // weights stream past them. And through the layers, with the routers of all of them at once: a
-  // pair has but one row there, for as many weights.
-  static constexpr int kPairs = 4;
-  static constexpr int kRouted = kMostRouted;
   static constexpr int kPathWeightsOfAPair = 2 * kCells * kCells + kCells;
 
   static float* Floats(unsigned char* bytes) { return reinterpret_cast<float*>(bytes); }
@@ -199,13 +187,8 @@ class FloatInteractionKernel : public InteractionKernel {
       }
       if (paths == nullptr) return;
       for (int p = 0; p < count; ++p) {
-        const Routing& routing = w.state.routing[p];
-        float* const to = paths + int64_t{p} * kPathWeightsOfAPair + layer * kCells * kCells;
-        if (layer < kLayers - 1) {
-          std::memcpy(to, routing.share, sizeof(routing.share));
-        } else {
-          for (int j = 0; j < kCells; ++j) to[j] = routing.gate[j][0];
-        }
+        PutPathWeights(w.state.routing[p], layer,
+                       paths + int64_t{p} * kPathWeightsOfAPair + layer * kCells * kCells);
       }
     }
     float* Output(int) const { return w.output.get(); }

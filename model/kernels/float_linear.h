@@ -54,7 +54,8 @@ struct FloatLinear {
     rows = weight;
   }
   void Pack(const LinearWeights& linear) {
-    Pack(linear.weight, linear.bias, linear.in, linear.out);
+    Allocate(linear.in, linear.out);
+    Put(linear.weight, linear.bias, out, 0);
   }
   Right weight() const { return Panels(panels.get(), in); }
 

@@ -27,8 +27,6 @@ constexpr int kPathWeights = 20;           // of layers 1 and 2
 constexpr int64_t kStateBytes = 2400000;
 constexpr int64_t kCachedWeights = 1 << 18;  // floats
 constexpr int kPairsBeyond = 8;
-// Pairs that go through a cell together where nothing is kept, as in scoring.
-constexpr int kPassing = 4;
 // Pairs whose routers' gradients are added up together: of each pair a router has but one row, for
 // as many weights, whose gradients would otherwise be read and written for every few pairs.
 constexpr int kRouterRows = 32;
@@ -39,14 +37,6 @@ struct RouterRows {
   Array<float> hidden;     // (rows, router size): its hidden layer
   Array<float> of_hidden;  // (rows, router size): gradient before the rectifier
   Array<float> of_output;  // (rows, paths): gradient
-};
-
-// What Forward() needs: one state for all layers, which keeps nothing.
-template <class Linear>
-struct ForwardMemory {
-  LayerState state;
-  ForwardScratch<Linear> scratch;
-  Array<float> output;  // (M, E): Y, of one pair
 };
 
 // What Backward() needs. Sequences have a row for each pair and position.
@@ -70,7 +60,7 @@ template <class Linear>
 class TrainingWorkspace : public TrainingKernel::Workspace {
  public:
   // Each from its first use on.
-  std::unique_ptr<ForwardMemory<Linear>> forward;
+  std::unique_ptr<PassMemory<Linear>> forward;
   std::unique_ptr<BackwardMemory<Linear>> backward;
 };
 
@@ -101,7 +91,7 @@ class FloatTrainingKernel : public TrainingKernel {
         head_(shape.embed_size / shape.num_heads),
         pairs_(PairsTogether(shape, layout_)),
         forward_(shape, pairs_, pairs_, /*keeps=*/true),
-        passing_(shape, kPassing, kMostRouted, /*keeps=*/false),
+        passing_(shape, kPairsAtATime, kMostRouted, /*keeps=*/false),
         MW_(forward_.position_stride()),
         CW_(forward_.context_stride()) {}
 
@@ -147,8 +137,11 @@ class FloatTrainingKernel : public TrainingKernel {
   void Forward(const Step& step, const TrainingPair* pairs, int count,
                const PairSummaries<float>& out, Workspace& workspace) const override {
     const auto& own = static_cast<const OwnStep&>(step);
-    std::unique_ptr<ForwardMemory<Linear>>& memory = static_cast<OwnWorkspace&>(workspace).forward;
-    if (memory == nullptr) memory = MakeForwardMemory();
+    std::unique_ptr<PassMemory<Linear>>& memory = static_cast<OwnWorkspace&>(workspace).forward;
+    if (memory == nullptr) {
+      memory.reset(new PassMemory<Linear>);
+      passing_.Allocate(*memory);
+    }
     LayerState& state = memory->state;
     LayerState* const states[kLayers] = {&state, &state, &state};
     const typename Linear::Session session;
@@ -181,17 +174,10 @@ class FloatTrainingKernel : public TrainingKernel {
       w.router_rows += n;
       if (w.router_rows + pairs_ > kRouterRows) AddRouterGradients(gradients, w);
     }
-    AddRouterGradients(gradients, w);
+    if (w.router_rows > 0) AddRouterGradients(gradients, w);
   }
 
  private:
-  std::unique_ptr<ForwardMemory<Linear>> MakeForwardMemory() const {
-    std::unique_ptr<ForwardMemory<Linear>> memory(new ForwardMemory<Linear>);
-    passing_.Allocate(/*refinement_alone=*/false, memory->state);
-    passing_.Allocate(memory->scratch);
-    memory->output.Resize(PairRow(1));
-    return memory;
-  }
   std::unique_ptr<Memory> MakeBackwardMemory() const {
     std::unique_ptr<Memory> w(new Memory);
     const int64_t rows = int64_t{pairs_} * M_, sequence = rows * E_, summary = int64_t{pairs_} * E_;
@@ -223,8 +209,6 @@ class FloatTrainingKernel : public TrainingKernel {
     const int64_t least = layout.size > kCachedWeights ? kPairsBeyond : 1;
     return Lesser(kMostPairs, static_cast<int>(Greater(kStateBytes / pair_bytes, least)));
   }
-
-  static constexpr int PathsOf(int layer) { return layer == kLayers - 1 ? 1 : kCells; }
 
   // One pair's context.
   struct Context {
@@ -302,13 +286,8 @@ class FloatTrainingKernel : public TrainingKernel {
 
     void Routed(int layer) const {
       for (int p = 0; p < count; ++p) {
-        const Routing& routing = state.routing[p];
-        float* const paths = out.paths + int64_t{p} * kPathWeights;
-        if (layer < kLayers - 1) {
-          std::memcpy(paths, routing.share, sizeof(routing.share));
-        } else {
-          for (int j = 0; j < kCells; ++j) paths[kCells * kCells + j] = routing.gate[j][0];
-        }
+        PutPathWeights(state.routing[p], layer,
+                       out.paths + int64_t{p} * kPathWeights + (layer - 1) * kCells * kCells);
       }
     }
     float* Output(int) const { return output; }

@@ -16,9 +16,9 @@ enum class Instructions {
 inline constexpr std::array kAllInstructions = {Instructions::kAmx, Instructions::kAvx512Bf16,
                                                 Instructions::kAvx512, Instructions::kAvx2};
 // All of them, in the order in which scoring prefers them on this processor, supported or not: as
-// above where vectors of bfloat16 make twice the products of floats', as AMD's do. Elsewhere those
-// of floats come first, which do not round: on the Intel processor that was measured, they are the
-// faster ones (benchmarks/README.md).
+// above where DoublesBf16() (processor.h). Elsewhere vectors of floats come before those of
+// bfloat16, which do not round: on the Intel processor that was measured, they are the faster ones
+// (benchmarks/README.md).
 std::array<Instructions, 4> PreferredInstructions();
 
 const char* InstructionsName(Instructions instructions);  // "amx", "avx512_bf16", "avx512", "avx2"

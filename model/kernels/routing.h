@@ -11,6 +11,8 @@ constexpr int kLayers = 3;
 constexpr int kGuidance = 1, kReasoning = 2, kRefinement = 3;  // cells; 0 rectifies
 constexpr float kShut = 1e-4f;  // below this a path's gates count as shut
 
+constexpr int PathsOf(int layer) { return layer == kLayers - 1 ? 1 : kCells; }
+
 // Gates of one pair and layer, and what mixing makes of them.
 struct Routing {
   float gate[kCells][kCells] = {};    // [cell][path]
@@ -46,6 +48,16 @@ struct Routing {
     }
   }
 };
+
+// A layer's path weights as dime-model.md, 5 orders them: kCells * kCells, in the last layer
+// kCells.
+inline void PutPathWeights(const Routing& routing, int layer, float* to) {
+  for (int i = 0; i < PathsOf(layer); ++i) {
+    for (int j = 0; j < kCells; ++j) {
+      to[i * kCells + j] = layer == kLayers - 1 ? routing.gate[j][0] : routing.share[i][j];
+    }
+  }
+}
 
 }  // namespace
 }  // namespace dime::kernels

@@ -11,12 +11,13 @@
 // matrix is row-major. A right matrix lies in rows of pairs: row k2 holds (b[2 k2][n], b[2 k2 +
 // 1][n]) side by side for each column n. Both sides are read in whole tiles of 16 rows by 32
 // values: what stands beyond a matrix's edge must be readable, and within the inner dimension one
-// side must be zero there and the other finite. For the units that vector_math.h is for; static as
-// that is.
+// side must be zero there and the other finite. For the units that vector_math.h is for; in an
+// unnamed namespace, as they share no inline functions with others.
 namespace dime::kernels {
+namespace {
 
 // The rows and columns of a block, and the floats of one.
-static constexpr int kBlock = 32;
+constexpr int kBlock = 32;
 
 // AMX. The calling thread must have run Begin() since another's tiles may have been configured.
 struct Amx {
@@ -396,6 +397,7 @@ struct Avx512Bf16 {
   }
 };
 
+}  // namespace
 }  // namespace dime::kernels
 
 #endif  // DIME_MODEL_KERNELS_TILE_PRODUCT_H_

@@ -113,6 +113,7 @@ class FakeGalleryServer::Items : public v1::GalleryService::Service {
         v1::UpsertResponse notice;
         notice.mutable_draining();
         stream.Write(notice);
+        server_.hold_when_draining();
       }
       result.set_sequence(sequence);
       result.set_id(IdOf(request));

@@ -40,6 +40,8 @@ class FakeGalleryServer {
   void BreakAfter(int received, const grpc::Status& status);
   // Says that it closes instead, and then answers UNAVAILABLE.
   void DrainAfter(int received);
+  // Called when it has said that it closes, before it answers.
+  std::function<void()> hold_when_draining = [] {};
   int window = 8;
   int max_delete_ids = 3;
   std::string lineage = "lineage-1";

@@ -164,7 +164,7 @@ TEST_F(ItemUpserterTest, PatienceEnds) {
 
 // What the server does not read fills the stream's window, and then a write waits.
 TEST_F(ItemUpserterTest, PatienceEndsWhereTheServerReadsNoFurther) {
-  options_.patience = absl::Milliseconds(200);
+  options_.patience = absl::Milliseconds(500);
   options_.max_request_bytes = 2 << 20;
   text_ = std::string(1 << 20, 'x');
   server_.window = 64;
@@ -175,8 +175,26 @@ TEST_F(ItemUpserterTest, PatienceEndsWhereTheServerReadsNoFurther) {
   const absl::Status status = Upsert(64);
   hung_.Open();
   EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
-  EXPECT_THAT(std::string(status.message()), HasSubstr("no result within 200ms"));
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("no result within 500ms; the server lets the stream hang"));
   EXPECT_TRUE(outcomes_.empty());
+}
+
+TEST_F(ItemUpserterTest, PatienceEndsWhereTheServerNeitherAnswersNorEndsTheStream) {
+  options_.patience = absl::Milliseconds(200);
+  server_.DrainAfter(1);
+  server_.hold_when_draining = [this] { hung_.Pass(); };
+  const absl::Status status = Upsert(4);
+  hung_.AwaitArrivals(1);
+  hung_.Open();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded) << status;
+  EXPECT_EQ(outcomes_.size(), 1u);
+}
+
+TEST_F(ItemUpserterTest, PatienceMayBeEndless) {
+  options_.patience = absl::InfiniteDuration();
+  EXPECT_TRUE(Upsert(20).ok());
+  EXPECT_EQ(outcomes_.size(), 20u);
 }
 
 TEST_F(ItemUpserterTest, ItemsThatAreTooLargeAreNotSent) {
