@@ -42,6 +42,19 @@ struct Matrix {
   std::vector<float> values;
 };
 
+// Whether a value is `start` and the sum of `count` products.
+template <class Product>
+testing::AssertionResult IsSum(float actual, double start, int count, Product&& product) {
+  double sum = start, size = 1;
+  for (int k = 0; k < count; ++k) {
+    const double value = product(k);
+    sum += value;
+    size += std::abs(value);
+  }
+  if (std::abs(actual - sum) <= 1e-6 * size) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << actual << " is not " << sum;
+}
+
 struct Shape {
   int rows, in, out;
 };
@@ -95,13 +108,9 @@ TYPED_TEST(Bf16LinearTest, MultipliesTheRowsOfRunsAndNoOthers) {
           ASSERT_EQ(y.at(r, o), before.at(r, o)) << r << " " << o;
           continue;
         }
-        double sum = bias.at(0, o), size = 1;
-        for (int i = 0; i < shape.in; ++i) {
-          const double product = double{x.rounded(r, i)} * weight.rounded(o, i);
-          sum += product;
-          size += std::abs(product);
-        }
-        ASSERT_NEAR(y.at(r, o), sum, 1e-6 * size) << r << " " << o;
+        ASSERT_TRUE(IsSum(y.at(r, o), bias.at(0, o), shape.in,
+                          [&](int i) { return double{x.rounded(r, i)} * weight.rounded(o, i); }))
+            << r << " " << o;
       }
     }
   }
@@ -125,13 +134,10 @@ TYPED_TEST(Bf16LinearTest, MultipliesBackByTheWeights) {
     }
     for (int r = 0; r < shape.rows; ++r) {
       for (int i = 0; i < shape.in; ++i) {
-        double sum = before.at(r, i), size = 1;
-        for (int o = 0; o < shape.out; ++o) {
-          const double product = double{gradient.rounded(r, o)} * weight.rounded(o, i);
-          sum += product;
-          size += std::abs(product);
-        }
-        ASSERT_NEAR(to.at(r, i), sum, 1e-6 * size) << r << " " << i;
+        ASSERT_TRUE(
+            IsSum(to.at(r, i), before.at(r, i), shape.out,
+                  [&](int o) { return double{gradient.rounded(r, o)} * weight.rounded(o, i); }))
+            << r << " " << i;
       }
     }
   }
@@ -154,13 +160,10 @@ TYPED_TEST(Bf16LinearTest, AddsTheWeightsGradient) {
     }
     for (int o = 0; o < weights.rows; ++o) {
       for (int i = 0; i < shape.in; ++i) {
-        double sum = before.at(o, i), size = 1;
-        for (int r = 0; o < shape.out && r < shape.rows; ++r) {
-          const double product = double{gradient.rounded(r, o)} * x.rounded(r, i);
-          sum += product;
-          size += std::abs(product);
-        }
-        ASSERT_NEAR(weights.at(o, i), sum, 1e-6 * size) << o << " " << i;
+        const int count = o < shape.out ? shape.rows : 0;
+        ASSERT_TRUE(IsSum(weights.at(o, i), before.at(o, i), count,
+                          [&](int r) { return double{gradient.rounded(r, o)} * x.rounded(r, i); }))
+            << o << " " << i;
       }
     }
   }
