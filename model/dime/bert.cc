@@ -2,6 +2,8 @@
 
 #include <string>
 
+#include "model/dime/fast_linear.h"
+
 namespace dime {
 namespace {
 
@@ -19,7 +21,7 @@ struct ResidualOutputImpl : nn::Module {
         dropout(config.hidden_dropout) {}
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& residual) {
     return layer_norm->forward(residual +
-                               torch::dropout(dense->forward(x), dropout, is_training()));
+                               torch::dropout(FastLinear(dense, x), dropout, is_training()));
   }
   nn::Linear dense;
   nn::LayerNorm layer_norm;
@@ -38,7 +40,7 @@ struct BertSelfAttentionImpl : nn::Module {
   torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& mask) {
     const int64_t head_size = x.size(-1) / num_heads;
     const auto split = [&](nn::Linear& linear) {  // (B, L, H) -> (B, heads, L, H / heads)
-      return linear->forward(x).unflatten(-1, {num_heads, head_size}).transpose(1, 2);
+      return FastLinear(linear, x).unflatten(-1, {num_heads, head_size}).transpose(1, 2);
     };
     return at::scaled_dot_product_attention(split(query), split(key), split(value), mask,
                                             is_training() ? dropout : 0.0)
@@ -66,7 +68,7 @@ TORCH_MODULE(Attention);
 struct IntermediateImpl : nn::Module {
   explicit IntermediateImpl(const BertConfig& config)
       : dense(register_module("dense", nn::Linear(config.hidden_size, config.intermediate_size))) {}
-  torch::Tensor forward(const torch::Tensor& x) { return torch::gelu(dense->forward(x)); }
+  torch::Tensor forward(const torch::Tensor& x) { return torch::gelu(FastLinear(dense, x)); }
   nn::Linear dense;
 };
 TORCH_MODULE(Intermediate);
