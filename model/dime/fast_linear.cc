@@ -11,7 +11,8 @@
 namespace dime {
 namespace {
 
-// Rows from which on oneDNN is the faster one: a caption alone has fewer, and two have more.
+// Rows below which oneDNN is the slower one where sums are longer than there are outputs: those of
+// a caption alone; two have more.
 constexpr int64_t kLeastRows = 32;
 
 // What LibTorch's own compiler makes of linear layers on a CPU: input, weight, bias, what follows
@@ -49,10 +50,11 @@ torch::Tensor FastLinear(torch::nn::Linear& linear, const torch::Tensor& x) {
   const bool has_gradient =
       torch::GradMode::is_enabled() && (x.requires_grad() || weight.requires_grad());
   if (!one_dnn.has_value() || has_gradient || !is_plain(x) || !is_plain(weight) ||
-      !linear->bias.defined() || MixedPrecision::IsOn(torch::kCPU) ||
-      x.numel() < kLeastRows * weight.size(1)) {
+      !linear->bias.defined() || MixedPrecision::IsOn(torch::kCPU) || x.numel() == 0) {
     return linear->forward(x);
   }
+  const int64_t in = weight.size(1), rows = x.numel() / in;
+  if (rows < kLeastRows && in > weight.size(0)) return linear->forward(x);
   return one_dnn->call(x, weight, linear->bias, "none", c10::List<std::optional<at::Scalar>>(),
                        std::nullopt);
 }
