@@ -129,8 +129,8 @@ class Run {
   }
 
   // A write waits for as long as the server reads nothing, which may be forever while its
-  // connection is open: cancels the stream when patience ends in one. Looks eight times within
-  // patience, so that writes need not wake it.
+  // connection is open: cancels the stream when patience ends in one. Looks by the clock, so that
+  // writes need not wake it.
   void CancelWhatIsStuck(grpc::ClientContext& context) {
     const absl::Duration often = std::min(options_.patience / 8, absl::Seconds(10));
     std::unique_lock<std::mutex> lock(mutex_);
