@@ -85,11 +85,13 @@ class Run {
     // A server that restarts is found as soon as the channel has a connection; how long it may take
     // is for patience to say.
     context.set_wait_for_ready(true);
-    auto stream = OpenStream(client_.stub(), &context, static_cast<const Request*>(nullptr));
     window_ = 0;  // until the server says
     next_sequence_ = 0;
-    closing_ = writing_ = stuck_ = ended_ = false;
+    closing_ = late_ = ended_ = asking_ = false;
     pause_until_ = absl::InfinitePast();
+    // Opening waits for a connection, a write for the server to read, the end for it to answer.
+    std::thread watchdog([this, &context] { CancelWhenPatienceEnds(context); });
+    auto stream = OpenStream(client_.stub(), &context, static_cast<const Request*>(nullptr));
     std::thread reader([this, &stream] {
       v1::UpsertResponse response;
       while (stream->Read(&response)) Take(response);
@@ -97,14 +99,11 @@ class Run {
       closing_ = true;
       changed_.notify_all();
     });
-    std::thread watchdog([this, &context] { CancelWhatIsStuck(context); });
-    bool in_time = true;
-    while (in_time && WriteNext(*stream, in_time)) {
+    while (WriteNext(*stream)) {
     }
     {
       std::lock_guard<std::mutex> lock(mutex_);
-      if (!in_time || !error_.ok()) context.TryCancel();
-      writing_ = true;  // the end of the stream is the server's too
+      if (!error_.ok()) context.TryCancel();
     }
     stream->WritesDone();
     reader.join();
@@ -120,53 +119,48 @@ class Run {
       waiting_.push_front(std::move(item->second));
     }
     sent_.clear();
-    if (stuck_ || !in_time) {
+    if (late_) {
       return absl::DeadlineExceededError(
-          absl::StrCat("no result within ", absl::FormatDuration(options_.patience),
-                       stuck_ ? "; the server lets the stream hang" : ""));
+          absl::StrCat("no result within ", absl::FormatDuration(options_.patience)));
     }
     return status;
   }
 
-  // A write waits for as long as the server reads nothing, which may be forever while its
-  // connection is open: cancels the stream when patience ends in one. Looks by the clock, so that
-  // writes need not wake it.
-  void CancelWhatIsStuck(grpc::ClientContext& context) {
-    const absl::Duration often = std::min(options_.patience / 8, absl::Seconds(10));
+  // Whatever the stream waits for then. While the source is asked no result is late; that it has
+  // answered is seen at the next look.
+  void CancelWhenPatienceEnds(grpc::ClientContext& context) {
     std::unique_lock<std::mutex> lock(mutex_);
-    while (!stream_ended_.wait_for(lock, absl::ToChronoNanoseconds(often),
-                                   [this] { return ended_; })) {
-      if (!writing_ || absl::Now() < last_progress_ + options_.patience) continue;
-      stuck_ = true;
-      context.TryCancel();
-      return;
+    while (!ended_) {
+      const absl::Time now = absl::Now();
+      absl::Time look = last_progress_ + options_.patience;
+      if (now >= look) {
+        if (!asking_) {
+          late_ = true;
+          changed_.notify_all();
+          context.TryCancel();
+          return;
+        }
+        look = now + std::min(options_.patience / 8, absl::Seconds(10));
+      }
+      stream_ended_.wait_until(lock, absl::ToChronoTime(look));
     }
   }
 
   // Whether there is more to write over this stream.
   template <typename Stream>
-  bool WriteNext(Stream& stream, bool& in_time) {
+  bool WriteNext(Stream& stream) {
     std::unique_lock<std::mutex> lock(mutex_);
-    const auto may_write = [this] {
-      return closing_ || !error_.ok() || AllSettled() ||
-             (static_cast<int>(sent_.size()) < window_ && HasNext());
-    };
-    while (true) {
-      const absl::Time now = absl::Now();
-      const absl::Time give_up = last_progress_ + options_.patience;
-      if (now >= give_up) {
-        in_time = false;
-        return false;
-      }
-      if (!may_write()) {
-        changed_.wait_until(lock, absl::ToChronoTime(give_up));
-      } else if (now < pause_until_ && !closing_ && error_.ok() && !AllSettled()) {
-        changed_.wait_until(lock, absl::ToChronoTime(std::min(pause_until_, give_up)));
+    const auto is_over = [this] { return closing_ || late_ || !error_.ok() || AllSettled(); };
+    while (!is_over()) {
+      if (static_cast<int>(sent_.size()) >= window_ || !HasNext()) {
+        changed_.wait(lock);
+      } else if (absl::Now() < pause_until_) {
+        changed_.wait_until(lock, absl::ToChronoTime(pause_until_));
       } else {
         break;
       }
     }
-    if (closing_ || !error_.ok() || AllSettled()) return false;
+    if (is_over()) return false;
 
     Item item;
     if (!waiting_.empty()) {
@@ -177,9 +171,11 @@ class Run {
         item = *std::exchange(held_, std::nullopt);
       } else {
         // Only this thread asks the source.
+        asking_ = true;
         lock.unlock();
         absl::StatusOr<std::optional<Item>> next = source_();
         lock.lock();
+        asking_ = false;
         // Results are what patience waits for, and none could come.
         if (sent_.empty() || closing_) last_progress_ = absl::Now();
         if (!next.ok()) {
@@ -214,13 +210,11 @@ class Run {
     sent = std::move(item);
     // A copy is written: the item's result may come, and take it away, before Write() returns.
     const Request request = sent.request;
-    writing_ = true;
     lock.unlock();
-    const bool written = stream.Write(request);
+    if (stream.Write(request)) return true;
     lock.lock();
-    writing_ = false;
-    if (!written) closing_ = true;
-    return written;
+    closing_ = true;
+    return false;
   }
 
   // On the reading thread.
@@ -273,8 +267,8 @@ class Run {
   int window_ = 0;
   bool source_ended_ = false;
   bool closing_ = false;  // this stream takes no more
-  bool writing_ = false;  // what waits for the server is a call of this stream's
-  bool stuck_ = false;    // patience ended in it
+  bool asking_ = false;   // the source for its next item
+  bool late_ = false;     // patience ended
   bool ended_ = false;    // the stream, and with it the watchdog's work
   std::condition_variable stream_ended_;
   absl::Time pause_until_;
