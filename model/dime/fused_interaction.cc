@@ -1,5 +1,7 @@
 #include "model/dime/fused_interaction.h"
 
+#include <c10/core/impl/LocalDispatchKeySet.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -231,8 +233,9 @@ InteractionImpl::Output FusedScores(DirectionModelImpl& model, const PairedItems
                                     std::optional<kernels::Instructions> instructions) {
   TORCH_CHECK(CanFuseScores(items), "these items' scores cannot be fused");
   if (!instructions.has_value()) instructions = KernelInstructions();
-  // What is left to the modules is work of single items, which all of an item's pairs share.
-  const FullPrecision full(torch::kCPU);
+  // What is left to the modules is work of single items, which all of an item's pairs share: in
+  // float32 in mixed precision too.
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::DispatchKey::AutocastCPU);
   TORCH_CHECK(!pairs.empty(), "no pairs to score");
   TORCH_CHECK(items.word_lengths.ge(1)
                   .logical_and(items.word_lengths.le(items.words.size(1)))

@@ -23,11 +23,4 @@ bool MixedPrecision::IsOn(torch::DeviceType device) {
   return at::autocast::is_autocast_enabled(device);
 }
 
-FullPrecision::FullPrecision(torch::DeviceType device)
-    : device_(device), was_on_(MixedPrecision::IsOn(device)) {
-  at::autocast::set_autocast_enabled(device_, false);
-}
-
-FullPrecision::~FullPrecision() { at::autocast::set_autocast_enabled(device_, was_on_); }
-
 }  // namespace dime

@@ -24,19 +24,6 @@ class MixedPrecision {
   const torch::Dtype dtype_before_;
 };
 
-// While it lives, this thread's operations are outside of mixed precision again.
-class FullPrecision {
- public:
-  explicit FullPrecision(torch::DeviceType device);
-  ~FullPrecision();
-  FullPrecision(const FullPrecision&) = delete;
-  FullPrecision& operator=(const FullPrecision&) = delete;
-
- private:
-  const torch::DeviceType device_;
-  const bool was_on_;
-};
-
 }  // namespace dime
 
 #endif  // DIME_MODEL_DIME_MIXED_PRECISION_H_

@@ -49,7 +49,7 @@ class SelfAttention {
     w.values.Resize(RoundUp(M_, 32) / 2 * LdValues(), slab);
     w.ones.Resize(RoundUp(M_, 32) * 16, slab);
     for (int m = 0; m < M_; ++m) {
-      for (int n = 0; n < 16; ++n) w.ones.get()[m / 2 * 32 + n * 2 + m % 2] = Round(1);
+      for (int n = 0; n < 16; ++n) w.ones.get()[m / 2 * 32 + n * 2 + m % 2] = kOne;
     }
     w.shares.Resize(M16_ * LdShares(), slab);
     w.scores.Resize(M16_ * LdScores(), slab);

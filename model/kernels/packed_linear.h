@@ -8,25 +8,13 @@
 
 #include "model/kernels/array.h"
 #include "model/kernels/interaction_weights.h"
+#include "model/kernels/tile_operands.h"
 #include "model/kernels/vector_math.h"
 
 // Weights in the layout that tile_product.h multiplies. For the units that vector_math.h
 // is for; static as that is, and what has members in an unnamed namespace, for the same reason.
 namespace dime::kernels {
 namespace {
-
-static inline Bf16 Round(float value) {  // to the nearest, ties to even
-  uint32_t bits;
-  std::memcpy(&bits, &value, sizeof(bits));
-  return static_cast<Bf16>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
-}
-
-static inline float Float(Bf16 value) {
-  const uint32_t bits = uint32_t{value} << 16;
-  float widened;
-  std::memcpy(&widened, &bits, sizeof(widened));
-  return widened;
-}
 
 // 16 values as two bfloat16 parts, which together have some 16 bits: the high ones, and `width`
 // further the low ones.
@@ -36,9 +24,8 @@ static inline void StoreSplit(Bf16* to, int64_t width, __m512 values) {
   StoreBf16(to + width, _mm512_sub_ps(values, Widen(high)));
 }
 
-// W^T in panels of 32 columns, each [steps][parts][2][16][16][2]: for each 32 inner values two
-// tiles of pairs, and where weights are split (see StoreSplit()) two more of their low parts.
-// Padded with zeros to whole panels and steps, the bias too.
+// W^T in panels as PackColumns() makes them, and the bias. Padded with zeros to whole panels and
+// steps, the bias too.
 struct PackedLinear {
   Array<Bf16> panels;
   Array<float> bias;
@@ -55,17 +42,11 @@ struct PackedLinear {
   }
   int64_t PanelSize() const { return int64_t{steps} * parts * 1024; }
   const Bf16* Panel(int n) const { return panels.get() + n * PanelSize(); }
-  // Puts outputs of `linear` at columns from `column` on.
+  // Puts outputs of `linear` at columns from `column` on, where a panel begins.
   void Put(const LinearWeights& linear, int column) {
-    for (int o = 0; o < linear.out; ++o) {
-      bias.get()[column + o] = linear.bias[o];
-      for (int i = 0; i < linear.in; ++i) {
-        const float weight = linear.weight[int64_t{o} * linear.in + i];
-        const Bf16 high = Round(weight);
-        Set(i, column + o, 0, high);
-        if (parts > 1) Set(i, column + o, 1, Round(weight - Float(high)));
-      }
-    }
+    std::memcpy(bias.get() + column, linear.bias, linear.out * sizeof(float));
+    PackColumns(linear.weight, linear.in, linear.in, linear.out, parts,
+                panels.get() + column / kBlock * PanelSize());
   }
   void Pack(const LinearWeights& linear, Slab& slab) {
     Allocate(linear.in, linear.out, 1, slab);
@@ -75,14 +56,6 @@ struct PackedLinear {
   void PackSplit(const LinearWeights& linear, Slab& slab) {
     Allocate(linear.in, linear.out, 2, slab);
     Put(linear, 0);
-  }
-
- private:
-  // A part of the weight of input i on output n.
-  void Set(int i, int n, int part, Bf16 weight) {
-    Bf16* const tile = panels.get() + n / 32 * PanelSize() +
-                       ((int64_t{i / 32} * parts + part) * 2 + n % 32 / 16) * 512;
-    tile[(i % 32 / 2) * 32 + (n % 16) * 2 + i % 2] = weight;
   }
 };
 

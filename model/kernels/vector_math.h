@@ -12,6 +12,7 @@
 namespace dime::kernels {
 
 using Bf16 = uint16_t;  // the upper half of a float's bits
+static constexpr Bf16 kOne = 0x3f80;
 
 static inline __mmask32 TailMask32(int count) {
   return count >= 32 ? 0xffffffffu : count <= 0 ? 0 : (1u << count) - 1;

@@ -331,6 +331,24 @@ TEST(CanFuseScoresTest, Float32AndInMixedPrecisionBfloat16) {
   EXPECT_FALSE(CanFuseScores(items));
 }
 
+// All of an item's pairs take what it computes.
+TEST(FusedScoresTest, InMixedPrecisionLayer0sOwnPartIsFloat32) {
+  if (!kernels::SupportedBf16().has_value()) GTEST_SKIP() << "no instructions for bfloat16";
+  for (const Direction direction : kDirections) {
+    DirectionModel model = MakeModel(direction, {}, "clipped_l2norm");
+    model->eval();
+    const PairedItems items = MakeItems({});
+    const auto layer0 = [](const InteractionImpl::Output& output) {
+      return output.path_weights.narrow(-1, 0, 16);
+    };
+    const torch::Tensor exact = layer0(ModulesScores(*model, items, 1));
+    const MixedPrecision mixed(torch::kCPU);
+    EXPECT_LE((layer0(AllFused(std::nullopt, *model, items)) - exact).abs().max().item<double>(),
+              1e-5);
+    EXPECT_TRUE(MixedPrecision::IsOn(torch::kCPU));
+  }
+}
+
 TEST(FusedScoresTest, InMixedPrecisionTakeItemsOfEitherTypeAndGiveFloat32) {
   if (!kernels::SupportedBf16().has_value()) GTEST_SKIP() << "no instructions for bfloat16";
   for (const Direction direction : kDirections) {

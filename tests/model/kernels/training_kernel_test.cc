@@ -8,6 +8,7 @@
 
 #include "gtest/gtest.h"
 #include "model/kernels/instructions.h"
+#include "tests/model/dime/scorer_subject.h"
 
 // What FusedScores() does not come to: calls one after the other in the same memory. Scores and
 // gradients are held against the modules in fused_interaction_test.cc.
@@ -133,14 +134,8 @@ TEST_P(TrainingKernelTest, APairIsTheSameBitsWhateverElseIsInTheCall) {
   }
 }
 
-std::vector<Instructions> Supported() {
-  std::vector<Instructions> supported;
-  for (const Instructions instructions : kAllInstructions) {
-    if (IsSupported(instructions)) supported.push_back(instructions);
-  }
-  return supported;
-}
-INSTANTIATE_TEST_SUITE_P(Instructions, TrainingKernelTest, testing::ValuesIn(Supported()),
+INSTANTIATE_TEST_SUITE_P(Instructions, TrainingKernelTest,
+                         testing::ValuesIn(SupportedInstructions()),
                          [](const testing::TestParamInfo<Instructions>& info) {
                            return std::string(InstructionsName(info.param));
                          });
