@@ -1,6 +1,7 @@
 #include "index/progress_bar.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -89,10 +91,15 @@ TEST(ProgressBarTerminalTest, RedrawsOneLine) {
     bar.Advance(4);
     bar.Finish();
   }
+  // What was written arrives by and by, each line's redrawing on its own.
+  std::string text;
   char buffer[4096];
-  const ssize_t bytes = read(terminal, buffer, sizeof buffer);
-  ASSERT_GT(bytes, 0);
-  const std::string text(buffer, bytes);
+  pollfd readable = {.fd = terminal, .events = POLLIN, .revents = 0};
+  while (!absl::StrContains(text, '\n') && poll(&readable, 1, /*timeout=*/30'000) == 1) {
+    const ssize_t bytes = read(terminal, buffer, sizeof buffer);
+    ASSERT_GT(bytes, 0);
+    text.append(buffer, bytes);
+  }
   EXPECT_THAT(text, StartsWith("\rencoding [>"));
   EXPECT_THAT(text, HasSubstr("\rencoding [========================] 100%  4/4"));
   EXPECT_THAT(text.substr(0, text.rfind('\r') - 1), Not(HasSubstr("\n")));
