@@ -1,4 +1,4 @@
-// precision_benchmark: what the kernels' bfloat16 changes against float32 on a split:
+// precision_benchmark: what the rounding of the kernels changes against float32 on a split:
 // scores, order, and recall, both ways. See --help.
 #include <algorithm>
 #include <array>

@@ -40,6 +40,7 @@ struct Bf16Scratch {
 // y = x W^T + b and its gradients, as FloatLinear, with x, W and the gradient of y rounded.
 template <class Isa>
 struct Bf16Linear {
+  static constexpr int kPairsAtATime = 4;
   using Scratch = Bf16Scratch;
   // While it lives, products may be made in this thread.
   struct Session {

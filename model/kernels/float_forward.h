@@ -23,12 +23,11 @@ namespace {
 // Pairs that may go through the cells together, and through the routers.
 constexpr int kMostPairs = 8;
 constexpr int kMostRouted = 16;
-// Pairs that go through a cell together where nothing is kept: their rows stay in the second-level
-// cache while its weights stream past them. Through the routers go all at once: a pair has but one
-// row there, for as many weights.
-constexpr int kPairsAtATime = 4;
 
-// What one layer's cells and routers multiply by.
+// What one layer's cells and routers multiply by. Where nothing is kept, Linear::kPairsAtATime
+// pairs go through a cell together: their rows stay in the second-level cache while its weights
+// stream past them. Through the routers go all at once: a pair has but one row there, for as many
+// weights.
 template <class Linear>
 struct CellWeights {
   FloatLinear router_hidden[kCells], router_output[kCells];

@@ -13,9 +13,9 @@
 #include "model/kernels/float_vector.h"
 #include "model/kernels/interaction_kernel.h"
 
-// InteractionKernel in float32, on vectors as wide as the unit's that includes it: for processors
-// that do not multiply bfloat16, or not faster. For the units that float_vector.h is for; in an
-// unnamed namespace for the same reason.
+// InteractionKernel in float32 but for the cells' linear layers, which are Linear's, on vectors as
+// wide as the unit's that includes it: for processors that do not multiply bfloat16, or not faster.
+// For the units that float_vector.h is for; in an unnamed namespace for the same reason.
 namespace dime::kernels {
 namespace {
 
@@ -31,17 +31,19 @@ struct AddBiasToPanels {
   }
 };
 
-class InteractionWorkspace : public InteractionKernel::Workspace, public PassMemory<FloatLinear> {};
+template <class Linear>
+class InteractionWorkspace : public InteractionKernel::Workspace, public PassMemory<Linear> {};
 
+template <class Linear>
 class FloatInteractionKernel : public InteractionKernel {
  public:
   FloatInteractionKernel(const InteractionShape& shape, const InteractionWeights& weights)
       : M_(shape.positions),
         E_(shape.embed_size),
-        forward_(shape, kPairsAtATime, kMostRouted, /*keeps=*/false) {
+        forward_(shape, Linear::kPairsAtATime, kMostRouted, /*keeps=*/false) {
     for (int n = 0; n < kLayers; ++n) {
       const LayerWeights& from = weights.layers[n];
-      CellWeights<FloatLinear>& to = layers_[n];
+      CellWeights<Linear>& to = layers_[n];
       for (int j = 0; j < kCells; ++j) {
         to.router_hidden[j].Pack(from.routers[j].hidden);
         to.router_output[j].Pack(from.routers[j].output);
@@ -67,7 +69,7 @@ class FloatInteractionKernel : public InteractionKernel {
   }
 
   std::unique_ptr<Workspace> MakeWorkspace() const override {
-    auto* const w = new InteractionWorkspace;
+    auto* const w = new InteractionWorkspace<Linear>;
     forward_.Allocate(*w);
     return std::unique_ptr<Workspace>(w);
   }
@@ -78,7 +80,7 @@ class FloatInteractionKernel : public InteractionKernel {
   size_t context_bytes(int rows) const override { return ContextProjection(rows, 2 * kLayers); }
 
   void PrepareLocal(const float* local, PreparedLocal* out, Workspace& workspace) const override {
-    auto& w = static_cast<InteractionWorkspace&>(workspace);
+    auto& w = static_cast<InteractionWorkspace<Linear>&>(workspace);
     LayerState& s = w.state;
     const size_t bytes = forward_.PairRow(1) * sizeof(float);
     std::memcpy(out, local, bytes);
@@ -122,7 +124,7 @@ class FloatInteractionKernel : public InteractionKernel {
 
   void Score(const PreparedPair* pairs, int count, float* scores, float* paths,
              Workspace& workspace) const override {
-    auto& w = static_cast<InteractionWorkspace&>(workspace);
+    auto& w = static_cast<InteractionWorkspace<Linear>&>(workspace);
     for (int first = 0; first < count; first += kMostRouted) {
       ScoreGroup(pairs + first, Lesser(kMostRouted, count - first), scores + first,
                  paths == nullptr ? nullptr : paths + int64_t{first} * kPathWeightsOfAPair, w);
@@ -166,7 +168,7 @@ class FloatInteractionKernel : public InteractionKernel {
     int count;
     float* scores;
     float* paths;  // may be null
-    InteractionWorkspace& w;
+    InteractionWorkspace<Linear>& w;
 
     FloatContext Context(int p, int layer) const { return kernel.OfLayer(pairs[p].context, layer); }
     const float* GuideSign(int p) const { return Floats(pairs[p].context + kernel.ContextSign()); }
@@ -196,7 +198,7 @@ class FloatInteractionKernel : public InteractionKernel {
   };
 
   void ScoreGroup(const PreparedPair* pairs, int count, float* scores, float* paths,
-                  InteractionWorkspace& w) const {
+                  InteractionWorkspace<Linear>& w) const {
     LayerState& s = w.state;
     for (int p = 0; p < count; ++p) {
       std::memcpy(s.routing[p].gate, pairs[p].local + LocalGates(), sizeof(s.routing[p].gate));
@@ -212,7 +214,7 @@ class FloatInteractionKernel : public InteractionKernel {
 
   // The score of a pair whose last layer's output is in w.output: normalised and pooled, against
   // the guide.
-  float Finish(const PreparedContext* context, InteractionWorkspace& w) const {
+  float Finish(const PreparedContext* context, InteractionWorkspace<Linear>& w) const {
     const float* const y = w.output.get();
     const float* const guide = Floats(context + ContextGuide());
     const Vec per_position = Set(1.0f / static_cast<float>(M_));
@@ -235,8 +237,8 @@ class FloatInteractionKernel : public InteractionKernel {
   }
 
   const int M_, E_;
-  const FloatForward<FloatLinear> forward_;
-  CellWeights<FloatLinear> layers_[kLayers];
+  const FloatForward<Linear> forward_;
+  CellWeights<Linear> layers_[kLayers];
   FloatLinear projections_[2 * kLayers];  // of a context: scale and shift of each layer
   Array<float> norm_scale_, norm_shift_;
 };

@@ -10,7 +10,8 @@ namespace dime::kernels {
 
 std::unique_ptr<InteractionKernel> CreateAvx2InteractionKernel(const InteractionShape& shape,
                                                                const InteractionWeights& weights) {
-  return std::unique_ptr<InteractionKernel>(new FloatInteractionKernel(shape, weights));
+  return std::unique_ptr<InteractionKernel>(
+      new FloatInteractionKernel<FloatLinear>(shape, weights));
 }
 std::unique_ptr<TrainingKernel> CreateAvx2TrainingKernel(const InteractionShape& shape) {
   return std::unique_ptr<TrainingKernel>(new FloatTrainingKernel<FloatLinear>(shape));

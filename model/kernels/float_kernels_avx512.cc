@@ -11,7 +11,8 @@ namespace dime::kernels {
 
 std::unique_ptr<InteractionKernel> CreateAvx512InteractionKernel(
     const InteractionShape& shape, const InteractionWeights& weights) {
-  return std::unique_ptr<InteractionKernel>(new FloatInteractionKernel(shape, weights));
+  return std::unique_ptr<InteractionKernel>(
+      new FloatInteractionKernel<FloatLinear>(shape, weights));
 }
 std::unique_ptr<TrainingKernel> CreateAvx512TrainingKernel(const InteractionShape& shape) {
   return std::unique_ptr<TrainingKernel>(new FloatTrainingKernel<FloatLinear>(shape));

@@ -17,6 +17,7 @@ namespace {
 
 // y = x W^T + b and its gradients: W^T (in, out) in panels, and the bias.
 struct FloatLinear {
+  static constexpr int kPairsAtATime = 4;
   // What products need besides, and while it lives, may be made in this thread: nothing here.
   struct Scratch {
     void Allocate(int64_t, int64_t) {}

@@ -50,7 +50,7 @@ class FloatTrainingKernel : public TrainingKernel {
         E_(shape.embed_size),
         pairs_(PairsTogether(shape, layout_)),
         forward_(shape, pairs_, pairs_, /*keeps=*/true),
-        passing_(shape, kPairsAtATime, kMostRouted, /*keeps=*/false),
+        passing_(shape, Linear::kPairsAtATime, kMostRouted, /*keeps=*/false),
         backward_(shape, pairs_, forward_) {}
 
   std::unique_ptr<Workspace> MakeWorkspace() const override {

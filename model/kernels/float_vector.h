@@ -32,6 +32,7 @@ static inline void StoreAll(float* to, Vec values);
 static inline Vec Load(const float* from, AllLanes) { return LoadAll(from); }
 static inline void Store(float* to, AllLanes, Vec values) { StoreAll(to, values); }
 static inline Vec Keep(AllLanes, Vec x) { return x; }  // 0 in lanes that do not count
+static inline Vec Select(AllLanes, Vec then, Vec) { return then; }
 
 #if defined(__AVX512F__)
 
@@ -161,6 +162,9 @@ struct Add {
 };
 struct Max {
   static Vec Of(Vec a, Vec b) { return Maximum(a, b); }
+};
+struct Min {
+  static Vec Of(Vec a, Vec b) { return Minimum(a, b); }
 };
 }  // namespace
 

@@ -10,37 +10,53 @@ const char* InstructionsName(Instructions instructions) {
       return "amx";
     case Instructions::kAvx512Bf16:
       return "avx512_bf16";
+    case Instructions::kAvx512Vnni:
+      return "avx512_vnni";
     case Instructions::kAvx512:
       return "avx512";
+    case Instructions::kAvx2Int8:
+      return "avx2_int8";
     case Instructions::kAvx2:
       return "avx2";
   }
   return "unknown";
 }
 
-std::array<Instructions, 4> PreferredInstructions() {
+std::array<Instructions, kAllInstructions.size()> PreferredInstructions() {
   if (DoublesBf16()) return kAllInstructions;
-  return {Instructions::kAmx, Instructions::kAvx512, Instructions::kAvx512Bf16,
-          Instructions::kAvx2};
+  return {Instructions::kAmx,        Instructions::kAvx512Vnni, Instructions::kAvx512,
+          Instructions::kAvx512Bf16, Instructions::kAvx2Int8,   Instructions::kAvx2};
 }
 
-bool MultiplyInFloat32(Instructions instructions) {
-  return instructions == Instructions::kAvx512 || instructions == Instructions::kAvx2;
+Operands OperandsOf(Instructions instructions) {
+  switch (instructions) {
+    case Instructions::kAmx:
+    case Instructions::kAvx512Bf16:
+      return Operands::kBf16;
+    case Instructions::kAvx512Vnni:
+    case Instructions::kAvx2Int8:
+      return Operands::kInt8;
+    case Instructions::kAvx512:
+    case Instructions::kAvx2:
+      break;
+  }
+  return Operands::kFloat32;
 }
 
 bool IsSupported(Instructions instructions) {
   // Asked once: leave to use AMX is the process's.
   static const bool supported[] = {
-      ProcessorHas(Instructions::kAmx), ProcessorHas(Instructions::kAvx512Bf16),
-      ProcessorHas(Instructions::kAvx512), ProcessorHas(Instructions::kAvx2)};
+      ProcessorHas(Instructions::kAmx),        ProcessorHas(Instructions::kAvx512Bf16),
+      ProcessorHas(Instructions::kAvx512Vnni), ProcessorHas(Instructions::kAvx512),
+      ProcessorHas(Instructions::kAvx2Int8),   ProcessorHas(Instructions::kAvx2)};
   return supported[static_cast<int>(instructions)];
 }
 
 namespace {
 
-std::optional<Instructions> Supported(bool in_float32) {
+std::optional<Instructions> Supported(Operands operands) {
   for (const Instructions instructions : kAllInstructions) {
-    if (MultiplyInFloat32(instructions) == in_float32 && IsSupported(instructions)) {
+    if (OperandsOf(instructions) == operands && IsSupported(instructions)) {
       return instructions;
     }
   }
@@ -49,7 +65,7 @@ std::optional<Instructions> Supported(bool in_float32) {
 
 }  // namespace
 
-std::optional<Instructions> SupportedFloat32() { return Supported(/*in_float32=*/true); }
-std::optional<Instructions> SupportedBf16() { return Supported(/*in_float32=*/false); }
+std::optional<Instructions> SupportedFloat32() { return Supported(Operands::kFloat32); }
+std::optional<Instructions> SupportedBf16() { return Supported(Operands::kBf16); }
 
 }  // namespace dime::kernels

@@ -10,19 +10,26 @@ namespace dime::kernels {
 enum class Instructions {
   kAmx,         // bfloat16, tiles of 16 x 32 (AMX-BF16), with AVX-512 around them
   kAvx512Bf16,  // bfloat16, vectors of 32 (AVX512-BF16)
+  kAvx512Vnni,  // bytes in vectors of 64 (AVX512-VNNI) in the cells' linear layers, else float32
   kAvx512,      // float32, vectors of 16 (AVX-512)
+  kAvx2Int8,    // bytes in vectors of 32 (AVX2) in the cells' linear layers, else float32
   kAvx2,        // float32, vectors of 8 (AVX2 with FMA)
 };
-inline constexpr std::array kAllInstructions = {Instructions::kAmx, Instructions::kAvx512Bf16,
-                                                Instructions::kAvx512, Instructions::kAvx2};
+inline constexpr std::array kAllInstructions = {
+    Instructions::kAmx,    Instructions::kAvx512Bf16, Instructions::kAvx512Vnni,
+    Instructions::kAvx512, Instructions::kAvx2Int8,   Instructions::kAvx2};
 // All of them, in the order in which scoring prefers them on this processor, supported or not: as
 // above where DoublesBf16() (processor.h). Elsewhere vectors of floats come before those of
-// bfloat16, which do not round: on the Intel processor that was measured, they are the faster ones
-// (benchmarks/README.md).
-std::array<Instructions, 4> PreferredInstructions();
+// bfloat16, which do not round: on the Intel processor that was measured, they are the faster ones.
+// What rounding costs in recall was measured to be below 0.2 points (benchmarks/README.md).
+std::array<Instructions, kAllInstructions.size()> PreferredInstructions();
 
-const char* InstructionsName(Instructions instructions);  // "amx", "avx512_bf16", "avx512", "avx2"
-bool MultiplyInFloat32(Instructions instructions);
+const char* InstructionsName(Instructions instructions);  // such as "avx512_bf16"
+
+// What the cells' linear layers, most of the work, are multiplied in.
+enum class Operands { kInt8, kBf16, kFloat32 };
+Operands OperandsOf(Instructions instructions);
+
 // Whether this processor has them and the operating system lets the process use them.
 bool IsSupported(Instructions instructions);
 // The fastest of those that multiply in float32, and of those that do in bfloat16, if any is

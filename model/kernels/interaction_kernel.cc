@@ -2,6 +2,7 @@
 
 #include "model/kernels/bf16_kernels.h"
 #include "model/kernels/float_kernels.h"
+#include "model/kernels/int8_kernels.h"
 
 namespace dime::kernels {
 
@@ -13,6 +14,10 @@ std::unique_ptr<InteractionKernel> InteractionKernel::Create(const InteractionSh
     case Instructions::kAmx:
     case Instructions::kAvx512Bf16:
       return CreateBf16InteractionKernel(shape, weights, instructions);
+    case Instructions::kAvx512Vnni:
+      return CreateAvx512Int8InteractionKernel(shape, weights);
+    case Instructions::kAvx2Int8:
+      return CreateAvx2Int8InteractionKernel(shape, weights);
     case Instructions::kAvx512:
       return CreateAvx512InteractionKernel(shape, weights);
     case Instructions::kAvx2:

@@ -30,7 +30,8 @@ struct CellCounts {
 };
 
 // DIME's interaction and score (dime-model.md, 3 to 5) of one direction, on one core at a time, in
-// products of bfloat16 that add up in float32, or in float32 throughout: `instructions` say which.
+// products of bfloat16 that add up in float32, or in float32 but for the cells' linear layers,
+// which may multiply bytes: `instructions` say which.
 //
 // The plan (dime-model.md, 9). Of a pair's local sequence, PrepareLocal() keeps all that layer 0
 // does without the other side: gates, self-attention cell, and the guidance cell up to its guide's
@@ -38,8 +39,8 @@ struct CellCounts {
 // products and, for each layer, its scale and shift projections (Linear(P C) = P Linear(C), because
 // P's rows sum to one). Score() takes a group of pairs through all three layers: routers first,
 // then each cell for the pairs whose gates open it, then the mixing along the paths, in place, so
-// that a group's state stays in the core's cache. Sequences between cells are of the type
-// that is multiplied; sums, norms, softmax and gates are float32.
+// that a group's state stays in the core's cache. Sequences between cells are bfloat16
+// where that is multiplied, else float32; sums, norms, softmax and gates are float32.
 //
 // A pair's score is the same bits whatever else is in the call, and wherever in it the pair stands.
 // Immutable, hence thread-safe; a Workspace is for one call at a time.

@@ -34,8 +34,11 @@ bool ProcessorHas(Instructions instructions) {
       return avx512_bf16 && HasAmx();
     case Instructions::kAvx512Bf16:
       return avx512_bf16;
+    case Instructions::kAvx512Vnni:
+      return avx512 && __builtin_cpu_supports("avx512vnni");
     case Instructions::kAvx512:
       return avx512;
+    case Instructions::kAvx2Int8:
     case Instructions::kAvx2:
       return avx2;
   }

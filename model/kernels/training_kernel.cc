@@ -36,13 +36,16 @@ std::unique_ptr<TrainingKernel> TrainingKernel::Create(const InteractionShape& s
     case Instructions::kAmx:
     case Instructions::kAvx512Bf16:
       return CreateBf16TrainingKernel(shape, instructions);
+    case Instructions::kAvx512Vnni:
+    case Instructions::kAvx2Int8:
+      break;
     case Instructions::kAvx512:
       return CreateAvx512TrainingKernel(shape);
     case Instructions::kAvx2:
       return CreateAvx2TrainingKernel(shape);
   }
 #endif
-  return nullptr;  // not reached: elsewhere nothing is supported
+  return nullptr;
 }
 
 }  // namespace dime::kernels

@@ -100,7 +100,7 @@ class TrainingKernel {
   };
 
   // `shape.max_context` is C. Every shape and norm that the modules take is taken. `instructions`
-  // must be supported.
+  // must be supported and no such that multiply bytes.
   static std::unique_ptr<TrainingKernel> Create(const InteractionShape& shape,
                                                 Instructions instructions);
   virtual ~TrainingKernel() = default;

@@ -32,13 +32,15 @@ TEST(InstructionsTest, WhatIsPreferredAreAllOfThemAndTilesComeFirst) {
     return std::find(preferred.begin(), preferred.end(), instructions);
   };
   EXPECT_EQ(place(Instructions::kAvx512Bf16) < place(Instructions::kAvx512), DoublesBf16());
+  EXPECT_LT(place(Instructions::kAvx512Vnni), place(Instructions::kAvx512));
+  EXPECT_LT(place(Instructions::kAvx2Int8), place(Instructions::kAvx2));
 }
 
 TEST(InstructionsTest, TheFastestInBfloat16IsSupportedAndRounds) {
   const auto fastest = SupportedBf16();
   ASSERT_EQ(fastest.has_value(), IsSupported(Instructions::kAvx512Bf16));
   if (!fastest.has_value()) GTEST_SKIP() << "this processor has no AVX512-BF16";
-  EXPECT_FALSE(MultiplyInFloat32(*fastest));
+  EXPECT_EQ(OperandsOf(*fastest), Operands::kBf16);
   EXPECT_EQ(*fastest,
             IsSupported(Instructions::kAmx) ? Instructions::kAmx : Instructions::kAvx512Bf16);
 }
@@ -50,6 +52,10 @@ TEST(InstructionsTest, WiderOnesBringTheNarrower) {
   if (IsSupported(Instructions::kAvx512Bf16)) {
     EXPECT_TRUE(IsSupported(Instructions::kAvx512));
   }
+  if (IsSupported(Instructions::kAvx512Vnni)) {
+    EXPECT_TRUE(IsSupported(Instructions::kAvx512));
+  }
+  EXPECT_EQ(IsSupported(Instructions::kAvx2Int8), IsSupported(Instructions::kAvx2));
   if (IsSupported(Instructions::kAvx512)) {
     EXPECT_TRUE(IsSupported(Instructions::kAvx2));
   }
@@ -60,7 +66,7 @@ TEST(InstructionsTest, TheFastestInFloat32IsSupportedAndMultipliesInFloat32) {
   ASSERT_EQ(fastest.has_value(), IsSupported(Instructions::kAvx2));
   if (!fastest.has_value()) GTEST_SKIP() << "this processor has no AVX2";
   EXPECT_TRUE(IsSupported(*fastest));
-  EXPECT_TRUE(MultiplyInFloat32(*fastest));
+  EXPECT_EQ(OperandsOf(*fastest), Operands::kFloat32);
   EXPECT_EQ(*fastest,
             IsSupported(Instructions::kAvx512) ? Instructions::kAvx512 : Instructions::kAvx2);
 }

@@ -148,7 +148,7 @@ double ExpectAgreement(
       outcome(torch::kFloat64, [=](DirectionModelImpl& model, const PairedItems& items) {
         return ModulesScores(model, items, times);
       });
-  const bool exact = kernels::MultiplyInFloat32(instructions);
+  const bool exact = kernels::OperandsOf(instructions) == kernels::Operands::kFloat32;
   ExpectNear(fused.output.scores, modules.output.scores, exact ? 2e-5 : 2e-2, "scores");
   ExpectNear(fused.output.path_weights, modules.output.path_weights, exact ? 2e-5 : 2e-2, "paths");
   double squares = 0;
@@ -312,7 +312,7 @@ TEST_P(FusedInteractionTest, TheSameTwiceIsTheSameBits) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Instructions, FusedInteractionTest,
-                         testing::Combine(testing::ValuesIn(SupportedInstructions()),
+                         testing::Combine(testing::ValuesIn(TrainingInstructions()),
                                           testing::ValuesIn(kDirections)),
                          NameOf);
 // Where the processor has none, there is nothing to hold against the modules.

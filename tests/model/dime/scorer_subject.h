@@ -37,6 +37,14 @@ inline std::vector<kernels::Instructions> SupportedInstructions() {
   }
   return supported;
 }
+// Of these, those that training takes.
+inline std::vector<kernels::Instructions> TrainingInstructions() {
+  std::vector<kernels::Instructions> supported = SupportedInstructions();
+  std::erase_if(supported, [](kernels::Instructions instructions) {
+    return kernels::OperandsOf(instructions) == kernels::Operands::kInt8;
+  });
+  return supported;
+}
 using InstructionsAndDirection = std::tuple<kernels::Instructions, Direction>;
 inline std::string NameOf(const testing::TestParamInfo<InstructionsAndDirection>& info) {
   return std::string(kernels::InstructionsName(std::get<0>(info.param))) +

@@ -6,14 +6,13 @@
 #include <cmath>
 #include <cstdint>
 #include <cstring>
-#include <random>
 #include <string>
 #include <type_traits>
-#include <vector>
 
 #include "gtest/gtest.h"
 #include "model/kernels/instructions.h"
 #include "model/kernels/tile_product.h"
+#include "tests/model/kernels/matrix.h"
 
 namespace dime::kernels {
 namespace {
@@ -27,21 +26,6 @@ float Rounded(float value) {
   return value;
 }
 
-struct Matrix {
-  Matrix(int rows, int columns, int stride, unsigned seed)
-      : rows(rows), columns(columns), stride(stride), values(size_t(rows) * stride) {
-    std::mt19937 random(seed);
-    std::uniform_real_distribution<float> uniform(-1, 1);
-    for (float& value : values) value = uniform(random);
-  }
-  float& at(int row, int column) { return values[size_t(row) * stride + column]; }
-  float at(int row, int column) const { return values[size_t(row) * stride + column]; }
-  float rounded(int row, int column) const { return Rounded(at(row, column)); }
-
-  int rows, columns, stride;
-  std::vector<float> values;
-};
-
 // Whether a value is `start` and the sum of `count` products.
 template <class Product>
 testing::AssertionResult IsSum(float actual, double start, int count, Product&& product) {
@@ -54,13 +38,6 @@ testing::AssertionResult IsSum(float actual, double start, int count, Product&& 
   if (std::abs(actual - sum) <= 1e-6 * size) return testing::AssertionSuccess();
   return testing::AssertionFailure() << actual << " is not " << sum;
 }
-
-struct Shape {
-  int rows, in, out;
-};
-// Some fill tiles of 16 and blocks of 32, some do not.
-constexpr Shape kShapes[] = {{1, 1, 1},    {3, 8, 5},     {16, 32, 32},
-                             {33, 33, 47}, {36, 64, 192}, {72, 100, 66}};
 
 template <class Isa>
 class Bf16LinearTest : public testing::Test {
@@ -108,8 +85,9 @@ TYPED_TEST(Bf16LinearTest, MultipliesTheRowsOfRunsAndNoOthers) {
           ASSERT_EQ(y.at(r, o), before.at(r, o)) << r << " " << o;
           continue;
         }
-        ASSERT_TRUE(IsSum(y.at(r, o), bias.at(0, o), shape.in,
-                          [&](int i) { return double{x.rounded(r, i)} * weight.rounded(o, i); }))
+        ASSERT_TRUE(
+            IsSum(y.at(r, o), bias.at(0, o), shape.in,
+                  [&](int i) { return double{Rounded(x.at(r, i))} * Rounded(weight.at(o, i)); }))
             << r << " " << o;
       }
     }
@@ -134,9 +112,9 @@ TYPED_TEST(Bf16LinearTest, MultipliesBackByTheWeights) {
     }
     for (int r = 0; r < shape.rows; ++r) {
       for (int i = 0; i < shape.in; ++i) {
-        ASSERT_TRUE(
-            IsSum(to.at(r, i), before.at(r, i), shape.out,
-                  [&](int o) { return double{gradient.rounded(r, o)} * weight.rounded(o, i); }))
+        ASSERT_TRUE(IsSum(
+            to.at(r, i), before.at(r, i), shape.out,
+            [&](int o) { return double{Rounded(gradient.at(r, o))} * Rounded(weight.at(o, i)); }))
             << r << " " << i;
       }
     }
@@ -161,8 +139,9 @@ TYPED_TEST(Bf16LinearTest, AddsTheWeightsGradient) {
     for (int o = 0; o < weights.rows; ++o) {
       for (int i = 0; i < shape.in; ++i) {
         const int count = o < shape.out ? shape.rows : 0;
-        ASSERT_TRUE(IsSum(weights.at(o, i), before.at(o, i), count,
-                          [&](int r) { return double{gradient.rounded(r, o)} * x.rounded(r, i); }))
+        ASSERT_TRUE(
+            IsSum(weights.at(o, i), before.at(o, i), count,
+                  [&](int r) { return double{Rounded(gradient.at(r, o))} * Rounded(x.at(r, i)); }))
             << o << " " << i;
       }
     }

@@ -135,7 +135,7 @@ TEST_P(TrainingKernelTest, APairIsTheSameBitsWhateverElseIsInTheCall) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Instructions, TrainingKernelTest,
-                         testing::ValuesIn(SupportedInstructions()),
+                         testing::ValuesIn(TrainingInstructions()),
                          [](const testing::TestParamInfo<Instructions>& info) {
                            return std::string(InstructionsName(info.param));
                          });

@@ -7,9 +7,9 @@
 #include <cstdlib>
 #include <cstring>
 
-// AVX-512, AVX512-BF16 and AMX-BF16 for processors with AVX2 alone: the intrinsics that
-// model/kernels uses, by vectors that the compiler takes apart, so that the tests hold the kernels
-// of all instructions against the modules wherever they run. It stands in the place of the
+// AVX-512, AVX512-VNNI, AVX512-BF16 and AMX-BF16 for processors with AVX2 alone: the intrinsics
+// that model/kernels uses, by vectors that the compiler takes apart, so that the tests hold the
+// kernels of all instructions against the modules wherever they run. It stands in the place of the
 // compiler's own header for the units of dime_emulated_kernels, which are compiled for AVX2.
 //
 // Results are those of the instructions to the bit for what the kernels give them, but for two:
@@ -21,6 +21,9 @@ namespace dime::emulated {
 
 using Int32x16 = int32_t __attribute__((vector_size(64)));
 using Uint32x16 = uint32_t __attribute__((vector_size(64)));
+using Int8x64 = int8_t __attribute__((vector_size(64)));
+using Uint8x64 = uint8_t __attribute__((vector_size(64)));
+using Int8x16 = int8_t __attribute__((vector_size(16)));
 using Int16x32 = int16_t __attribute__((vector_size(64)));
 using Int16x16 = int16_t __attribute__((vector_size(32)));
 using Uint16x16 = uint16_t __attribute__((vector_size(32)));
@@ -145,6 +148,13 @@ static inline __m512 insertf32x8(__m512 x, __m256 part) {
 static inline __m512i add_epi32(__m512i a, __m512i b) {
   return Bits<__m512i>(Bits<Uint32x16>(a) + Bits<Uint32x16>(b));
 }
+static inline __m512i dpbusd_epi32(__m512i sum, __m512i a, __m512i b) {
+  const auto unsigned_bytes = Bits<Uint8x64>(a);
+  const auto signed_bytes = Bits<Int8x64>(b);
+  Int32x16 result = Bits<Int32x16>(sum);
+  for (int i = 0; i < 64; ++i) result[i / 4] += unsigned_bytes[i] * signed_bytes[i];
+  return Bits<__m512i>(result);
+}
 static inline __m512 sqrt_ps(__m512 x) {
   return Join(_mm256_sqrt_ps(Half(x, 0)), _mm256_sqrt_ps(Half(x, 1)));
 }
@@ -155,6 +165,16 @@ static inline __m512 Round(__m512 x) {
   return Join(_mm256_round_ps(Half(x, 0), kNearest), _mm256_round_ps(Half(x, 1), kNearest));
 }
 static inline Int32x16 ToInt32(__m512 x) { return __builtin_convertvector(x, Int32x16); }
+static inline __m512i cvtps_epi32(__m512 x) {  // to nearest even
+  return Bits<__m512i>(ToInt32(Round<_MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC>(x)));
+}
+static inline __m512 cvtepi32_ps(__m512i x) {
+  return __builtin_convertvector(Bits<Int32x16>(x), __m512);
+}
+static inline __m128i cvtepi32_epi8(__m512i x) {
+  const auto bytes = __builtin_convertvector(Bits<Int32x16>(x), Int8x16);
+  return Bits<__m128i>(bytes);
+}
 // x 2^n for whole n, as the kernels have them: n is no NaN, and x is where n is infinite.
 static inline __m512 scalef_ps(__m512 x, __m512 n) {
   const __m512 bounded = max_ps(set1_ps(-290), min_ps(set1_ps(290), n));
@@ -357,6 +377,10 @@ static inline void TileMultiply(int to, int a, int b) {
 #undef _mm512_insertf32x8
 #define _mm512_insertf32x8(x, part, which) dime::emulated::insertf32x8<which>(x, part)
 #define _mm512_add_epi32 dime::emulated::add_epi32
+#define _mm512_dpbusd_epi32 dime::emulated::dpbusd_epi32
+#define _mm512_cvtps_epi32 dime::emulated::cvtps_epi32
+#define _mm512_cvtepi32_ps dime::emulated::cvtepi32_ps
+#define _mm512_cvtepi32_epi8 dime::emulated::cvtepi32_epi8
 #define _mm512_rcp14_ps dime::emulated::rcp14_ps
 #undef _mm512_cmp_ps_mask
 #define _mm512_cmp_ps_mask(a, b, how) dime::emulated::cmp_ps_mask<how>(a, b)
