@@ -15,12 +15,12 @@ namespace dime {
 
 // What a program's --scorer option may be (DimeModel::Options::scorer), and its help.
 inline constexpr const char* kScorerNames[] = {
-    "auto", "modules", "amx", "avx512_bf16", "avx512_vnni", "avx512", "avx2_int8", "avx2", "cuda"};
+    "auto", "modules", "amx", "avx512_bf16", "avx512_vnni", "avx512", "avx2", "avx2_int8", "cuda"};
 inline constexpr char kScorerHelp[] =
     "What scores pairs: modules (float32); on a CPU kernels, in bfloat16 (amx, avx512_bf16), in "
     "float32 (avx512, avx2), or in float32 with linear layers in bytes (avx512_vnni, avx2_int8); "
     "on a CUDA device cuda (bfloat16); or auto, on a CPU the first that it has of amx, "
-    "avx512_vnni, avx512, avx512_bf16, avx2_int8, avx2, modules, but avx512_bf16 before "
+    "avx512_vnni, avx512, avx512_bf16, avx2, modules, but avx512_bf16 before "
     "avx512_vnni on AMD's processors";
 
 // A model directory, loaded: DIME's encoders and its pair scorer on one device, behind interfaces

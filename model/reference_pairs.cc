@@ -170,7 +170,7 @@ absl::StatusOr<ReferencePairs::Deviation> ReferencePairs::Compare(const DimeMode
 }
 
 absl::Status CheckDeviation(const ReferencePairs::Deviation& deviation, const std::string& scorer) {
-  // Of float32 in another order, and of bfloat16 (benchmarks/README.md has the kernels' precision).
+  // Of float32 in another order, and of kernels that round (benchmarks/README.md has their precision).
   const double tolerance = scorer == "modules" ? 1e-3 : 2e-2;
   if (deviation.mean <= tolerance && deviation.p90 <= 2 * tolerance) return absl::OkStatus();
   return absl::InternalError(absl::StrFormat(

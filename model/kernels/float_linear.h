@@ -58,6 +58,8 @@ struct FloatLinear {
     Allocate(linear.in, linear.out);
     Put(linear.weight, linear.bias, out, 0);
   }
+  // As layers that round have it, where they must not.
+  void PackExactly(const LinearWeights& linear) { Pack(linear); }
   Right weight() const { return Panels(panels.get(), in); }
 
   // finish(x W^T) for the rows of some runs.

@@ -25,7 +25,7 @@ const char* InstructionsName(Instructions instructions) {
 std::array<Instructions, kAllInstructions.size()> PreferredInstructions() {
   if (DoublesBf16()) return kAllInstructions;
   return {Instructions::kAmx,        Instructions::kAvx512Vnni, Instructions::kAvx512,
-          Instructions::kAvx512Bf16, Instructions::kAvx2Int8,   Instructions::kAvx2};
+          Instructions::kAvx512Bf16, Instructions::kAvx2,       Instructions::kAvx2Int8};
 }
 
 Operands OperandsOf(Instructions instructions) {
@@ -48,7 +48,7 @@ bool IsSupported(Instructions instructions) {
   static const bool supported[] = {
       ProcessorHas(Instructions::kAmx),        ProcessorHas(Instructions::kAvx512Bf16),
       ProcessorHas(Instructions::kAvx512Vnni), ProcessorHas(Instructions::kAvx512),
-      ProcessorHas(Instructions::kAvx2Int8),   ProcessorHas(Instructions::kAvx2)};
+      ProcessorHas(Instructions::kAvx2),       ProcessorHas(Instructions::kAvx2Int8)};
   return supported[static_cast<int>(instructions)];
 }
 

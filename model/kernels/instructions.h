@@ -12,16 +12,18 @@ enum class Instructions {
   kAvx512Bf16,  // bfloat16, vectors of 32 (AVX512-BF16)
   kAvx512Vnni,  // bytes in vectors of 64 (AVX512-VNNI) in the cells' linear layers, else float32
   kAvx512,      // float32, vectors of 16 (AVX-512)
-  kAvx2Int8,    // bytes in vectors of 32 (AVX2) in the cells' linear layers, else float32
   kAvx2,        // float32, vectors of 8 (AVX2 with FMA)
+  kAvx2Int8,    // bytes in vectors of 32 (AVX2) in the cells' linear layers, else float32
 };
 inline constexpr std::array kAllInstructions = {
     Instructions::kAmx,    Instructions::kAvx512Bf16, Instructions::kAvx512Vnni,
-    Instructions::kAvx512, Instructions::kAvx2Int8,   Instructions::kAvx2};
+    Instructions::kAvx512, Instructions::kAvx2,       Instructions::kAvx2Int8};
 // All of them, in the order in which scoring prefers them on this processor, supported or not: as
-// above where DoublesBf16() (processor.h). Elsewhere vectors of floats come before those of
-// bfloat16, which do not round: on the Intel processor that was measured, they are the faster ones.
-// What rounding costs in recall was measured to be below 0.2 points (benchmarks/README.md).
+// above where DoublesBf16() (processor.h); elsewhere vectors of bytes and of floats come before
+// those of bfloat16, as they are the faster ones on the Intel processors that were measured. What
+// rounding costs in recall was measured as well (benchmarks/README.md). AVX2's bytes come after its
+// floats: they were not measured on processors that have AVX2 alone, of which older ones multiply
+// bytes by one unit of two.
 std::array<Instructions, kAllInstructions.size()> PreferredInstructions();
 
 const char* InstructionsName(Instructions instructions);  // such as "avx512_bf16"

@@ -38,7 +38,7 @@ class EndToEndTest(unittest.TestCase):
             cls.captions = [line.rstrip("\n") for line in lines]
         cls.server = Server(cls.model, cls.gallery)
         # An item encoded alone and one encoded among others may differ in their last bits, which
-        # kernels in bfloat16 can make differences of a few 1e-4.
+        # kernels that round can make differences of a few 1e-4.
         kernels = cls.server.json("info")["model"]["scorer"] != "modules"
         cls.rounding = 1e-3 if kernels else 2e-5
 

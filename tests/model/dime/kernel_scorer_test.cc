@@ -1,5 +1,5 @@
-// The kernels against the modules: the same scores and path weights up to rounding, bfloat16's or
-// float32's, for every norm and for odd shapes, and the same bits whatever else is in a call.
+// The kernels against the modules: the same scores and path weights up to the rounding of what they
+// multiply, for every norm and for odd shapes, and the same bits whatever else is in a call.
 #include "model/kernel_scorer.h"
 
 #include <gmock/gmock.h>
@@ -36,9 +36,6 @@ class KernelScorerTest : public testing::TestWithParam<InstructionsAndDirection>
  protected:
   Instructions instructions() const { return std::get<0>(GetParam()); }
   Direction direction() const { return std::get<1>(GetParam()); }
-  bool rounds_to_bytes() const {
-    return kernels::OperandsOf(instructions()) == kernels::Operands::kInt8;
-  }
   // Of those that multiply bfloat16, `rounding`; bytes are coarser.
   float Tolerance(float rounding) const {
     switch (kernels::OperandsOf(instructions())) {
@@ -66,9 +63,10 @@ TEST_P(KernelScorerTest, AgreesWithTheModulesForOddShapes) {
     SCOPED_TRACE(sizes.embed_size);
     Subject subject(direction(), sizes);
     // Of one position the guidance cell keeps the sign alone, which rounding to bytes may turn.
-    const bool signs = sizes.regions == 1 && direction() == Direction::kI2t;
+    const bool turns =
+        sizes.regions == 1 && kernels::OperandsOf(instructions()) == kernels::Operands::kInt8;
     ExpectAgreement(subject, *MakeScorer(subject, instructions()),
-                    Tolerance(0.015f) * (signs && rounds_to_bytes() ? 10 : 1));
+                    (turns ? 4 : 1) * Tolerance(0.015f));
   }
 }
 
@@ -185,9 +183,10 @@ TEST(ScorerChoiceTest, AModelSaysWhatScores) {
   EXPECT_EQ((*modules)->info().scorer, "modules");
   const auto chosen = DimeModel::Load(kTinyModel, {.device = "cpu", .scorer = "auto"});
   ASSERT_TRUE(chosen.ok()) << chosen.status();
-  const std::vector<Instructions> supported = SupportedInstructions();
+  const auto preferred = kernels::PreferredInstructions();
+  const auto first = std::find_if(preferred.begin(), preferred.end(), kernels::IsSupported);
   EXPECT_EQ((*chosen)->info().scorer,
-            supported.empty() ? "modules" : kernels::InstructionsName(supported.front()));
+            first == preferred.end() ? "modules" : kernels::InstructionsName(*first));
 }
 
 TEST(ScorerChoiceTest, AnUnknownScorerIsRefusedByName) {

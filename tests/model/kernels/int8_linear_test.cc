@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -44,16 +45,18 @@ double Exact(const Matrix& x, const Matrix& weight, const Matrix& bias, int row,
 // How far rounding x and W to the nearest byte may move a sum.
 double Bound(const Matrix& x, const Matrix& weight, int row, int output) {
   float low = x.at(row, 0), high = low, greatest = 0;
+  double mean = 0;
   for (int k = 0; k < weight.columns; ++k) {
     low = std::min(low, x.at(row, k));
     high = std::max(high, x.at(row, k));
     greatest = std::max(greatest, std::abs(weight.at(output, k)));
+    mean += double{x.at(row, k)} / weight.columns;
   }
   const double step = (double{high} - low) / 255, scale = double{greatest} / kGreatestSigned;
   double bound = 1e-5;
   for (int k = 0; k < weight.columns; ++k) {
     bound += step / 2 * (std::abs(weight.at(output, k)) + scale / 2);
-    bound += (double{x.at(row, k)} - low) * scale / 2;
+    bound += std::abs(x.at(row, k) - mean) * scale / 2;
   }
   return bound;
 }
@@ -110,6 +113,45 @@ TEST_F(Int8LinearTest, IsExactWhereBytesAre) {
   }
 }
 
+TEST_F(Int8LinearTest, OutputsMayBePutInPieces) {
+  Matrix weight(150, 21, 21, 1);
+  const Matrix bias(1, 150, 150, 2), x(9, 21, 21, 3);
+  for (int k = 0; k < 21; ++k) weight.at(40, k) = 0;
+  Int8Linear whole, pieces;
+  whole.Allocate(21, 150);
+  whole.Put(weight.values.data(), bias.values.data(), 150, 0);
+  pieces.Allocate(21, 150);
+  for (const auto& [first, end] : {std::pair{0, 37}, {37, 90}, {90, 150}}) {
+    pieces.Put(&weight.at(first, 0), bias.values.data() + first, end - first, first);
+  }
+  Int8Scratch scratch;
+  scratch.Allocate(9, 150);
+  const RowRun all = {0, 9};
+  Matrix y(9, 150, 150, 4), z(9, 150, 150, 5);
+  whole.Multiply(x.values.data(), 21, &all, 1, scratch,
+                 AddBias{y.values.data(), 150, whole.bias.get()});
+  pieces.Multiply(x.values.data(), 21, &all, 1, scratch,
+                  AddBias{z.values.data(), 150, pieces.bias.get()});
+  EXPECT_EQ(y.values, z.values);
+  for (int r = 0; r < 9; ++r) EXPECT_EQ(y.at(r, 40), bias.at(0, 40));
+}
+
+TEST_F(Int8LinearTest, ALayerPackedExactlyIsNotRounded) {
+  const Matrix weight(70, 50, 50, 1), bias(1, 70, 70, 2), x(13, 50, 50, 3);
+  Int8Linear linear;
+  linear.PackExactly(
+      {.weight = weight.values.data(), .bias = bias.values.data(), .in = 50, .out = 70});
+  Int8Scratch scratch;
+  scratch.Allocate(13, 70);
+  const RowRun all = {0, 13};
+  Matrix y(13, 70, 70, 4);
+  linear.Multiply(x.values.data(), 50, &all, 1, scratch,
+                  AddBias{y.values.data(), 70, linear.bias.get()});
+  for (int r = 0; r < 13; ++r) {
+    for (int o = 0; o < 70; ++o) EXPECT_NEAR(y.at(r, o), Exact(x, weight, bias, r, o), 1e-5);
+  }
+}
+
 TEST_F(Int8LinearTest, TheLargestProductsAddUp) {
   Matrix weight(8, 64, 64, 1), x(7, 64, 64, 2), y(7, 8, 8, 3);
   const Matrix bias(1, 8, 8, 4);
@@ -131,6 +173,7 @@ TEST_F(Int8LinearTest, ARowOfOneValueIsNotRounded) {
   for (int r = 0; r < 3; ++r) {
     for (int k = 0; k < 50; ++k) x.at(r, k) = values[r];
   }
+  x.at(1, 7) = 1e-40f;  // or of next to one
   Multiply(x, weight, bias, {{0, 3}}, y);
   for (int r = 0; r < 3; ++r) {
     for (int o = 0; o < 70; ++o) {
@@ -156,10 +199,11 @@ TEST_F(Int8LinearTest, ARowThatIsNotFiniteBecomesNanAloneOfAll) {
   const Matrix weight(20, 33, 33, 1), bias(1, 20, 20, 2);
   for (const float value :
        {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
-        -std::numeric_limits<float>::infinity()}) {
+        -std::numeric_limits<float>::infinity(), 3e38f}) {
     for (const int at : {0, 7, 32}) {
       Matrix x(5, 33, 33, 3), y(5, 20, 20, 4);
       x.at(2, at) = value;
+      x.at(2, 1) = -3e38f;  // so far apart that no float holds their difference
       Multiply(x, weight, bias, {{0, 5}}, y);
       for (int r = 0; r < 5; ++r) {
         for (int o = 0; o < 20; ++o) EXPECT_EQ(std::isnan(y.at(r, o)), r == 2) << r << " " << o;

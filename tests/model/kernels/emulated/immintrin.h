@@ -12,9 +12,9 @@
 // kernels of all instructions against the modules wherever they run. It stands in the place of the
 // compiler's own header for the units of dime_emulated_kernels, which are compiled for AVX2.
 //
-// Results are those of the instructions to the bit for what the kernels give them, but for two:
-// denormals are not flushed where bfloat16 is multiplied, and the approximate reciprocal is another
-// within its bound of 2^-14. Other roundings and comparisons than the kernels' do not compile.
+// Results are those of the instructions to the bit for what the kernels give them, but for three:
+// denormals are not flushed where bfloat16 is multiplied, the approximate reciprocal is another
+// within its bound of 2^-14, and what no integer holds becomes another one (which no sum uses). Other roundings and comparisons than the kernels' do not compile.
 #define __AVX512F__ 1
 
 namespace dime::emulated {
