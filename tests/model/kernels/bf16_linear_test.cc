@@ -70,27 +70,18 @@ TYPED_TEST(Bf16LinearTest, MultipliesTheRowsOfRunsAndNoOthers) {
     linear.Pack(weight.values.data(), bias.values.data(), shape.in, shape.out);
     Bf16Scratch scratch;
     this->Allocate(shape, scratch);
-    // All rows but those of the second third.
-    const int third = shape.rows / 3;
-    const RowRun runs[] = {{0, third}, {2 * third, shape.rows - 2 * third}};
+    const OuterThirds rows(shape.rows);
     {
       const typename Bf16Linear<TypeParam>::Session session;
-      linear.Multiply(x.values.data(), x.stride, runs, 2, scratch,
+      linear.Multiply(x.values.data(), x.stride, rows.runs().data(), 2, scratch,
                       AddBias{y.values.data(), y.stride, linear.bias.get()});
     }
-    for (int r = 0; r < shape.rows; ++r) {
-      const bool within = r < third || r >= 2 * third;
-      for (int o = 0; o < y.stride; ++o) {
-        if (!within || o >= shape.out) {
-          ASSERT_EQ(y.at(r, o), before.at(r, o)) << r << " " << o;
-          continue;
-        }
-        ASSERT_TRUE(
-            IsSum(y.at(r, o), bias.at(0, o), shape.in,
-                  [&](int i) { return double{Rounded(x.at(r, i))} * Rounded(weight.at(o, i)); }))
-            << r << " " << o;
-      }
-    }
+    CheckProduct(y, before, rows, shape.out, [&](int r, int o) {
+      EXPECT_TRUE(
+          IsSum(y.at(r, o), bias.at(0, o), shape.in,
+                [&](int i) { return double{Rounded(x.at(r, i))} * Rounded(weight.at(o, i)); }))
+          << r << " " << o;
+    });
   }
 }
 

@@ -68,20 +68,12 @@ TEST_F(Int8LinearTest, MultipliesTheRowsOfRunsAndNoOthers) {
     const Matrix x(shape.rows, shape.in, shape.in + 3, 3);
     Matrix y(shape.rows, shape.out, shape.out + 1, 4);
     const Matrix before = y;
-    // All rows but those of the second third.
-    const int third = shape.rows / 3;
-    Multiply(x, weight, bias, {{0, third}, {2 * third, shape.rows - 2 * third}}, y);
-    for (int r = 0; r < shape.rows; ++r) {
-      const bool within = r < third || r >= 2 * third;
-      for (int o = 0; o < y.stride; ++o) {
-        if (!within || o >= shape.out) {
-          ASSERT_EQ(y.at(r, o), before.at(r, o)) << r << " " << o;
-          continue;
-        }
-        ASSERT_NEAR(y.at(r, o), Exact(x, weight, bias, r, o), Bound(x, weight, r, o))
-            << r << " " << o;
-      }
-    }
+    const OuterThirds rows(shape.rows);
+    Multiply(x, weight, bias, rows.runs(), y);
+    CheckProduct(y, before, rows, shape.out, [&](int r, int o) {
+      EXPECT_NEAR(y.at(r, o), Exact(x, weight, bias, r, o), Bound(x, weight, r, o))
+          << r << " " << o;
+    });
   }
 }
 

@@ -5,6 +5,9 @@
 #include <random>
 #include <vector>
 
+#include "gtest/gtest.h"
+#include "model/kernels/float_product.h"
+
 // What linear layers are tested on. In an unnamed namespace, as the units that use it are compiled
 // for instructions that others are not.
 namespace dime::kernels {
@@ -24,6 +27,35 @@ struct Matrix {
   int rows, columns, stride;
   std::vector<float> values;
 };
+
+// All rows but those of the second third, as runs.
+class OuterThirds {
+ public:
+  explicit OuterThirds(int rows)
+      : third_(rows / 3), runs_{{0, third_}, {2 * third_, rows - 2 * third_}} {}
+  const std::vector<RowRun>& runs() const { return runs_; }
+  bool Have(int row) const { return row < third_ || row >= 2 * third_; }
+
+ private:
+  const int third_;
+  const std::vector<RowRun> runs_;
+};
+
+// Calls check(row, column) for what a product of these rows, `columns` wide, put into `y`; the rest
+// of `y` must be as it was `before`.
+template <class Check>
+void CheckProduct(const Matrix& y, const Matrix& before, const OuterThirds& rows, int columns,
+                  Check&& check) {
+  for (int r = 0; r < y.rows; ++r) {
+    for (int c = 0; c < y.stride; ++c) {
+      if (rows.Have(r) && c < columns) {
+        check(r, c);
+      } else {
+        EXPECT_EQ(y.at(r, c), before.at(r, c)) << r << " " << c;
+      }
+    }
+  }
+}
 
 struct Shape {
   int rows, in, out;
