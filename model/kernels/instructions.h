@@ -22,8 +22,7 @@ inline constexpr std::array kAllInstructions = {
 // above where DoublesBf16() (processor.h); elsewhere vectors of bytes and of floats come before
 // those of bfloat16, as they are the faster ones on the Intel processors that were measured. What
 // rounding costs in recall was measured as well (benchmarks/README.md). AVX2's bytes come after its
-// floats: they were not measured on processors that have AVX2 alone, of which older ones multiply
-// bytes by one unit of two.
+// floats: they were not measured on a processor that has AVX2 alone.
 std::array<Instructions, kAllInstructions.size()> PreferredInstructions();
 
 const char* InstructionsName(Instructions instructions);  // such as "avx512_bf16"

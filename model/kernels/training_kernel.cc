@@ -38,7 +38,7 @@ std::unique_ptr<TrainingKernel> TrainingKernel::Create(const InteractionShape& s
       return CreateBf16TrainingKernel(shape, instructions);
     case Instructions::kAvx512Vnni:
     case Instructions::kAvx2Int8:
-      break;
+      break;  // not trained with
     case Instructions::kAvx512:
       return CreateAvx512TrainingKernel(shape);
     case Instructions::kAvx2:

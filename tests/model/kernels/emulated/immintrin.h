@@ -14,7 +14,8 @@
 //
 // Results are those of the instructions to the bit for what the kernels give them, but for three:
 // denormals are not flushed where bfloat16 is multiplied, the approximate reciprocal is another
-// within its bound of 2^-14, and what no integer holds becomes another one (which no sum uses). Other roundings and comparisons than the kernels' do not compile.
+// within its bound of 2^-14, and what no integer holds becomes another one (which no sum uses).
+// Other roundings and comparisons than the kernels' do not compile.
 #define __AVX512F__ 1
 
 namespace dime::emulated {
