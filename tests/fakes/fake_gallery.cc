@@ -22,7 +22,7 @@ std::vector<float> FakeBoxes(int seed) {
   std::vector<float> boxes;
   for (int r = 0; r < kFakeNumRegions; ++r) {
     const float corner = static_cast<float>(seed + 10 * r);
-    boxes.insert(boxes.end(), {corner, corner + 1, corner + 20, corner + 31});
+    for (const float side : {0, 1, 20, 31}) boxes.push_back(corner + side);
   }
   return boxes;
 }

@@ -9,6 +9,7 @@
 
 #include "tests/fakes/fake_gallery.h"
 #include "tests/fakes/fake_model.h"
+#include "tests/fakes/gate.h"
 
 namespace dime {
 namespace {
@@ -26,12 +27,14 @@ class ReadGallery : public FakeGallery {
                                             absl::Span<const int64_t> rows) const override {
     ++reads;
     rows_read += static_cast<int64_t>(rows.size());
+    if (Gate* const through = gate) through->Pass();
     if (fails) return absl::DataLossError("a bad disk");
     return FakeGallery::ReadFeatures(modality, rows);
   }
   mutable std::atomic<int> reads{0};
   mutable std::atomic<int64_t> rows_read{0};
   std::atomic<bool> fails{false};
+  std::atomic<Gate*> gate{nullptr};  // that reads go through
 };
 
 class BoundedBankTest : public testing::Test {
@@ -74,11 +77,11 @@ TEST_F(BoundedBankTest, ReadsWhatIsMissingAtOnceAndKeepsIt) {
   EXPECT_EQ(bank_.counts().misses, 5);
 }
 
-TEST_F(BoundedBankTest, TheLeastRecentlyUsedGoesFirstAndWhatIsLeasedStays) {
+TEST_F(BoundedBankTest, SlotsAreTakenInTurnAndWhatIsLeasedOrUsedAgainStays) {
   const auto held = bank_.Acquire(gallery_, {0, 1});
   ASSERT_TRUE(held.ok());
   for (int64_t row = 2; row < 8; ++row) ASSERT_TRUE(bank_.Acquire(gallery_, {row}).ok());
-  ASSERT_TRUE(bank_.Acquire(gallery_, {2}).ok());  // now 3 is the oldest
+  ASSERT_TRUE(bank_.Acquire(gallery_, {2}).ok());  // so that 3 is the first to go
   ASSERT_TRUE(bank_.Acquire(gallery_, {8}).ok());
   const int64_t before = gallery_.rows_read;
   ASSERT_TRUE(bank_.Acquire(gallery_, {0, 1, 2, 4, 5, 6, 7, 8}).ok());
@@ -107,6 +110,37 @@ TEST_F(BoundedBankTest, AFailedReadIsToldAndForgotten) {
   const auto lease = bank_.Acquire(gallery_, {2, 1, 3, 4, 5, 6, 7, 8});
   ASSERT_TRUE(lease.ok()) << lease.status();
   ExpectRightScores(*lease, {2, 1, 3, 4, 5, 6, 7, 8});
+}
+
+TEST_F(BoundedBankTest, WhoWaitsForAReadThatFailsIsToldAndTheSlotIsFreeAgain) {
+  Gate gate;
+  gallery_.gate = &gate;
+  gallery_.fails = true;
+  absl::Status reader, waiter;
+  std::thread reads([&] { reader = bank_.Acquire(gallery_, {7, 7}).status(); });
+  gate.AwaitArrivals(1);
+  std::thread waits([&] { waiter = bank_.Acquire(gallery_, {7}).status(); });
+  while (bank_.counts().misses < 3) std::this_thread::yield();
+  gate.Open();
+  reads.join();
+  waits.join();
+  EXPECT_EQ(reader.code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(waiter.code(), absl::StatusCode::kUnavailable);
+  gallery_.gate = nullptr;
+  gallery_.fails = false;
+  const std::vector<int64_t> all = {0, 1, 2, 3, 4, 5, 6, 7};
+  const auto lease = bank_.Acquire(gallery_, all);
+  ASSERT_TRUE(lease.ok()) << lease.status();
+  ExpectRightScores(*lease, all);
+}
+
+TEST_F(BoundedBankTest, WhatCameOnceGoesBeforeWhatCameAgain) {
+  ASSERT_TRUE(bank_.Acquire(gallery_, {0, 1, 2, 3, 4, 5, 6, 7}).ok());
+  ASSERT_TRUE(bank_.Acquire(gallery_, {0, 2, 4, 6}).ok());
+  ASSERT_TRUE(bank_.Acquire(gallery_, {8, 9, 10, 11}).ok());
+  const int64_t before = gallery_.rows_read;
+  ASSERT_TRUE(bank_.Acquire(gallery_, {0, 2, 4, 6, 8, 9, 10, 11}).ok());
+  EXPECT_EQ(gallery_.rows_read, before);
 }
 
 TEST_F(BoundedBankTest, ManyAtOnceGetTheirOwn) {
