@@ -118,9 +118,7 @@ inline int BlockX() { return Emulator::block_x(); }
 inline int BlockY() { return Emulator::block_y(); }
 inline unsigned char* SharedMemory() { return Emulator::shared_memory(); }
 inline void SyncBlock() { Emulator::SyncBlock(); }
-inline void SyncWarp() {
-  Emulator::WithWarp(nullptr, [](void* const*) {});
-}
+inline void SyncWarp() { Emulator::SyncWarp(); }
 inline float ShuffleXor(float value, int mask) {
   struct Lane {
     float value, other;
@@ -134,11 +132,7 @@ inline float ShuffleXor(float value, int mask) {
   });
   return mine.other;
 }
-inline int AtomicAdd(int* to, int value) {
-  const int before = *to;
-  *to += value;
-  return before;
-}
+inline int AtomicAdd(int* to, int value) { return __atomic_fetch_add(to, value, __ATOMIC_RELAXED); }
 
 inline uint32_t BitsOf(float value) {
   uint32_t bits;
@@ -154,17 +148,19 @@ inline uint32_t Pack(float low, float high) { return RoundedPair(low, high); }
 
 inline void LoadMatrices(uint32_t (&to)[4], const Bf16* row) {
   struct Lane {
-    const Bf16* row;
-    uint32_t* to;
-  } mine = {row, to};
+    uint32_t row[4], to[4];
+  } mine;
+  const Words4 own = *reinterpret_cast<const Words4*>(row);  // aligned, as the device wants it
+  std::memcpy(mine.row, &own, sizeof(mine.row));
   Emulator::WithWarp(&mine, [](void* const* lanes) {
+    const auto of = [lanes](int l) -> Lane& { return *static_cast<Lane*>(lanes[l]); };
     for (int l = 0; l < kWarp; ++l) {
       for (int matrix = 0; matrix < 4; ++matrix) {
-        const Bf16* const source = static_cast<Lane*>(lanes[matrix * 8 + l / 4])->row;
-        std::memcpy(static_cast<Lane*>(lanes[l])->to + matrix, source + l % 4 * 2, 4);
+        of(l).to[matrix] = of(matrix * 8 + l / 4).row[l % 4];
       }
     }
   });
+  std::memcpy(to, mine.to, sizeof(mine.to));
 }
 
 template <int kRows, int kColumns>

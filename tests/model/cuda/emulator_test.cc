@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
+#include <cstdlib>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "model/cuda/simt.h"
 
 namespace dime::cuda {
@@ -42,6 +44,7 @@ TEST(EmulatorTest, WhatWasWrittenBeforeABarrierIsReadAfterIt) {
   }
 }
 
+#if !defined(DIME_THREAD_SANITIZER)
 TEST(EmulatorTest, AMissingBarrierShowsInOneOrderOrTheOther) {
   std::vector<float> results;
   for (const Emulator::Order order : kOrders) {
@@ -56,13 +59,85 @@ TEST(EmulatorTest, AMissingBarrierShowsInOneOrderOrTheOther) {
   EXPECT_EQ(results[0], 1);
   EXPECT_NE(results[1], 1) << "shared memory holds NaNs at first";
 }
+#else
+// That it would be found, whatever the order: each kernel lacks one thing, and gives what it would
+// with it.
+void ExpectRace(int blocks, absl::FunctionRef<void(int* shared, int* global)> kernel) {
+  const auto run = [&] {
+    int global = 0;
+    Emulator::Launch(blocks, 1, 64, 64 * sizeof(int), Emulator::Order::kAscending,
+                     [&] { kernel(reinterpret_cast<int*>(SharedMemory()), &global); });
+    std::exit(0);  // which ThreadSanitizer turns into its own
+  };
+  // A program of its own, whose first launch it is: what threads were there before has been known
+  // to decide over what is seen.
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(run(), testing::ExitedWithCode(66), "data race");
+}
+
+TEST(EmulatorDeathTest, RacesAreFound) {
+  // Between warps, without a barrier; after one that came too early.
+  ExpectRace(1, [](int* shared, int*) {
+    shared[Thread()] = 1;
+    if (Thread() == 63) shared[63] = shared[0];
+  });
+  ExpectRace(1, [](int* shared, int*) {
+    shared[Thread()] = 1;
+    SyncBlock();
+    const int other = shared[(Thread() + 32) % 64];
+    shared[Thread()] = other;
+    SyncBlock();
+  });
+  // Within a warp: that lanes met at an instruction orders nothing.
+  ExpectRace(1, [](int* shared, int*) {
+    if (Thread() >= 32) return;
+    shared[Thread()] = 1;
+    ShuffleXor(1, 1);
+    if (Thread() == 31) shared[31] = shared[0];
+  });
+  // Between blocks, near and far: one after the other, but only here.
+  for (const int other : {1, 31}) {
+    ExpectRace(other + 1, [other](int*, int* global) {
+      if (Thread() == 0 && BlockX() % other == 0) ++*global;
+    });
+  }
+  // A matrix is read by the lanes that point to its rows.
+  ExpectRace(1, [](int* shared, int*) {
+    if (Thread() >= 32) return;
+    if (Thread() < 8) shared[Thread() * 4] = 0;
+    uint32_t matrices[4];
+    LoadMatrices(matrices, reinterpret_cast<Bf16*>(shared) + (Thread() + 1) % 8 * 8);
+  });
+}
+
+TEST(EmulatorTest, WhatIsOrderedIsNoRace) {
+  int sum = 0;
+  std::vector<int> values(2);
+  Emulator::Launch(2, 1, 64, 64 * sizeof(int), Emulator::Order::kAscending, [&] {
+    int* const shared = reinterpret_cast<int*>(SharedMemory());
+    for (int round = 0; round < 5; ++round) {
+      shared[Thread()] = 1;
+      SyncWarp();
+      shared[Thread()] += ShuffleXor(1, 1) > 0 ? 1 : 0;
+      SyncBlock();
+      if (Thread() == 0) values[static_cast<size_t>(BlockX())] = shared[63];
+      SyncBlock();
+    }
+    AtomicAdd(&sum, 1);
+  });
+  Emulator::Launch(1, 1, 32, 0, Emulator::Order::kAscending, [&] {
+    if (Thread() == 0) sum += values[0] + values[1];  // after the launch before
+  });
+  EXPECT_EQ(sum, 128 + 4);
+}
+#endif
 
 TEST(EmulatorTest, ThreadsThatEndedAreNotWaitedFor) {
   int after = 0;
   Emulator::Launch(1, 1, 64, 0, Emulator::Order::kAscending, [&after] {
     if (Thread() >= 32) return;
     SyncBlock();
-    ++after;
+    AtomicAdd(&after, 1);
   });
   EXPECT_EQ(after, 32);
 }
