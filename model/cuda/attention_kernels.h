@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "model/cuda/item_kernels.h"
 #include "model/cuda/row_tiles.h"
@@ -46,20 +47,14 @@ struct SelfAttentionKernel {
   DIME_DEVICE void Attend(int item, int head, Bf16* memory, int ld) const {
     const int lane = Thread() % kWarp;
     const int width = RoundUp(head_size, 16);
-    const int embed_size = x.width;
     Bf16* const queries = memory;
     Bf16* const keys = queries + kBlocks * 16 * ld;
     Bf16* const values = keys + kBlocks * 16 * ld;
     SyncWarp();  // the head before is done with
-    for (int part = 0; part < 3; ++part) {
-      Bf16* const to = memory + part * kBlocks * 16 * ld;
-      for (int i = lane; i < kBlocks * 16 * width; i += kWarp) {
-        const int m = i / width, channel = i % width;
-        const bool there = m < positions && channel < head_size;
-        to[m * ld + channel] =
-            there ? projected.row(item, m)[part * embed_size + head * head_size + channel]
-                  : Bf16{0};
-      }
+    if (head_size % 8 == 0) {
+      Load<8>(item, head, memory, ld);
+    } else {
+      Load<1>(item, head, memory, ld);
     }
     SyncWarp();
     const float factor = kLog2e / Sqrt(static_cast<float>(head_size));
@@ -101,16 +96,47 @@ struct SelfAttentionKernel {
         DIME_UNROLL
         for (int t = 0; t < 2; ++t) {
           DIME_UNROLL
-          for (int i = 0; i < 4; ++i) {
-            const int m = block * 16 + lane / 4 + i / 2 * 8;
-            const int at = channel + t * 8 + lane % 4 * 2 + i % 2;
+          for (int half = 0; half < 2; ++half) {
+            const int m = block * 16 + lane / 4 + half * 8;
+            const int at = channel + t * 8 + lane % 4 * 2;
             if (m >= positions || at >= head_size) continue;
-            const int e = head * head_size + at;
-            out.row(item, m)[e] = Narrow(sums[0][t][i] * inverse[i / 2] + Widen(x.row(item, m)[e]));
+            Store(item, m, head * head_size + at, at + 1 < head_size,
+                  sums[0][t][half * 2] * inverse[half], sums[0][t][half * 2 + 1] * inverse[half]);
           }
         }
       }
     }
+  }
+
+  // A head's queries, keys and values into shared memory, kValues a load, which divide its
+  // channels; zeros beyond.
+  template <int kValues>
+  DIME_DEVICE void Load(int item, int head, Bf16* memory, int ld) const {
+    using Values = std::conditional_t<kValues == 8, Words4, Bf16>;
+    const int loads = RoundUp(head_size, 16) / kValues;  // of a row
+    for (int i = Thread() % kWarp; i < 3 * kBlocks * 16 * loads; i += kWarp) {
+      const int row = i / loads, channel = i % loads * kValues;
+      const int part = row / (kBlocks * 16), m = row % (kBlocks * 16);
+      Values values = {};
+      if (m < positions && channel < head_size) {
+        values = *reinterpret_cast<const Values*>(projected.row(item, m) + part * x.width +
+                                                  head * head_size + channel);
+      }
+      *reinterpret_cast<Values*>(memory + row * ld + channel) = values;
+    }
+  }
+
+  // x plus two channels from e on, or one, as they were attended to.
+  DIME_DEVICE void Store(int item, int m, int e, bool both, float v0, float v1) const {
+    const Bf16* const from = x.row(item, m) + e;
+    Bf16* const to = out.row(item, m) + e;
+    if (head_size % 2 == 0) {  // then words are aligned
+      const uint32_t z = LoadWord(from);
+      StoreWord(to, Pack(v0 + Low(z), v1 + High(z)));
+      return;
+    }
+    to[0] = Narrow(v0 + Widen(from[0]));
+    if (both) to[1] = Narrow(v1 + Widen(from[1]));
   }
 
   // Of the two rows of scores that a thread shares with three others, to softmax's numerators, zero
