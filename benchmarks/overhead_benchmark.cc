@@ -102,8 +102,13 @@ absl::StatusOr<double> MeasureStages(const std::string& directory, int64_t image
   return absl::ToDoubleMicroseconds(ThreadCpuTime() - start) / kTimes;
 }
 
-absl::StatusOr<Spread> MeasureCalls(const Flags& flags, int callers, const ChildServer& server,
-                                    const SearchLoad& load) {
+struct CallCost {
+  Spread micros;     // of CPU
+  double waits = 0;  // of the server's threads; of all runs together
+};
+
+absl::StatusOr<CallCost> MeasureCalls(const Flags& flags, int callers, const ChildServer& server,
+                                      const SearchLoad& load) {
   LoadDriver driver(
       [&load](int64_t number, absl::Time deadline, LoadDriver::Done done) {
         load.Call(number, deadline, std::move(done));
@@ -111,6 +116,8 @@ absl::StatusOr<Spread> MeasureCalls(const Flags& flags, int callers, const Child
       absl::Seconds(30));
   driver.RunClosed(callers, absl::Seconds(flags.seconds));
   std::vector<double> micros;
+  int64_t calls = 0;
+  ASSIGN_OR_RETURN(const int64_t waits_before, ProcessWaits(server.pid()));
   for (int run = 0; run < flags.runs; ++run) {
     ASSIGN_OR_RETURN(const absl::Duration before, ProcessCpuTime(server.pid()));
     const std::vector<CallOutcome> records =
@@ -124,15 +131,20 @@ absl::StatusOr<Spread> MeasureCalls(const Flags& flags, int callers, const Child
     }
     micros.push_back(absl::ToDoubleMicroseconds(after - before) /
                      static_cast<double>(records.size()));
+    calls += static_cast<int64_t>(records.size());
   }
-  return SpreadOf(std::move(micros));
+  ASSIGN_OR_RETURN(const int64_t waits_after, ProcessWaits(server.pid()));
+  return CallCost{
+      .micros = SpreadOf(std::move(micros)),
+      .waits = static_cast<double>(waits_after - waits_before) / static_cast<double>(calls)};
 }
 
 absl::Status Run(const Flags& flags) {
   std::cout << absl::StrFormat(
       "%d images, as many captions, %d candidates; %d runs of %.1f s after %.1f s to warm up\n\n"
       "| gallery, search | view | payloads | hits | callers | server CPU us a call | lowest | "
-      "highest | encode and recall | the rest |\n|---|---|---|---|---|---|---|---|---|---|\n",
+      "highest | encode and recall | the rest | threads woken a call |\n"
+      "|---|---|---|---|---|---|---|---|---|---|---|\n",
       flags.images, kDepth, flags.runs, flags.seconds, flags.seconds);
   for (const std::string& kind : flags.galleries) {
     const bool living = kind == "living";
@@ -165,14 +177,15 @@ absl::Status Run(const Flags& flags) {
             options.set_with_payload(payload);
             const SearchLoad load(channel, queries, options);
             for (const int callers : flags.callers) {
-              ASSIGN_OR_RETURN(const Spread micros, MeasureCalls(flags, callers, *server, load));
-              std::cout
-                  << absl::StrFormat(
-                         "| %s, %s | %s | %s | %d | %d | %.0f | %.0f | %.0f | %.0f | %.0f |\n",
-                         kind, images ? "images" : "captions", view, payload ? "with" : "without",
-                         top_k, callers, micros.median, micros.low, micros.high, stages,
-                         micros.median - stages)
-                  << std::flush;
+              ASSIGN_OR_RETURN(const CallCost cost, MeasureCalls(flags, callers, *server, load));
+              const Spread& micros = cost.micros;
+              std::cout << absl::StrFormat(
+                               "| %s, %s | %s | %s | %d | %d | %.0f | %.0f | %.0f | %.0f "
+                               "| %.0f | %.1f |\n",
+                               kind, images ? "images" : "captions", view,
+                               payload ? "with" : "without", top_k, callers, micros.median,
+                               micros.low, micros.high, stages, micros.median - stages, cost.waits)
+                        << std::flush;
             }
           }
         }

@@ -15,6 +15,9 @@ namespace dime {
 // CPU time of all its threads, those that have ended too. NOT_FOUND if there is no such process.
 absl::StatusOr<absl::Duration> ProcessCpuTime(pid_t pid);
 
+// How often its threads, those that there are, gave up a core to wait. NOT_FOUND as above.
+absl::StatusOr<int64_t> ProcessWaits(pid_t pid);
+
 struct ProcessMemory {
   int64_t resident_bytes = 0;   // all of it
   int64_t anonymous_bytes = 0;  // of its own: heap, stacks

@@ -38,6 +38,12 @@ struct alignas(16) Words4 {
   uint32_t x, y, z, w;
 };
 
+// Of two values side by side, and of eight: at addresses that are multiples of as many bytes.
+DIME_DEVICE uint32_t LoadWord(const Bf16* from) { return *reinterpret_cast<const uint32_t*>(from); }
+DIME_DEVICE void StoreWord(Bf16* to, uint32_t word) { *reinterpret_cast<uint32_t*>(to) = word; }
+DIME_DEVICE Words4 LoadWords4(const void* from) { return *static_cast<const Words4*>(from); }
+DIME_DEVICE void StoreWords4(void* to, const Words4& words) { *static_cast<Words4*>(to) = words; }
+
 DIME_HOST_DEVICE constexpr int RoundUp(int n, int to) { return (n + to - 1) / to * to; }
 
 // On the host: of two values rounded to the nearest, ties to even.
@@ -150,7 +156,7 @@ inline void LoadMatrices(uint32_t (&to)[4], const Bf16* row) {
   struct Lane {
     uint32_t row[4], to[4];
   } mine;
-  const Words4 own = *reinterpret_cast<const Words4*>(row);  // aligned, as the device wants it
+  const Words4 own = LoadWords4(row);  // aligned, as the device wants it
   std::memcpy(mine.row, &own, sizeof(mine.row));
   Emulator::WithWarp(&mine, [](void* const* lanes) {
     const auto of = [lanes](int l) -> Lane& { return *static_cast<Lane*>(lanes[l]); };
@@ -219,11 +225,6 @@ DIME_DEVICE float Low(uint32_t word) { return FloatOfBits(word << 16); }
 DIME_DEVICE float High(uint32_t word) { return FloatOfBits(word & 0xffff0000u); }
 DIME_DEVICE float Widen(Bf16 value) { return FloatOfBits(uint32_t{value} << 16); }
 DIME_DEVICE Bf16 Narrow(float value) { return static_cast<Bf16>(Pack(value, 0) & 0xffff); }
-// Of two values side by side; the address is even.
-DIME_DEVICE uint32_t LoadWord(const Bf16* from) { return *reinterpret_cast<const uint32_t*>(from); }
-DIME_DEVICE void StoreWord(Bf16* to, uint32_t word) { *reinterpret_cast<uint32_t*>(to) = word; }
-DIME_DEVICE Words4 LoadWords4(const void* from) { return *static_cast<const Words4*>(from); }
-DIME_DEVICE void StoreWords4(void* to, const Words4& words) { *static_cast<Words4*>(to) = words; }
 
 }  // namespace dime::cuda
 

@@ -1,5 +1,6 @@
 #include "benchmarks/process_usage.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -31,9 +32,19 @@ TEST(ProcessUsageTest, MemoryGrowsWithWhatIsWritten) {
   EXPECT_EQ(block.back(), 1);
 }
 
+TEST(ProcessUsageTest, WaitsAreCounted) {
+  const auto before = ProcessWaits(0);
+  ASSERT_TRUE(before.ok()) << before.status();
+  for (int i = 0; i < 3; ++i) poll(nullptr, 0, /*timeout=*/1);  // for what never comes
+  const auto after = ProcessWaits(getpid());
+  ASSERT_TRUE(after.ok()) << after.status();
+  EXPECT_GE(*after - *before, 3);
+}
+
 TEST(ProcessUsageTest, NoProcessIsAnError) {
   const pid_t none = (1 << 22) + 1;  // beyond what the kernel gives
   EXPECT_EQ(ProcessCpuTime(none).status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(ProcessWaits(none).status().code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(ReadProcessMemory(none).status().code(), absl::StatusCode::kNotFound);
 }
 
