@@ -121,11 +121,11 @@ class Bench {
     scorer_ = std::make_unique<KernelScorer>(std::move(kernels), info_, KernelScorer::Options());
     bank_ = *scorer_->MakeBank(images_.view());
   }
-  absl::Status UseCuda() {
+  absl::Status UseCuda(cuda::TileProducts products) {
     const InteractionWeightsReader read = ReadWeights();
     CudaScorer::Kernels kernels;
     ASSIGN_OR_RETURN(kernels[static_cast<int>(direction_)],
-                     cuda::MakeCudaKernel(read.shape, read.weights, device_.index()));
+                     cuda::MakeCudaKernel(read.shape, read.weights, device_.index(), products));
     bank_ = nullptr;
     scorer_ = std::make_unique<CudaScorer>(std::move(kernels), info_);
     ASSIGN_OR_RETURN(bank_, scorer_->MakeBank(images_.view()));
@@ -222,8 +222,13 @@ absl::Status Run(const Flags& flags) {
             absl::StrFormat("%.1e", bench.Difference()));
       };
       if (device.is_cuda()) {
-        RETURN_IF_ERROR(bench.UseCuda());
-        measure("cuda");
+        for (const auto& [products, kind] : {std::pair{cuda::TileProducts::kWarps, "by warps"},
+                                             {cuda::TileProducts::kWarpgroups, "by warpgroups"}}) {
+          const absl::Status status = bench.UseCuda(products);
+          if (absl::IsFailedPrecondition(status)) continue;  // the device has none
+          RETURN_IF_ERROR(status);
+          measure(kind);
+        }
         continue;
       }
       for (const Instructions instructions : kernels::kAllInstructions) {

@@ -6,6 +6,7 @@
 #include <iterator>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,20 +16,31 @@
 #include "absl/strings/str_cat.h"
 #include "model/cuda/device_memory.h"
 #include "model/cuda/simt.h"
+#include "model/cuda/warpgroup.h"
 
 namespace dime::cuda {
 
-// Counts for which launches are recorded as graphs; other counts take the next one's, whose
-// superfluous blocks end at once.
-inline constexpr int kCounts[] = {32, 64, 128, 256, 512, 1024};
+// Counts for which launches are recorded as graphs, beside a program's largest; other counts take
+// the next one's, whose superfluous blocks end at once.
+inline constexpr int kCounts[] = {32, 64, 128, 256, 512};
 
 template <class Kernel>
-__global__ void __launch_bounds__(kBlockThreads) RunKernel(__grid_constant__ const Kernel kernel) {
+__global__ void __launch_bounds__(ThreadsOf<Kernel>())
+    RunKernel(__grid_constant__ const Kernel kernel) {
   kernel();
 }
 
-// A CUDA device as a Device (see device_memory.h): a stream on which all goes in order. The first
-// error is kept, and told by Finish().
+// Writes whether the code that the device took has warpgroups' products (warpgroup.h): which of a
+// build's it takes is the driver's choice.
+struct HasWarpgroupsKernel {
+  int* has;
+  DIME_DEVICE void operator()() const {
+    if (Thread() == 0) *has = DIME_WARPGROUPS;
+  }
+};
+
+// A CUDA device as a Device (see device_memory.h): all goes in order, but for Fork()'s branches.
+// The first error is kept, and told by Finish().
 class CudaDevice {
  public:
   static absl::StatusOr<std::unique_ptr<CudaDevice>> Open(int device) {
@@ -39,18 +51,44 @@ class CudaDevice {
           absl::StrCat("there is no CUDA device ", device, ": ", count,
                        " can be used here; take the CPU, or see why nvidia-smi does not show it"));
     }
+    int major = 0;
+    cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device);
+    if (major < 8) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("CUDA device ", device, " is of compute capability ", major,
+                       "; the kernels need 8.0 or later: take --scorer modules, or the CPU"));
+    }
     auto opened = std::unique_ptr<CudaDevice>(new CudaDevice(device));
+    opened->Select();
     opened->Check(cudaStreamCreateWithFlags(&opened->stream_, cudaStreamNonBlocking));
+    opened->Check(cudaEventCreateWithFlags(&opened->forked_, cudaEventDisableTiming));
+    for (int i = 0; i < kBranches; ++i) {
+      opened->Check(cudaStreamCreateWithFlags(&opened->branches_[i], cudaStreamNonBlocking));
+      opened->Check(cudaEventCreateWithFlags(&opened->joining_[i], cudaEventDisableTiming));
+    }
     int bytes = 0;
     opened->Check(cudaDeviceGetAttribute(&bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device));
     opened->max_shared_bytes_ = static_cast<size_t>(bytes);
-    if (absl::Status status = opened->Finish(); !status.ok()) return status;
+    opened->Check(
+        cudaDeviceGetAttribute(&opened->processors_, cudaDevAttrMultiProcessorCount, device));
+    absl::StatusOr<DeviceBytes> has = opened->Allocate(sizeof(int));
+    if (!has.ok()) return has.status();
+    opened->Launch(HasWarpgroupsKernel{.has = reinterpret_cast<int*>(*has)}, 1, 1, 0);
+    opened->Download(&opened->has_warpgroups_, *has, sizeof(int));
+    const absl::Status status = opened->Finish();
+    opened->Free(*has);
+    if (!status.ok()) return status;
     return opened;
   }
   ~CudaDevice() {
     Select();
     for (const auto& [key, graph] : graphs_) cudaGraphExecDestroy(graph);
-    if (stream_ != nullptr) cudaStreamDestroy(stream_);
+    for (const cudaStream_t stream : {stream_, branches_[0], branches_[1], branches_[2]}) {
+      if (stream != nullptr) cudaStreamDestroy(stream);
+    }
+    for (const cudaEvent_t event : {forked_, joining_[0], joining_[1], joining_[2]}) {
+      if (event != nullptr) cudaEventDestroy(event);
+    }
   }
 
   absl::StatusOr<DeviceBytes> Allocate(size_t bytes) {
@@ -80,18 +118,35 @@ class CudaDevice {
   }
   template <class Kernel>
   void Launch(const Kernel& kernel, int x, int y, size_t shared_bytes) {
-    // More than 48 KB has to be asked for, once for each kernel.
-    size_t& allowed =
-        allowed_.emplace(reinterpret_cast<const void*>(&RunKernel<Kernel>), size_t{48} << 10)
-            .first->second;
-    if (shared_bytes > allowed) {
-      Check(cudaFuncSetAttribute(RunKernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                                 static_cast<int>(shared_bytes)));
-      allowed = shared_bytes;
+    // More than 48 KB has to be asked for, once for each kernel; always for all there is, for what
+    // is asked for last holds for whoever launches it in this process.
+    const auto* const function = reinterpret_cast<const void*>(&RunKernel<Kernel>);
+    if (shared_bytes > size_t{48} << 10 && unbounded_.count(function) == 0) {
+      const cudaError_t error =
+          cudaFuncSetAttribute(RunKernel<Kernel>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+                               static_cast<int>(max_shared_bytes_));
+      Check(error);
+      if (error == cudaSuccess) unbounded_.insert(function);
     }
     const dim3 grid(static_cast<unsigned>(x), static_cast<unsigned>(y));
-    RunKernel<Kernel><<<grid, kBlockThreads, shared_bytes, stream_>>>(kernel);
+    RunKernel<Kernel><<<grid, ThreadsOf<Kernel>(), shared_bytes, stream_>>>(kernel);
     Check(cudaGetLastError());
+  }
+  template <class... Branch>
+  void Fork(const Branch&... branches) {
+    static_assert(sizeof...(branches) <= kBranches);
+    Check(cudaEventRecord(forked_, stream_));
+    int begun = 0;
+    const auto begin = [&](const auto& branch) {
+      const cudaStream_t forking = std::exchange(stream_, branches_[begun]);
+      Check(cudaStreamWaitEvent(stream_, forked_));
+      branch();
+      Check(cudaEventRecord(joining_[begun], stream_));
+      stream_ = forking;
+      ++begun;
+    };
+    (begin(branches), ...);
+    for (int i = 0; i < begun; ++i) Check(cudaStreamWaitEvent(stream_, joining_[i]));
   }
   template <class Record>
   void Repeat(int key, const Record& record) {
@@ -117,6 +172,8 @@ class CudaDevice {
     return std::exchange(error_, absl::OkStatus());
   }
   size_t max_shared_bytes() const { return max_shared_bytes_; }
+  int processors() const { return processors_; }
+  bool has_warpgroups() const { return has_warpgroups_ != 0; }
 
  private:
   explicit CudaDevice(int device) : device_(device) {}
@@ -125,7 +182,9 @@ class CudaDevice {
   // Free(), which may run beside a call, leave error_ alone.
   void Select() const { static_cast<void>(cudaSetDevice(device_)); }
   void Check(cudaError_t error) {
-    if (error == cudaSuccess || !error_.ok()) return;
+    if (error == cudaSuccess) return;
+    cudaGetLastError();  // is told here, and by no later call
+    if (!error_.ok()) return;
     const std::string message =
         absl::StrCat("CUDA device ", device_, ": ", cudaGetErrorString(error));
     error_.Update(absl::Status(error == cudaErrorMemoryAllocation
@@ -134,10 +193,18 @@ class CudaDevice {
                                message));
   }
 
+  static constexpr int kBranches = 3;
+
   const int device_;
-  cudaStream_t stream_ = nullptr;
+  cudaStream_t stream_ = nullptr;  // of launches and copies
+  // Of Fork(): streams, and what they wait for, and are waited for by.
+  cudaStream_t branches_[kBranches] = {};
+  cudaEvent_t forked_ = nullptr;
+  cudaEvent_t joining_[kBranches] = {};
   size_t max_shared_bytes_ = 0;
-  std::map<const void*, size_t> allowed_;  // shared memory of a block, by kernel
+  int processors_ = 1;
+  int has_warpgroups_ = 0;
+  std::set<const void*> unbounded_;        // kernels that may take all shared memory
   std::map<int, cudaGraphExec_t> graphs_;  // by Repeat()'s key
   absl::Status error_;
 };

@@ -1,6 +1,9 @@
+#include <algorithm>
 #include <memory>
+#include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "model/cuda/cuda_device.cuh"
 #include "model/cuda/interaction_program.h"
 #include "model/cuda/search_program.h"
@@ -8,18 +11,30 @@
 namespace dime::cuda {
 namespace {
 
-// Pairs that go through the layers together: their state, some 400 KB each at the published sizes,
-// should fill the device's cores without leaving its second-level cache far behind.
-constexpr int kMaxItems = 1024;
+// Pairs that go through the layers together: at least so many, and as many as fill the device's
+// processors with whole tiles at a time, so that none waits for the last ones. Their state, some
+// 130 KB each at the published sizes, should not leave the second-level cache far behind.
+constexpr int kMinItems = 1024;
+int MaxItems(int processors, int positions) {
+  return RoundUp(kMinItems, processors * std::max(1, ItemsOfTile(kMaxTileRows, positions)));
+}
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<DeviceKernel>> MakeCudaKernel(
-    const kernels::InteractionShape& shape, const kernels::InteractionWeights& weights,
-    int device) {
+    const kernels::InteractionShape& shape, const kernels::InteractionWeights& weights, int device,
+    std::optional<TileProducts> products) {
   absl::StatusOr<std::unique_ptr<CudaDevice>> opened = CudaDevice::Open(device);
   if (!opened.ok()) return opened.status();
-  return InteractionProgram<CudaDevice>::Create(*std::move(opened), shape, weights, kMaxItems);
+  const bool warpgroups = (*opened)->has_warpgroups();
+  if (!warpgroups && products == TileProducts::kWarpgroups) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "CUDA device ", device, " has no warpgroups' products, or this build none for it"));
+  }
+  const int max_items = MaxItems((*opened)->processors(), shape.positions);
+  return InteractionProgram<CudaDevice>::Create(
+      *std::move(opened), shape, weights, max_items,
+      products.value_or(warpgroups ? TileProducts::kWarpgroups : TileProducts::kWarps));
 }
 
 absl::StatusOr<std::unique_ptr<DeviceSearch>> MakeCudaSearch(absl::Span<const float> vectors,

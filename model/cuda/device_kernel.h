@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -57,15 +58,28 @@ class DeviceKernel {
                                                     absl::Span<float> paths) = 0;
 };
 
-// On CUDA device `device` (from 0). UNIMPLEMENTED in a build without the CUDA toolkit, or for sizes
-// that do not fit a block's shared memory; FAILED_PRECONDITION if there is no such device.
-absl::StatusOr<std::unique_ptr<DeviceKernel>> MakeCudaKernel(
-    const kernels::InteractionShape& shape, const kernels::InteractionWeights& weights, int device);
+// What multiplies by weights (tile_products.h): warps, on any device, or warpgroups, on Hopper's.
+enum class TileProducts { kWarps, kWarpgroups };
 
-// On the emulator, for tests. `descending`: see Emulator::Order. UNIMPLEMENTED as above.
+// On CUDA device `device` (from 0), by warpgroups where it has them unless something else is asked
+// for. UNIMPLEMENTED in a build without the CUDA toolkit, or for sizes that do not fit a block's
+// shared memory; FAILED_PRECONDITION if there is no such device, or it has no warpgroups that are
+// asked for.
+absl::StatusOr<std::unique_ptr<DeviceKernel>> MakeCudaKernel(
+    const kernels::InteractionShape& shape, const kernels::InteractionWeights& weights, int device,
+    std::optional<TileProducts> products = std::nullopt);
+
+struct EmulatorOptions {
+  bool descending = false;  // see Emulator::Order
+  int max_items = 1024;
+  TileProducts products = TileProducts::kWarps;
+  int processors = 1;  // of the device: the more, the smaller are the tiles
+};
+
+// On the emulator, for tests. UNIMPLEMENTED as above.
 absl::StatusOr<std::unique_ptr<DeviceKernel>> MakeEmulatedKernel(
     const kernels::InteractionShape& shape, const kernels::InteractionWeights& weights,
-    bool descending, int max_items);
+    const EmulatorOptions& options);
 
 }  // namespace dime::cuda
 

@@ -22,11 +22,16 @@ using DeviceBytes = unsigned char*;
 //   void Download(void* to, const void* from, size_t bytes);  // there after Finish()
 //   void Zero(void* at, size_t bytes);
 //   template <class Kernel> void Launch(const Kernel& kernel, int x, int y, size_t shared_bytes);
+//   template <class... Branch> void Fork(const Branch&... branches);
+//       // the launches that each branch() makes may run beside the others'; up to 3
 //   template <class Record> void Repeat(int key, const Record& record);
 //       // runs the launches that record() makes, which for one key are always the same
-//   std::vector<int> counts();  // whose launches may serve smaller ones, ascending; may be empty
+//   std::vector<int> counts();  // whose launches may serve smaller ones, ascending; none if any
+//                               // count may be launched
 //   absl::Status Finish();      // waits for all of that; an error of any of it
 //   size_t max_shared_bytes();  // of a block
+//   int processors();           // that run blocks at the same time
+// A Kernel says in kThreads how many threads a block has, if not kBlockThreads.
 // One thread at a time, but for Allocate() and Free().
 
 // Arrays on a device that live as long as this does. The device must outlive it.

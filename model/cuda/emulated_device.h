@@ -17,7 +17,8 @@ namespace dime::cuda {
 // The emulator as a Device (see device_memory.h): what it is told to do is done at once.
 class EmulatedDevice {
  public:
-  explicit EmulatedDevice(Emulator::Order order) : order_(order) {}
+  explicit EmulatedDevice(Emulator::Order order, int processors = 1)
+      : order_(order), processors_(processors) {}
 
   absl::StatusOr<DeviceBytes> Allocate(size_t bytes) {
     return static_cast<DeviceBytes>(std::aligned_alloc(256, (bytes + 255) / 256 * 256));
@@ -28,7 +29,11 @@ class EmulatedDevice {
   void Zero(void* at, size_t bytes) { std::memset(at, 0, bytes); }
   template <class Kernel>
   void Launch(const Kernel& kernel, int x, int y, size_t shared_bytes) {
-    Emulator::Launch(x, y, kBlockThreads, shared_bytes, order_, [&kernel] { kernel(); });
+    Emulator::Launch(x, y, ThreadsOf<Kernel>(), shared_bytes, order_, [&kernel] { kernel(); });
+  }
+  template <class... Branch>
+  void Fork(const Branch&... branches) {
+    (branches(), ...);
   }
   template <class Record>
   void Repeat(int, const Record& record) {
@@ -37,9 +42,11 @@ class EmulatedDevice {
   std::vector<int> counts() const { return {}; }
   absl::Status Finish() { return absl::OkStatus(); }
   size_t max_shared_bytes() const { return size_t{227} << 10; }  // as an H100's
+  int processors() const { return processors_; }
 
  private:
   const Emulator::Order order_;
+  const int processors_;
 };
 
 }  // namespace dime::cuda

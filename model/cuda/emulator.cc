@@ -1,5 +1,6 @@
 #include "model/cuda/emulator.h"
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <cstdint>
@@ -28,7 +29,15 @@ namespace dime::cuda {
 namespace {
 
 constexpr int kWarp = 32;
+constexpr int kWarpgroup = 128;
 constexpr size_t kStackBytes = size_t{64} << 10;
+
+// Jumps are as good as swaps of contexts, and take no system call; but sanitizers know swaps alone.
+#if defined(DIME_THREAD_SANITIZER) || defined(__SANITIZE_ADDRESS__)
+constexpr bool kSwapsContexts = true;
+#else
+constexpr bool kSwapsContexts = false;
+#endif
 
 // What ThreadSanitizer is told, so that it sees a device's threads where there are fibers: nothing
 // happens before anything else because of the order in which they run here, only because of
@@ -74,6 +83,7 @@ class Block {
         kernel_(kernel),
         fibers_(static_cast<size_t>(threads)),
         warps_(static_cast<size_t>(threads / kWarp)),
+        warpgroups_(static_cast<size_t>(threads / kWarpgroup)),
         stacks_(new unsigned char[static_cast<size_t>(threads) * kStackBytes]),
         shared_((shared_bytes + 15) / 16 * 16 / sizeof(Quad) + 1),
         end_(end) {}
@@ -112,13 +122,55 @@ class Block {
     Acquire(barrier);
   }
   void WithWarp(void* mine, absl::FunctionRef<void(void* const*)> together) {
-    Warp& warp = OwnWarp();
-    warp.lanes[current_ % kWarp] = mine;
-    if (++warp.arrived < kWarp) return Wait(&warp.meetings);
-    const Unwatched unwatched;  // the exchange is the instruction's own
-    together(warp.lanes);
-    warp.arrived = 0;
-    ++warp.meetings;
+    Meet(&OwnWarp(), current_ % kWarp, kWarp, mine, together);
+  }
+  void WithWarpgroup(void* mine, absl::FunctionRef<void(void* const*)> together) {
+    Meet(&warpgroups_[static_cast<size_t>(current_ / kWarpgroup)], current_ % kWarpgroup,
+         kWarpgroup, mine, together);
+  }
+  void SyncThreads(int threads) {
+    char* const barrier = &some_barrier_[some_barriers_ % 2];
+    Release(barrier);
+    if (++at_some_barrier_ < threads) {
+      Wait(&some_barriers_);
+    } else {
+      at_some_barrier_ = 0;
+      ++some_barriers_;
+    }
+    Acquire(barrier);
+  }
+
+  Emulator::Order order() const { return order_; }
+  void InitBarrier(uint64_t* at, int arrivals) {
+    StoreBarrier(at, {.arrivals = static_cast<uint8_t>(arrivals),
+                      .missing = static_cast<uint8_t>(arrivals)});
+  }
+  void Arrive(uint64_t* at) {
+    Release(at);
+    MemoryBarrier barrier = LoadBarrier(at);
+    --barrier.missing;
+    EndPhase(at, barrier);
+  }
+  void CopyAndArrive(void* to, const void* from, int bytes, uint64_t* at) {
+    if (reinterpret_cast<uintptr_t>(to) % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0 ||
+        bytes % 16 != 0) {
+      std::fprintf(stderr, "emulator: a copy is not aligned\n");
+      std::abort();
+    }
+    Release(at);
+    MemoryBarrier barrier = LoadBarrier(at);
+    --barrier.missing;
+    barrier.bytes += bytes;
+    StoreBarrier(at, barrier);
+    AddCopy({to, from, bytes, at});
+    if (order_ == Emulator::Order::kDescending) RunCopies(at);
+  }
+  void WaitForPhase(uint64_t* at, uint32_t parity) {
+    while (LoadBarrier(at).phase == parity) {
+      RunCopies(at);
+      if (LoadBarrier(at).phase == parity) Wait(&changes_);
+    }
+    Acquire(at);
   }
 
  private:
@@ -127,6 +179,8 @@ class Block {
   };
   struct Fiber {
     ucontext_t context;
+    jmp_buf place;  // where it goes on, once it has begun
+    bool begun = false;
     // It goes on once the counter is no longer at this.
     const int64_t* counter = nullptr;
     int64_t seen = 0;
@@ -134,13 +188,86 @@ class Block {
     void* fake_stack = nullptr;
     void* thread = nullptr;  // as ThreadSanitizer knows it
   };
-  struct Warp {
-    void* lanes[kWarp];
+  // Threads that do something together.
+  template <int kLanes>
+  struct Group {
+    void* lanes[kLanes];
     int arrived = 0;
     int64_t meetings = 0;
     char barrier[2] = {};
   };
+  using Warp = Group<kWarp>;
+  // What lies in memory of a barrier: it is in its phase until nothing is missing any more.
+  struct MemoryBarrier {
+    uint8_t phase = 0;  // its parity
+    uint8_t arrivals = 0;
+    uint8_t missing = 0;
+    uint8_t unused = 0;
+    int32_t bytes = 0;  // missing
+  };
+  static_assert(sizeof(MemoryBarrier) == sizeof(uint64_t));
+  struct Copy {
+    void* to;
+    const void* from;
+    int bytes;
+    uint64_t* barrier;
+  };
   Warp& OwnWarp() { return warps_[static_cast<size_t>(current_ / kWarp)]; }
+
+  template <int kLanes>
+  void Meet(Group<kLanes>* group, int lane, int lanes, void* mine,
+            absl::FunctionRef<void(void* const*)> together) {
+    group->lanes[lane] = mine;
+    if (++group->arrived < lanes) return Wait(&group->meetings);
+    const Unwatched unwatched;  // the exchange is the instruction's own
+    together(group->lanes);
+    group->arrived = 0;
+    ++group->meetings;
+  }
+
+  static MemoryBarrier LoadBarrier(const uint64_t* at) {
+    MemoryBarrier barrier;
+    std::memcpy(&barrier, at, sizeof(barrier));
+    return barrier;
+  }
+  static void StoreBarrier(uint64_t* at, const MemoryBarrier& barrier) {
+    std::memcpy(at, &barrier, sizeof(barrier));
+  }
+  void EndPhase(uint64_t* at, MemoryBarrier barrier) {
+    if (barrier.missing == 0 && barrier.bytes == 0) {
+      barrier.phase ^= 1;
+      barrier.missing = barrier.arrivals;
+      ++changes_;
+    }
+    StoreBarrier(at, barrier);
+  }
+  void AddCopy(const Copy& copy) {
+    const Unwatched unwatched;
+    copies_.push_back(copy);
+    ++changes_;  // whoever waits may do it
+  }
+  Copy TakeCopy(size_t i) {
+    const Unwatched unwatched;
+    const Copy copy = copies_[i];
+    copies_.erase(copies_.begin() + static_cast<ptrdiff_t>(i));
+    return copy;
+  }
+  // Does the copies that are to arrive at a barrier.
+  void RunCopies(uint64_t* at) {
+    for (size_t i = 0; i < copies_.size();) {
+      if (copies_[i].barrier != at) {
+        ++i;
+        continue;
+      }
+      const Copy copy = TakeCopy(i);
+      Acquire(at);  // it comes after what was before it was asked for
+      std::memcpy(copy.to, copy.from, static_cast<size_t>(copy.bytes));
+      Release(at);
+      MemoryBarrier barrier = LoadBarrier(at);
+      barrier.bytes -= copy.bytes;
+      EndPhase(at, barrier);
+    }
+  }
 
   static void Begin();
   void Wait(const int64_t* counter);
@@ -151,9 +278,11 @@ class Block {
   const absl::FunctionRef<void()> kernel_;
   std::vector<Fiber> fibers_;
   std::vector<Warp> warps_;
+  std::vector<Group<kWarpgroup>> warpgroups_;
   const std::unique_ptr<unsigned char[]> stacks_;
   std::vector<Quad> shared_;
   ucontext_t scheduler_;
+  jmp_buf scheduler_place_;
   void* const scheduler_thread_ = CurrentThread();
   [[maybe_unused]] void* scheduler_fake_stack_ = nullptr;
   [[maybe_unused]] const void* scheduler_stack_ = nullptr;
@@ -163,6 +292,11 @@ class Block {
   int at_barrier_ = 0;
   int64_t barriers_ = 0;
   char barrier_[2] = {};
+  int at_some_barrier_ = 0;  // SyncThreads()
+  int64_t some_barriers_ = 0;
+  char some_barrier_[2] = {};
+  int64_t changes_ = 0;  // of what barriers in memory wait for
+  std::vector<Copy> copies_;
   char* const end_;
 };
 
@@ -185,7 +319,12 @@ void Block::SwitchTo(Fiber& fiber) {
   __sanitizer_start_switch_fiber(&scheduler_fake_stack_, fiber.context.uc_stack.ss_sp, kStackBytes);
 #endif
   BeThread(fiber.thread);
-  swapcontext(&scheduler_, &fiber.context);
+  if constexpr (kSwapsContexts) {
+    swapcontext(&scheduler_, &fiber.context);
+  } else if (_setjmp(scheduler_place_) == 0) {
+    if (std::exchange(fiber.begun, true)) _longjmp(fiber.place, 1);
+    setcontext(&fiber.context);
+  }
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(scheduler_fake_stack_, nullptr, nullptr);
 #endif
@@ -197,7 +336,11 @@ void Block::SwitchBack(Fiber& fiber, [[maybe_unused]] bool ends) {
                                  scheduler_stack_bytes_);
 #endif
   BeThread(scheduler_thread_);
-  swapcontext(&fiber.context, &scheduler_);
+  if constexpr (kSwapsContexts) {
+    swapcontext(&fiber.context, &scheduler_);
+  } else if (_setjmp(fiber.place) == 0) {
+    _longjmp(scheduler_place_, 1);
+  }
 #if defined(__SANITIZE_ADDRESS__)
   __sanitizer_finish_switch_fiber(fiber.fake_stack, &scheduler_stack_, &scheduler_stack_bytes_);
 #endif
@@ -222,12 +365,13 @@ void Block::Run(int x, int y) {
     fiber.context.uc_stack.ss_size = kStackBytes;
     fiber.context.uc_link = nullptr;
     fiber.counter = nullptr;
-    fiber.done = false;
+    fiber.done = fiber.begun = false;
     fiber.thread = NewThread();
     makecontext(&fiber.context, &Block::Begin, 0);
   }
   int left = threads;
-  at_barrier_ = 0;
+  at_barrier_ = at_some_barrier_ = 0;
+  copies_.clear();
   while (left > 0) {
     bool moved = false;
     for (int i = 0; i < threads; ++i) {
@@ -253,7 +397,8 @@ void Block::Run(int x, int y) {
 
 void Emulator::Launch(int blocks_x, int blocks_y, int threads, size_t shared_bytes, Order order,
                       absl::FunctionRef<void()> kernel) {
-  constexpr size_t kKnownBlocks = 32;  // of 128 threads: half of what ThreadSanitizer knows at once
+  // Half of the threads that ThreadSanitizer knows at once.
+  const size_t known_blocks = size_t{4096} / static_cast<size_t>(threads);
   char end = 0;
   std::vector<std::unique_ptr<Block>> blocks;
   for (int y = 0; y < blocks_y; ++y) {
@@ -263,7 +408,7 @@ void Emulator::Launch(int blocks_x, int blocks_y, int threads, size_t shared_byt
       if (kWatched || blocks.empty()) {
         blocks.push_back(std::make_unique<Block>(threads, shared_bytes, order, kernel, &end));
       }
-      if (blocks.size() > kKnownBlocks) blocks[blocks.size() - 1 - kKnownBlocks]->DeleteThreads();
+      if (blocks.size() > known_blocks) blocks[blocks.size() - 1 - known_blocks]->DeleteThreads();
       running = blocks.back().get();
       running->Run(x, y);
     }
@@ -272,6 +417,7 @@ void Emulator::Launch(int blocks_x, int blocks_y, int threads, size_t shared_byt
   running = nullptr;
 }
 
+Emulator::Order Emulator::order() { return running->order(); }
 int Emulator::thread() { return running->thread(); }
 int Emulator::block_x() { return running->x(); }
 int Emulator::block_y() { return running->y(); }
@@ -280,6 +426,21 @@ void Emulator::SyncBlock() { running->SyncBlock(); }
 void Emulator::SyncWarp() { running->SyncWarp(); }
 void Emulator::WithWarp(void* mine, absl::FunctionRef<void(void* const* lanes)> together) {
   running->WithWarp(mine, together);
+}
+
+void Emulator::WithWarpgroup(void* mine, absl::FunctionRef<void(void* const* lanes)> together) {
+  running->WithWarpgroup(mine, together);
+}
+void Emulator::SyncThreads(int threads) { running->SyncThreads(threads); }
+void Emulator::InitBarrier(uint64_t* barrier, int arrivals) {
+  running->InitBarrier(barrier, arrivals);
+}
+void Emulator::Arrive(uint64_t* barrier) { running->Arrive(barrier); }
+void Emulator::WaitForPhase(uint64_t* barrier, uint32_t parity) {
+  running->WaitForPhase(barrier, parity);
+}
+void Emulator::CopyAndArrive(void* to, const void* from, int bytes, uint64_t* barrier) {
+  running->CopyAndArrive(to, from, bytes, barrier);
 }
 
 }  // namespace dime::cuda

@@ -2,6 +2,7 @@
 #define DIME_MODEL_CUDA_EMULATOR_H_
 
 #include <cstddef>
+#include <cstdint>
 
 #include "absl/functional/function_ref.h"
 
@@ -23,6 +24,7 @@ class Emulator {
   static void Launch(int blocks_x, int blocks_y, int threads, size_t shared_bytes, Order order,
                      absl::FunctionRef<void()> kernel);
 
+  static Order order();
   static int thread();
   static int block_x();
   static int block_y();
@@ -35,6 +37,18 @@ class Emulator {
   // them, with what each gave: lanes[i] is lane i's `mine`. That orders nothing else: as on a
   // device, what one lane wrote another may not read for having met.
   static void WithWarp(void* mine, absl::FunctionRef<void(void* const* lanes)> together);
+  // The same of a warpgroup's 128 threads.
+  static void WithWarpgroup(void* mine, absl::FunctionRef<void(void* const* lanes)> together);
+  // Returns once so many threads of the block wait here, always the same ones.
+  static void SyncThreads(int threads);
+
+  // Barriers that lie in memory, and copies that arrive at them: see warpgroup.h. A copy is done
+  // only when a thread waits for it where threads run in ascending order, and else at once: the
+  // other way round than products, so that either shows if it is not waited for.
+  static void InitBarrier(uint64_t* barrier, int arrivals);
+  static void Arrive(uint64_t* barrier);
+  static void WaitForPhase(uint64_t* barrier, uint32_t parity);
+  static void CopyAndArrive(void* to, const void* from, int bytes, uint64_t* barrier);
 };
 
 }  // namespace dime::cuda

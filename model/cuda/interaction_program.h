@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -14,13 +15,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "index/status_macros.h"
-#include "model/cuda/attention_kernels.h"
+#include "model/cuda/cell_kernels.h"
 #include "model/cuda/device_kernel.h"
 #include "model/cuda/device_memory.h"
 #include "model/cuda/item_kernels.h"
 #include "model/cuda/packed_product.h"
 #include "model/cuda/routing_kernels.h"
 #include "model/cuda/row_tiles.h"
+#include "model/cuda/tile_products.h"
 
 namespace dime::cuda {
 
@@ -31,11 +33,11 @@ class InteractionProgram : public DeviceKernel {
   // UNIMPLEMENTED if a block of some kernel would need more shared memory than there is.
   static absl::StatusOr<std::unique_ptr<DeviceKernel>> Create(
       std::unique_ptr<Device> device, const kernels::InteractionShape& shape,
-      const kernels::InteractionWeights& weights, int max_items) {
+      const kernels::InteractionWeights& weights, int max_items, TileProducts products) {
     std::unique_ptr<InteractionProgram> program(
-        new InteractionProgram(std::move(device), shape, max_items));
-    RETURN_IF_ERROR(program->CheckSizes());
+        new InteractionProgram(std::move(device), shape, max_items, products));
     RETURN_IF_ERROR(program->UploadWeights(weights));
+    RETURN_IF_ERROR(program->CheckSizes());
     RETURN_IF_ERROR(program->AllocateBuffers());
     RETURN_IF_ERROR(program->RecordLaunches());
     return std::unique_ptr<DeviceKernel>(std::move(program));
@@ -60,19 +62,25 @@ class InteractionProgram : public DeviceKernel {
   // What each pair has of ints: for each layer and cell the number of pairs that it is run for.
   static constexpr int kSizes = kLayers * kCells;
 
+  // A cell's linear layers, in the order in which its kernel takes them.
+  struct Layers {
+    WeightStream stream;
+    std::vector<Product> products;
+  };
   struct Layer {
     Product router_hidden[kCells];
     const float* router_output[kCells];
     const float* router_bias[kCells];
-    Product guidance, attention, feed_in, feed_out, refine_in, refine_out;
+    Layers guidance, reason, refine;
   };
 
   InteractionProgram(std::unique_ptr<Device> device, const kernels::InteractionShape& shape,
-                     int max_items)
+                     int max_items, TileProducts products)
       : device_(std::move(device)),
         memory_(device_.get()),
         shape_(shape),
         max_items_(max_items),
+        products_(products),
         M_(shape.positions),
         E_(RoundUp(shape.embed_size, 32)),
         C_(RoundUp(shape.max_context, 16)),
@@ -93,33 +101,64 @@ class InteractionProgram : public DeviceKernel {
   static int64_t Aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
   int blocks() const { return RoundUp(M_, 16) / 16; }
   int head_size() const { return shape_.embed_size / shape_.num_heads; }
-  int tiles(int items, int positions) const {
-    return RoundUp(items * positions, kTileRows) / kTileRows;
+
+  // Heads that are projected at once: a group's columns are at most one chunk of weights, if one
+  // head's are.
+  int group_heads() const {
+    return std::clamp(192 / (3 * RoundUp(head_size(), 16)), 1, shape_.num_heads);
   }
 
-  // Calls with_blocks(std::integral_constant<int, n>) for the number of blocks of 16 positions that
-  // attention is compiled for.
+  // Calls with(TypeOf<Products>(), std::integral_constant<int, n>()) for the tiles that are to be
+  // used for so many items, and the number of blocks of 16 positions that attention is compiled
+  // for.
+  template <class T>
+  struct TypeOf {
+    using Type = T;
+  };
   template <class With>
-  auto WithBlocks(With&& with_blocks) const {
-    if (blocks() <= 1) return with_blocks(std::integral_constant<int, 1>());
-    if (blocks() <= 2) return with_blocks(std::integral_constant<int, 2>());
-    if (blocks() <= 3) return with_blocks(std::integral_constant<int, 3>());
-    if (blocks() <= 5) return with_blocks(std::integral_constant<int, 5>());
-    return with_blocks(std::integral_constant<int, kMaxBlocks>());
+  auto WithKernels(int items, With&& with) const {
+    if (products_ == TileProducts::kWarpgroups) {
+      if (LargeTiles(items)) return WithBlocks(TypeOf<WarpgroupTiles<128>>(), with);
+      return WithBlocks(TypeOf<WarpgroupTiles<64>>(), with);
+    }
+    if (LargeTiles(items)) return WithBlocks(TypeOf<WarpTiles<128>>(), with);
+    return WithBlocks(TypeOf<WarpTiles<64>>(), with);
+  }
+  template <class Products, class With>
+  auto WithBlocks(TypeOf<Products> products, With&& with) const {
+    if (blocks() <= 1) return with(products, std::integral_constant<int, 1>());
+    if (blocks() <= 2) return with(products, std::integral_constant<int, 2>());
+    if (blocks() <= 3) return with(products, std::integral_constant<int, 3>());
+    if constexpr (Products::kRows == 64) {
+      return with(products, std::integral_constant<int, 4>());
+    } else {
+      if (blocks() <= 5) return with(products, std::integral_constant<int, 5>());
+      return with(products, std::integral_constant<int, kMaxBlocks>());
+    }
+  }
+  // Large tiles read weights less often; small ones leave fewer of the device's processors without
+  // any, and fit less shared memory.
+  bool LargeTiles(int items) const {
+    return M_ > 64 || (large_tiles_fit_ && items > ItemsOfTile(64, M_) * device_->processors());
   }
 
-  absl::Status CheckSizes() const;
+  absl::Status CheckSizes();
+  template <class Products, int kBlocks>
+  size_t MostSharedBytes() const;
   absl::Status UploadWeights(const kernels::InteractionWeights& weights);
   absl::Status AllocateBuffers();
   absl::Status RecordLaunches();
   // The launches that take so many pairs may be those for this many.
   int RoundCount(int count) const {
-    for (const int rounded : device_->counts()) {
+    const std::vector<int> counts = device_->counts();
+    if (counts.empty()) return count;
+    for (const int rounded : counts) {
       if (count <= rounded && rounded <= max_items_) return rounded;
     }
-    return count;
+    return max_items_;
   }
   absl::StatusOr<Product> UploadProduct(const PackedProduct& packed);
+  absl::StatusOr<Layers> UploadLayers(const std::vector<PackedProduct>& packed);
 
   Sequence Buffer(unsigned char* base, int width) const {
     return {.base = base, .stride = int64_t{M_} * width * 2, .width = width};
@@ -137,12 +176,14 @@ class InteractionProgram : public DeviceKernel {
 
   void Route(int layer, int items, int paths, float* gates, unsigned char* const* blocks);
   void Plan(int layer, int items);
-  void Linear(const Selection& selection, int items, const Sequence& in, const Product& product,
-              const Sequence& out);
-  void FeedForward(const Selection& selection, int items, const Sequence& in, const Product& first,
-                   const Product& second, const Sequence& residual, const Sequence& out);
+  void Guide(int layer, const Selection& selection, int items, const Sequence& in,
+             const Sequence& out);
+  template <class Products, int kBlocks>
+  ReasonKernel<Products, kBlocks> Reasoning(int layer) const;
   void Reason(int layer, const Selection& selection, int items, const Sequence& in,
               const Sequence& out);
+  template <class Products, int kBlocks>
+  RefineKernel<Products, kBlocks> Refining(int layer) const;
   void Refine(int layer, const Selection& selection, int items, const Sequence& in,
               const Sequence& out);
   void ScoreLayers(int items);
@@ -151,6 +192,8 @@ class InteractionProgram : public DeviceKernel {
   DeviceMemory<Device> memory_;  // of all that follows
   const kernels::InteractionShape shape_;
   const int max_items_;
+  const TileProducts products_;
+  bool large_tiles_fit_ = false;
   // Positions; padded: channels, rows of a context, feed-forward width.
   const int M_, E_, C_, H_;
   LocalLayout local_;
@@ -171,11 +214,8 @@ class InteractionProgram : public DeviceKernel {
   MixWeights* weights_ = nullptr;
   Bf16* means_[kCells] = {};
   unsigned char* sequences_[kCells] = {};
-  unsigned char* product_ = nullptr;    // of the guidance cell
-  unsigned char* projected_ = nullptr;  // query, key, value
-  unsigned char* attended_ = nullptr;
+  unsigned char* product_ = nullptr;  // of the guidance cell
   unsigned char* reasoned_ = nullptr;
-  unsigned char* crossed_ = nullptr;
   unsigned char* refined_ = nullptr;
   float* scores_ = nullptr;
   float* paths_ = nullptr;
@@ -185,18 +225,33 @@ class InteractionProgram : public DeviceKernel {
 };
 
 template <class Device>
-absl::Status InteractionProgram<Device>::CheckSizes() const {
+template <class Products, int kBlocks>
+size_t InteractionProgram<Device>::MostSharedBytes() const {
+  return std::max({Reasoning<Products, kBlocks>(0).SharedBytes(),
+                   Refining<Products, kBlocks>(0).SharedBytes(), RouteKernel::SharedBytes(E_),
+                   ProjectKernel::SharedBytes(E_),
+                   LinearKernel<Products>::SharedBytes(layers_[0].guidance.stream, E_)});
+}
+
+template <class Device>
+absl::Status InteractionProgram<Device>::CheckSizes() {
+  if (blocks() > kMaxBlocks) {
+    return absl::UnimplementedError(absl::StrCat(
+        "the device's kernels take up to ", kMaxBlocks * 16, " positions; this model has ", M_));
+  }
+  const auto needed = [&](bool large) {
+    large_tiles_fit_ = large;
+    return WithKernels(max_items_, [&](auto products, auto n) {
+      return MostSharedBytes<typename decltype(products)::Type, n.value>();
+    });
+  };
   const size_t most = device_->max_shared_bytes();
-  const size_t attention = WithBlocks([&](auto n) {
-    return std::max(SelfAttentionKernel<n.value>::SharedBytes(shape_.num_heads, head_size()),
-                    CrossAttentionKernel<n.value>::SharedBytes(E_, C_));
-  });
-  const size_t needed = std::max({FeedForwardKernel::SharedBytes(E_, std::max(H_, E_)), attention,
-                                  RouteKernel::SharedBytes(E_)});
-  if (needed <= most && blocks() <= kMaxBlocks) return absl::OkStatus();
-  return absl::UnimplementedError(absl::StrCat(
-      "the device's kernels take up to ", kMaxBlocks * 16, " positions and what fits ", most,
-      " bytes a block; this model has ", M_, " positions and would take ", needed, " bytes"));
+  if (needed(/*large=*/true) <= most) return absl::OkStatus();
+  const size_t least = needed(/*large=*/false);
+  if (least <= most) return absl::OkStatus();
+  return absl::UnimplementedError(
+      absl::StrCat("the device's kernels take what fits ", most, " bytes a block; this model of ",
+                   M_, " positions and ", E_, " channels would take ", least, " bytes"));
 }
 
 template <class Device>
@@ -205,6 +260,36 @@ absl::StatusOr<Product> InteractionProgram<Device>::UploadProduct(const PackedPr
   ASSIGN_OR_RETURN(product.weights, memory_.Upload(packed.weights));
   ASSIGN_OR_RETURN(product.bias, memory_.Upload(packed.bias));
   return product;
+}
+
+template <class Device>
+auto InteractionProgram<Device>::UploadLayers(const std::vector<PackedProduct>& packed)
+    -> absl::StatusOr<Layers> {
+  Layers layers;
+  std::vector<Words4> weights;
+  std::vector<float> bias;
+  int part = -1;
+  for (const PackedProduct& product : packed) {
+    weights.insert(weights.end(), product.weights.begin(), product.weights.end());
+    bias.insert(bias.end(), product.bias.begin(), product.bias.end());
+    if (product.chunk == 0) continue;
+    const int bytes = product.chunk * 32 * static_cast<int>(sizeof(Bf16));
+    if (part < 0 || layers.stream.bytes[part] != bytes) layers.stream.bytes[++part] = bytes;
+    layers.stream.chunks[part] += product.tiles * 8 / product.chunk * product.steps;
+  }
+  ASSIGN_OR_RETURN(layers.stream.weights, memory_.Upload(weights));
+  const Words4* next_weights = layers.stream.weights;
+  ASSIGN_OR_RETURN(const float* next_bias, memory_.Upload(bias));
+  for (const PackedProduct& product : packed) {
+    layers.products.push_back({.weights = next_weights,
+                               .bias = next_bias,
+                               .tiles = product.tiles,
+                               .steps = product.steps,
+                               .chunk = product.chunk});
+    next_weights += product.weights.size();
+    next_bias += product.bias.size();
+  }
+  return layers;
 }
 
 template <class Device>
@@ -226,13 +311,17 @@ absl::Status InteractionProgram<Device>::UploadWeights(const kernels::Interactio
       ASSIGN_OR_RETURN(to.router_bias[j],
                        memory_.Upload(std::vector<float>(output.bias, output.bias + output.out)));
     }
-    ASSIGN_OR_RETURN(to.guidance, UploadProduct(PackLinear(from.guidance)));
-    ASSIGN_OR_RETURN(to.attention,
-                     UploadProduct(PackJoined({&from.query, &from.key, &from.value}, E_)));
-    ASSIGN_OR_RETURN(to.feed_in, UploadProduct(PackLinear(from.feed_in)));
-    ASSIGN_OR_RETURN(to.feed_out, UploadProduct(PackLinear(from.feed_out)));
-    ASSIGN_OR_RETURN(to.refine_in, UploadProduct(PackLinear(from.refine_in)));
-    ASSIGN_OR_RETURN(to.refine_out, UploadProduct(PackLinear(from.refine_out)));
+    const WeightLayout layout =
+        products_ == TileProducts::kWarpgroups ? WeightLayout::kWarpgroups : WeightLayout::kWarps;
+    const auto pack = [layout](const kernels::LinearWeights& linear) {
+      return PackLinear(linear, layout);
+    };
+    ASSIGN_OR_RETURN(to.guidance, UploadLayers({pack(from.guidance)}));
+    std::vector<PackedProduct> reason = PackHeads(from, shape_.num_heads, group_heads(), layout);
+    reason.push_back(pack(from.feed_in));
+    reason.push_back(pack(from.feed_out));
+    ASSIGN_OR_RETURN(to.reason, UploadLayers(reason));
+    ASSIGN_OR_RETURN(to.refine, UploadLayers({pack(from.refine_in), pack(from.refine_out)}));
   }
   const kernels::LayerWeights* const layers = weights.layers;
   ASSIGN_OR_RETURN(projections_,
@@ -264,8 +353,7 @@ absl::Status InteractionProgram<Device>::AllocateBuffers() {
   }
   ASSIGN_OR_RETURN(gates_, memory_.template Allocate<float>(n * kCells * kCells));
   ASSIGN_OR_RETURN(weights_, memory_.template Allocate<MixWeights>(n));
-  ASSIGN_OR_RETURN(projected_, memory_.template Allocate<unsigned char>(3 * sequence));
-  for (unsigned char** buffer : {&product_, &attended_, &reasoned_, &crossed_, &refined_}) {
+  for (unsigned char** buffer : {&product_, &reasoned_, &refined_}) {
     ASSIGN_OR_RETURN(*buffer, memory_.template Allocate<unsigned char>(sequence));
   }
   ASSIGN_OR_RETURN(scores_, memory_.template Allocate<float>(n));
@@ -281,9 +369,11 @@ absl::Status InteractionProgram<Device>::AllocateBuffers() {
 template <class Device>
 absl::Status InteractionProgram<Device>::RecordLaunches() {
   StartCall(0, {}, {});  // of no pairs: every block ends at once
-  for (const int items : device_->counts()) {
-    if (items <= max_items_) device_->Repeat(items, [&] { ScoreLayers(items); });
+  for (int items : device_->counts()) {
+    items = RoundCount(items);
+    device_->Repeat(items, [&] { ScoreLayers(items); });
   }
+  if (!device_->counts().empty()) device_->Repeat(max_items_, [&] { ScoreLayers(max_items_); });
   return device_->Finish();
 }
 
@@ -323,73 +413,88 @@ void InteractionProgram<Device>::Route(int layer, int items, int paths, float* g
     kernel.output[j] = layers_[layer].router_output[j];
     kernel.bias[j] = layers_[layer].router_bias[j];
   }
-  device_->Launch(kernel, tiles(items, 1), kCells, RouteKernel::SharedBytes(E_));
+  device_->Launch(kernel, RoundUp(items, RouteKernel::kRows) / RouteKernel::kRows, kCells,
+                  RouteKernel::SharedBytes(E_));
 }
 
 template <class Device>
-void InteractionProgram<Device>::FeedForward(const Selection& selection, int items,
-                                             const Sequence& in, const Product& first,
-                                             const Product& second, const Sequence& residual,
-                                             const Sequence& out) {
-  device_->Launch(FeedForwardKernel{.selection = selection,
-                                    .positions = M_,
-                                    .in = in,
-                                    .first = first,
-                                    .second = second,
-                                    .residual = residual,
-                                    .out = out},
-                  tiles(items, M_), 1, FeedForwardKernel::SharedBytes(E_, second.steps * 32));
+void InteractionProgram<Device>::Guide(int layer, const Selection& selection, int items,
+                                       const Sequence& in, const Sequence& out) {
+  const Layers& weights = layers_[layer].guidance;
+  WithKernels(items, [&](auto products, auto) {
+    using Kernel = LinearKernel<typename decltype(products)::Type>;
+    device_->Launch(Kernel{.selection = selection,
+                           .positions = M_,
+                           .stream = weights.stream,
+                           .product = weights.products[0],
+                           .in = in,
+                           .out = out},
+                    Kernel::Blocks(items, M_), 1, Kernel::SharedBytes(weights.stream, E_));
+  });
 }
 
 template <class Device>
-void InteractionProgram<Device>::Linear(const Selection& selection, int items, const Sequence& in,
-                                        const Product& product, const Sequence& out) {
-  device_->Launch(
-      LinearKernel{
-          .selection = selection, .positions = M_, .in = in, .product = product, .out = out},
-      tiles(items, M_), 1, LinearKernel::SharedBytes(E_));
+template <class Products, int kBlocks>
+ReasonKernel<Products, kBlocks> InteractionProgram<Device>::Reasoning(int layer) const {
+  const Layers& weights = layers_[layer].reason;
+  const std::vector<Product>& products = weights.products;
+  ReasonKernel<Products, kBlocks> kernel;
+  kernel.positions = M_;
+  kernel.stream = weights.stream;
+  kernel.first = products[products.size() - 2];
+  kernel.second = products[products.size() - 1];
+  kernel.projection = products[0];
+  kernel.in.width = kernel.out.width = E_;
+  kernel.num_heads = shape_.num_heads;
+  kernel.head_size = head_size();
+  kernel.group_heads = group_heads();
+  kernel.hidden_width = H_;
+  return kernel;
 }
 
 template <class Device>
 void InteractionProgram<Device>::Reason(int layer, const Selection& selection, int items,
                                         const Sequence& in, const Sequence& out) {
-  const Layer& weights = layers_[layer];
-  const Sequence projected = Buffer(projected_, 3 * E_), attended = Buffer(attended_, E_);
-  Linear(selection, items, in, weights.attention, projected);
-  WithBlocks([&](auto n) {
-    using Kernel = SelfAttentionKernel<n.value>;
-    device_->Launch(Kernel{.selection = selection,
-                           .positions = M_,
-                           .num_heads = shape_.num_heads,
-                           .head_size = head_size(),
-                           .projected = projected,
-                           .x = in,
-                           .out = attended},
-                    items, 1, Kernel::SharedBytes(shape_.num_heads, head_size()));
+  WithKernels(items, [&](auto products, auto n) {
+    auto kernel = Reasoning<typename decltype(products)::Type, n.value>(layer);
+    kernel.selection = selection;
+    kernel.in = in;
+    kernel.out = out;
+    device_->Launch(kernel, kernel.Blocks(items), 1, kernel.SharedBytes());
   });
-  FeedForward(selection, items, attended, weights.feed_in, weights.feed_out, attended, out);
+}
+
+template <class Device>
+template <class Products, int kBlocks>
+RefineKernel<Products, kBlocks> InteractionProgram<Device>::Refining(int layer) const {
+  const Layers& weights = layers_[layer].refine;
+  RefineKernel<Products, kBlocks> kernel;
+  kernel.positions = M_;
+  kernel.stream = weights.stream;
+  kernel.first = weights.products[0];
+  kernel.second = weights.products[1];
+  kernel.in.width = kernel.out.width = E_;
+  kernel.attention = {.positions = M_,
+                      .context_rows = C_,
+                      .norm = shape_.norm,
+                      .lambda = shape_.lambda,
+                      .layout = context_,
+                      .layer = layer};
+  kernel.contexts = contexts_;
+  kernel.hidden_width = E_;
+  return kernel;
 }
 
 template <class Device>
 void InteractionProgram<Device>::Refine(int layer, const Selection& selection, int items,
                                         const Sequence& in, const Sequence& out) {
-  const Layer& weights = layers_[layer];
-  const Sequence crossed = Buffer(crossed_, E_);
-  WithBlocks([&](auto n) {
-    using Kernel = CrossAttentionKernel<n.value>;
-    device_->Launch(Kernel{.selection = selection,
-                           .positions = M_,
-                           .context_rows = C_,
-                           .norm = shape_.norm,
-                           .lambda = shape_.lambda,
-                           .contexts = contexts_,
-                           .layout = context_,
-                           .layer = layer,
-                           .x = in,
-                           .out = crossed},
-                    items, 1, Kernel::SharedBytes(E_, C_));
+  WithKernels(items, [&](auto products, auto n) {
+    auto kernel = Refining<typename decltype(products)::Type, n.value>(layer);
+    kernel.selection = selection;
+    kernel.in = in;
+    kernel.out = out;
+    device_->Launch(kernel, kernel.Blocks(items), 1, kernel.SharedBytes());
   });
-  FeedForward(selection, items, crossed, weights.refine_in, weights.refine_out, in, out);
 }
 
 template <class Device>
@@ -411,7 +516,7 @@ absl::Status InteractionProgram<Device>::PrepareLocals(const HostItems& items,
                                      .means = means_[0]},
                   count, 1, 0);
   const Sequence sequence = InBlocks(locals_, local_.sequence);
-  Linear(All(), count, sequence, layers_[0].guidance, InBlocks(locals_, local_.product));
+  Guide(0, All(), count, sequence, InBlocks(locals_, local_.product));
   Reason(0, All(), count, sequence, InBlocks(locals_, local_.reasoned));
   Route(0, count, kCells, nullptr, locals_);
   return device_->Finish();
@@ -445,7 +550,7 @@ absl::Status InteractionProgram<Device>::PrepareContexts(const HostItems& items,
                                 .product = projections_,
                                 .blocks = contexts_,
                                 .offset = context_.projections},
-                  tiles(count, C_), 1, LinearKernel::SharedBytes(E_));
+                  ProjectKernel::Blocks(count, C_), 1, ProjectKernel::SharedBytes(E_));
   return device_->Finish();
 }
 
@@ -502,9 +607,9 @@ void InteractionProgram<Device>::ScoreLayers(int items) {
     Route(n, items, last ? 1 : kCells, gates_, nullptr);
     Plan(n, items);
     const Sequence product = Buffer(product_, E_), reasoned = Buffer(reasoned_, E_);
-    Linear(Open(n, 1), items, in[1], layers_[n].guidance, product);
-    Reason(n, Open(n, 2), items, in[2], reasoned);
-    Refine(n, Open(n, 3), items, in[3], refined);
+    device_->Fork([&] { Reason(n, Open(n, 2), items, in[2], reasoned); },
+                  [&] { Refine(n, Open(n, 3), items, in[3], refined); },
+                  [&] { Guide(n, Open(n, 1), items, in[1], product); });
     const CellOutputs cells = {.identity = in[0],
                                .guided = in[1],
                                .product = product,

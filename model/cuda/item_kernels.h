@@ -6,6 +6,7 @@
 
 #include "model/cuda/row_tiles.h"
 #include "model/cuda/simt.h"
+#include "model/cuda/tile_products.h"
 
 // Kernels of DIME's interaction on a device (see row_tiles.h): what is done once for an item, as
 // the local side or as a context, and where it is kept.
@@ -103,19 +104,34 @@ struct ProjectKernel {
   unsigned char* const* blocks;
   int64_t offset;
 
+  using Products = WarpTiles<64>;
+
+  static int Blocks(int items, int positions) {
+    return RoundUp(items * positions, Products::kRows) / Products::kRows;
+  }
+  static size_t SharedBytes(int width) {
+    return sizeof(TileRows) + BlockedRows::Bytes(Products::kRows, width);
+  }
   DIME_DEVICE void operator()() const {
-    Tile tile;
-    if (!BeginTile(selection, context_rows, in, &tile)) return;
-    const TileRows* const rows = tile.rows;
+    if (BlockX() * Products::kRows >= selection.size() * context_rows) return;
+    SharedPieces memory;
+    auto* const rows = memory.Take<TileRows>(1);
     const int width = in.width;
-    TileProduct(tile.values, width + kPad, product, [&](int r, int n, float v0, float v1) {
+    const BlockedRows tile = memory.TakeRows(Products::kRows, width);
+    FindTileRows<Products::kRows>(selection, context_rows, Products::kRows, rows);
+    SyncBlock();
+    LoadTile<Products::kRows, Products::kThreads>(in, *rows, tile);
+    SyncBlock();
+    Products({}, &memory).Multiply(tile, product, [&](int r) {
       const int c = rows->position[r];
-      if (c < 0) return;
-      auto* const to = reinterpret_cast<Bf16*>(blocks[rows->item[r]] + offset) +
-                       int64_t{n / width} * context_rows * width;
-      Bf16* const at = to + (int64_t{c / 2} * width + n % width) * 2 + c % 2;
-      at[0] = Narrow(v0 + product.bias[n]);
-      at[2] = Narrow(v1 + product.bias[n + 1]);
+      auto* const to = reinterpret_cast<Bf16*>(blocks[rows->item[r]] + offset);
+      return [=, this](int n, float v0, float v1) {
+        if (c < 0) return;
+        Bf16* const at = to + int64_t{n / width} * context_rows * width +
+                         (c / 2 * width + n % width) * 2 + c % 2;
+        at[0] = Narrow(v0);
+        at[2] = Narrow(v1);
+      };
     });
   }
 };

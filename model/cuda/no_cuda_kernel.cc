@@ -14,7 +14,7 @@ absl::Status NoCuda() {
 
 absl::StatusOr<std::unique_ptr<DeviceKernel>> MakeCudaKernel(const kernels::InteractionShape&,
                                                              const kernels::InteractionWeights&,
-                                                             int) {
+                                                             int, std::optional<TileProducts>) {
   return NoCuda();
 }
 

@@ -9,9 +9,9 @@ namespace dime::cuda {
 namespace {
 
 // `weight`: (out, in).
-PackedProduct Pack(absl::Span<const float> weight, absl::Span<const float> bias, int in, int out) {
+PackedProduct Pack(absl::Span<const float> weight, absl::Span<const float> bias, int in, int out,
+                   WeightLayout layout) {
   PackedProduct product;
-  product.tiles = RoundUp(out, 32) / 8;
   product.steps = RoundUp(in, 32) / 32;
   const auto pair = [&](int n, int k) {
     const auto at = [&](int channel) {
@@ -19,12 +19,28 @@ PackedProduct Pack(absl::Span<const float> weight, absl::Span<const float> bias,
     };
     return RoundedPair(at(k), at(k + 1));
   };
-  product.weights.reserve(static_cast<size_t>(product.tiles) * product.steps * kWarp);
-  for (int tile = 0; tile < product.tiles; ++tile) {
-    for (int step = 0; step < product.steps; ++step) {
-      for (int lane = 0; lane < kWarp; ++lane) {
-        const int n = tile * 8 + lane / 4, k = step * 32 + lane % 4 * 2;
-        product.weights.push_back({pair(n, k), pair(n, k + 8), pair(n, k + 16), pair(n, k + 24)});
+  if (layout == WeightLayout::kWarps) {
+    product.tiles = RoundUp(out, 32) / 8;
+    for (int tile = 0; tile < product.tiles; ++tile) {
+      for (int step = 0; step < product.steps; ++step) {
+        for (int lane = 0; lane < kWarp; ++lane) {
+          const int n = tile * 8 + lane / 4, k = step * 32 + lane % 4 * 2;
+          product.weights.push_back({pair(n, k), pair(n, k + 8), pair(n, k + 16), pair(n, k + 24)});
+        }
+      }
+    }
+  } else {
+    const int columns = RoundUp(out, 64);
+    product.tiles = columns / 8;
+    product.chunk = columns % 192 == 0 ? 192 : columns % 128 == 0 ? 128 : 64;
+    for (int first = 0; first < columns; first += product.chunk) {
+      for (int step = 0; step < product.steps; ++step) {
+        for (int block = 0; block < product.chunk / 8 * 4; ++block) {
+          for (int row = 0; row < 8; ++row) {
+            const int n = first + block / 4 * 8 + row, k = step * 32 + block % 4 * 8;
+            product.weights.push_back({pair(n, k), pair(n, k + 2), pair(n, k + 4), pair(n, k + 6)});
+          }
+        }
       }
     }
   }
@@ -42,8 +58,29 @@ absl::Span<const float> BiasOf(const kernels::LinearWeights& linear) {
 
 }  // namespace
 
-PackedProduct PackLinear(const kernels::LinearWeights& linear) {
-  return Pack(WeightOf(linear), BiasOf(linear), linear.in, linear.out);
+PackedProduct PackLinear(const kernels::LinearWeights& linear, WeightLayout layout) {
+  return Pack(WeightOf(linear), BiasOf(linear), linear.in, linear.out, layout);
+}
+
+std::vector<PackedProduct> PackHeads(const kernels::LayerWeights& layer, int num_heads, int heads,
+                                     WeightLayout layout) {
+  const int in = layer.query.in, head_size = layer.query.out / num_heads;
+  const int width = RoundUp(head_size, 16), out = heads * 3 * width;
+  std::vector<PackedProduct> groups;
+  for (int first = 0; first < num_heads; first += heads) {
+    std::vector<float> weight(static_cast<size_t>(out) * in, 0.0f), bias(out, 0.0f);
+    for (int head = first; head < std::min(first + heads, num_heads); ++head) {
+      int part = (head - first) * 3;
+      for (const auto* const linear : {&layer.query, &layer.key, &layer.value}) {
+        const ptrdiff_t from = ptrdiff_t{head} * head_size, to = ptrdiff_t{part++} * width;
+        std::copy_n(linear->weight + from * in, ptrdiff_t{head_size} * in,
+                    weight.begin() + to * in);
+        std::copy_n(linear->bias + from, head_size, bias.begin() + to);
+      }
+    }
+    groups.push_back(Pack(weight, bias, in, out, layout));
+  }
+  return groups;
 }
 
 PackedProduct PackSplit(const kernels::LinearWeights& linear, int width) {
@@ -57,7 +94,7 @@ PackedProduct PackSplit(const kernels::LinearWeights& linear, int width) {
       row[2 * width + i] = value - high;
     }
   }
-  return Pack(weight, BiasOf(linear), 3 * width, linear.out);
+  return Pack(weight, BiasOf(linear), 3 * width, linear.out, WeightLayout::kWarps);
 }
 
 PackedProduct PackJoined(absl::Span<const kernels::LinearWeights* const> parts, int width) {
@@ -69,7 +106,7 @@ PackedProduct PackJoined(absl::Span<const kernels::LinearWeights* const> parts, 
     std::copy(from.begin(), from.end(), weight.begin() + static_cast<ptrdiff_t>(first * in));
     std::copy(of_bias.begin(), of_bias.end(), bias.begin() + static_cast<ptrdiff_t>(first));
   }
-  return Pack(weight, bias, in, out);
+  return Pack(weight, bias, in, out, WeightLayout::kWarps);
 }
 
 }  // namespace dime::cuda

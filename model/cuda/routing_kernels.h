@@ -7,6 +7,7 @@
 #include "model/cuda/item_kernels.h"
 #include "model/cuda/row_tiles.h"
 #include "model/cuda/simt.h"
+#include "model/cuda/tile_products.h"
 
 // Kernels of DIME's interaction on a device (see row_tiles.h): gates, what they make of the cells,
 // the mixing along the paths, and the score. Gates and what is mixed are float32.
@@ -27,40 +28,41 @@ struct RouteKernel {
   unsigned char* const* blocks;
   int64_t gates_offset;
 
+  using Products = WarpTiles<64>;
+  static constexpr int kRows = Products::kRows;
+
   static size_t SharedBytes(int embed_size) {
-    return sizeof(Bf16) * kTileRows * (3 * embed_size + kPad) +
-           sizeof(float) * 2 * kTileRows * kCells;
+    return BlockedRows::Bytes(kRows, 3 * embed_size) + sizeof(float) * 2 * kRows * kCells;
   }
   DIME_DEVICE void operator()() const {
-    const int first = BlockX() * kTileRows, cell = BlockY();
+    const int first = BlockX() * kRows, cell = BlockY();
     if (first >= *count) return;
-    const int width = 3 * embed_size, lda = width + kPad;
-    auto* const a = reinterpret_cast<Bf16*>(SharedMemory());
-    auto* const partial = reinterpret_cast<float*>(a + kTileRows * lda);  // (2, rows, paths)
-    for (int i = Thread(); i < kTileRows * (width / 8); i += kBlockThreads) {
-      const int row = i / (width / 8), column = i % (width / 8) * 8;
-      StoreWords4(a + row * lda + column,
-                  first + row < *count
-                      ? LoadWords4(means[cell] + int64_t{first + row} * width + column)
-                      : Words4{0, 0, 0, 0});
-    }
+    SharedPieces memory;
+    const BlockedRows rows = memory.TakeRows(kRows, 3 * embed_size);
+    auto* const partial = memory.Take<float>(2 * kRows * kCells);  // (2, rows, paths)
+    FillRows<kRows, kBlockThreads>(rows, [&](int row, int column) {
+      return first + row < *count
+                 ? LoadWords4(means[cell] + int64_t{first + row} * rows.width + column)
+                 : Words4{0, 0, 0, 0};
+    });
     SyncBlock();
     const Product& product = hidden[cell];
     const float* const weights = output[cell];
     const int outputs = product.tiles * 8;
     float sums[4][kCells] = {};  // by the thread's rows
-    TileProduct(a, lda, product, [&](int r, int n, float v0, float v1) {
-      const float h0 = Max(v0 + product.bias[n], 0), h1 = Max(v1 + product.bias[n + 1], 0);
-      const int mine = r % 32 / 8;
-      DIME_UNROLL
-      for (int i = 0; i < 4; ++i) {
-        if (i != mine) continue;  // so that the sums are registers
+    Products({}, &memory).Multiply(rows, product, [&](int r) {
+      return [&, mine = r % 32 / 8](int n, float v0, float v1) {
         DIME_UNROLL
-        for (int p = 0; p < kCells; ++p) {
-          if (p >= paths) break;
-          sums[i][p] += h0 * weights[p * outputs + n] + h1 * weights[p * outputs + n + 1];
+        for (int i = 0; i < 4; ++i) {
+          if (i != mine) continue;  // so that the sums are registers
+          DIME_UNROLL
+          for (int p = 0; p < kCells; ++p) {
+            if (p >= paths) break;
+            const Floats2 w = LoadFloats2(weights + p * outputs + n);
+            sums[i][p] += Max(v0, 0) * w.x + Max(v1, 0) * w.y;
+          }
         }
-      }
+      };
     });
     const int lane = Thread() % kWarp, warp = Thread() / kWarp;
     DIME_UNROLL
@@ -72,20 +74,19 @@ struct RouteKernel {
         sum += ShuffleXor(sum, 2);
         if (lane % 4 == 0) {
           const int row = warp % 2 * 32 + i * 8 + lane / 4;
-          partial[(warp / 2 * kTileRows + row) * kCells + p] = sum;
+          partial[(warp / 2 * kRows + row) * kCells + p] = sum;
         }
       }
     }
     SyncBlock();
-    if (Thread() < kTileRows && first + Thread() < *count) {
+    if (Thread() < kRows && first + Thread() < *count) {
       const int item = first + Thread();
       float* const of_item = gates != nullptr
                                  ? gates + int64_t{item} * kCells * kCells
                                  : reinterpret_cast<float*>(blocks[item] + gates_offset);
       float* const to = of_item + cell * kCells;
       for (int p = 0; p < kCells; ++p) {
-        const float sum =
-            partial[Thread() * kCells + p] + partial[(kTileRows + Thread()) * kCells + p];
+        const float sum = partial[Thread() * kCells + p] + partial[(kRows + Thread()) * kCells + p];
         to[p] = p < paths ? Max(Tanh(sum + bias[cell][p]), 0) : 0;
       }
     }
@@ -159,6 +160,7 @@ struct PlanKernel {
 DIME_DEVICE void GuideFactors(const Sequence& product, int pair, int positions, int channel,
                               const float* guide, float (&factors)[2]) {
   float squares[2] = {0, 0};
+  DIME_UNROLL_BY_4
   for (int m = 0; m < positions; ++m) {
     const uint32_t word = LoadWord(product.row(pair, m) + channel);
     squares[0] += Low(word) * Low(word);
@@ -176,28 +178,32 @@ struct CellOutputs {
   Sequence guided, product;  // what the guidance cell takes, and its product
   Sequence reasoned, refined;
 
-  DIME_DEVICE void Load(const MixWeights& weights, int pair, int m, int channel,
-                        const float (&factors)[2], float (&v0)[kCells], float (&v1)[kCells]) const {
-    const uint32_t z = LoadWord(identity.row(pair, m) + channel);
-    v0[0] = Max(Low(z), 0);
-    v1[0] = Max(High(z), 0);
-    v0[1] = v1[1] = v0[2] = v1[2] = v0[3] = v1[3] = 0;
+  // As they lie in memory.
+  struct Words {
+    uint32_t identity, guided, product, reasoned, refined;
+  };
+  DIME_DEVICE Words Load(const MixWeights& weights, int pair, int m, int channel) const {
+    Words words = {};
+    words.identity = LoadWord(identity.row(pair, m) + channel);
     if (weights.open[1]) {
-      const uint32_t x = LoadWord(guided.row(pair, m) + channel);
-      const uint32_t y = LoadWord(product.row(pair, m) + channel);
-      v0[1] = Low(x) + Low(x) * (Low(y) * factors[0]);
-      v1[1] = High(x) + High(x) * (High(y) * factors[1]);
+      words.guided = LoadWord(guided.row(pair, m) + channel);
+      words.product = LoadWord(product.row(pair, m) + channel);
     }
-    if (weights.open[2]) {
-      const uint32_t x = LoadWord(reasoned.row(pair, m) + channel);
-      v0[2] = Low(x);
-      v1[2] = High(x);
-    }
-    if (weights.open[3]) {
-      const uint32_t x = LoadWord(refined.row(pair, m) + channel);
-      v0[3] = Low(x);
-      v1[3] = High(x);
-    }
+    if (weights.open[2]) words.reasoned = LoadWord(reasoned.row(pair, m) + channel);
+    if (weights.open[3]) words.refined = LoadWord(refined.row(pair, m) + channel);
+    return words;
+  }
+  // By cell; zero where it did not run.
+  static DIME_DEVICE void Values(const Words& words, const float (&factors)[2], float (&v0)[kCells],
+                                 float (&v1)[kCells]) {
+    v0[0] = Max(Low(words.identity), 0);
+    v1[0] = Max(High(words.identity), 0);
+    v0[1] = Low(words.guided) + Low(words.guided) * (Low(words.product) * factors[0]);
+    v1[1] = High(words.guided) + High(words.guided) * (High(words.product) * factors[1]);
+    v0[2] = Low(words.reasoned);
+    v1[2] = High(words.reasoned);
+    v0[3] = Low(words.refined);
+    v1[3] = High(words.refined);
   }
 };
 
@@ -221,20 +227,33 @@ struct MixKernel {
     for (int e = Thread() * 2; e < embed_size; e += kBlockThreads * 2) {
       float factors[2] = {0, 0}, sums[kCells][2] = {};
       if (w.open[1]) GuideFactors(cells.product, pair, positions, e, guide, factors);
-      for (int m = 0; m < positions; ++m) {
-        float v0[kCells], v1[kCells];
-        cells.Load(w, pair, m, e, factors, v0, v1);
+      // Some rows are read before any is written, so that reading does not wait for each.
+      constexpr int kAhead = 4;
+      for (int first = 0; first < positions; first += kAhead) {
+        CellOutputs::Words words[kAhead];
         DIME_UNROLL
-        for (int i = 0; i < kCells; ++i) {
-          float mixed0 = 0, mixed1 = 0;
+        for (int r = 0; r < kAhead; ++r) {
+          const int m = first + r < positions ? first + r : positions - 1;
+          words[r] = cells.Load(w, pair, m, e);
+        }
+        DIME_UNROLL
+        for (int r = 0; r < kAhead; ++r) {
+          const int m = first + r;
+          if (m >= positions) break;
+          float v0[kCells], v1[kCells];
+          CellOutputs::Values(words[r], factors, v0, v1);
           DIME_UNROLL
-          for (int j = 0; j < kCells; ++j) {
-            mixed0 += w.output[i][j] * v0[j];
-            mixed1 += w.output[i][j] * v1[j];
+          for (int i = 0; i < kCells; ++i) {
+            float mixed0 = 0, mixed1 = 0;
+            DIME_UNROLL
+            for (int j = 0; j < kCells; ++j) {
+              mixed0 += w.output[i][j] * v0[j];
+              mixed1 += w.output[i][j] * v1[j];
+            }
+            sums[i][0] += mixed0;
+            sums[i][1] += mixed1;
+            StoreWord(next[i].row(pair, m) + e, Pack(mixed0, mixed1));
           }
-          sums[i][0] += mixed0;
-          sums[i][1] += mixed1;
-          StoreWord(next[i].row(pair, m) + e, Pack(mixed0, mixed1));
         }
       }
       const float share = 1.0f / static_cast<float>(positions);
@@ -270,9 +289,10 @@ struct FinishKernel {
     for (int e = Thread() * 2; e < embed_size; e += kBlockThreads * 2) {
       float factors[2] = {0, 0}, sums[2] = {0, 0}, tops[2] = {-3e38f, -3e38f};
       if (w.open[1]) GuideFactors(cells.product, pair, positions, e, guide, factors);
+      DIME_UNROLL_BY_4
       for (int m = 0; m < positions; ++m) {
         float v0[kCells], v1[kCells], y[2] = {0, 0};
-        cells.Load(w, pair, m, e, factors, v0, v1);
+        CellOutputs::Values(cells.Load(w, pair, m, e), factors, v0, v1);
         DIME_UNROLL
         for (int j = 0; j < kCells; ++j) {
           y[0] += w.output[0][j] * v0[j];

@@ -19,16 +19,28 @@
 #define DIME_DEVICE __device__ __forceinline__
 #define DIME_HOST_DEVICE __host__ __device__ __forceinline__
 #define DIME_UNROLL _Pragma("unroll")
+#define DIME_UNROLL_BY_4 _Pragma("unroll 4")
 #else
 #define DIME_DEVICE inline
 #define DIME_HOST_DEVICE inline
 #define DIME_UNROLL
+#define DIME_UNROLL_BY_4
 #endif
 
 namespace dime::cuda {
 
 inline constexpr int kWarp = 32;
-inline constexpr int kBlockThreads = 128;  // of every block
+inline constexpr int kBlockThreads = 128;  // of a block, where a kernel has no kThreads
+
+// Threads of a block of a kernel.
+template <class Kernel>
+DIME_HOST_DEVICE constexpr int ThreadsOf() {
+  if constexpr (requires { Kernel::kThreads; }) {
+    return Kernel::kThreads;
+  } else {
+    return kBlockThreads;
+  }
+}
 
 // bfloat16 values as their bits; two of them, the first in the low half, make a word, as registers
 // of matrix instructions hold them.
@@ -38,9 +50,16 @@ struct alignas(16) Words4 {
   uint32_t x, y, z, w;
 };
 
+struct alignas(8) Floats2 {
+  float x, y;
+};
+
 // Of two values side by side, and of eight: at addresses that are multiples of as many bytes.
 DIME_DEVICE uint32_t LoadWord(const Bf16* from) { return *reinterpret_cast<const uint32_t*>(from); }
 DIME_DEVICE void StoreWord(Bf16* to, uint32_t word) { *reinterpret_cast<uint32_t*>(to) = word; }
+DIME_DEVICE Floats2 LoadFloats2(const float* from) {
+  return *reinterpret_cast<const Floats2*>(from);
+}
 DIME_DEVICE Words4 LoadWords4(const void* from) { return *static_cast<const Words4*>(from); }
 DIME_DEVICE void StoreWords4(void* to, const Words4& words) { *static_cast<Words4*>(to) = words; }
 
@@ -72,6 +91,15 @@ DIME_DEVICE int AtomicAdd(int* to, int value) { return atomicAdd(to, value); }
 DIME_DEVICE void LoadMatrices(uint32_t (&to)[4], const Bf16* row) {
   const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
+               : "r"(address)
+               : "memory");
+}
+
+// The same of the transposed matrices: ldmatrix.trans.
+DIME_DEVICE void LoadTransposed(uint32_t (&to)[4], const Bf16* row) {
+  const auto address = static_cast<uint32_t>(__cvta_generic_to_shared(row));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
                : "r"(address)
                : "memory");
@@ -152,9 +180,11 @@ inline float FloatOfBits(uint32_t bits) {
 }
 inline uint32_t Pack(float low, float high) { return RoundedPair(low, high); }
 
-inline void LoadMatrices(uint32_t (&to)[4], const Bf16* row) {
+template <bool kTransposed>
+void LoadEmulated(uint32_t (&to)[4], const Bf16* row) {
   struct Lane {
-    uint32_t row[4], to[4];
+    Bf16 row[8];
+    uint32_t to[4];
   } mine;
   const Words4 own = LoadWords4(row);  // aligned, as the device wants it
   std::memcpy(mine.row, &own, sizeof(mine.row));
@@ -162,12 +192,19 @@ inline void LoadMatrices(uint32_t (&to)[4], const Bf16* row) {
     const auto of = [lanes](int l) -> Lane& { return *static_cast<Lane*>(lanes[l]); };
     for (int l = 0; l < kWarp; ++l) {
       for (int matrix = 0; matrix < 4; ++matrix) {
-        of(l).to[matrix] = of(matrix * 8 + l / 4).row[l % 4];
+        const auto at = [&](int i) {
+          const int row = kTransposed ? l % 4 * 2 + i : l / 4;
+          const int column = kTransposed ? l / 4 : l % 4 * 2 + i;
+          return uint32_t{of(matrix * 8 + row).row[column]};
+        };
+        of(l).to[matrix] = at(0) | at(1) << 16;
       }
     }
   });
   std::memcpy(to, mine.to, sizeof(mine.to));
 }
+inline void LoadMatrices(uint32_t (&to)[4], const Bf16* row) { LoadEmulated<false>(to, row); }
+inline void LoadTransposed(uint32_t (&to)[4], const Bf16* row) { LoadEmulated<true>(to, row); }
 
 template <int kRows, int kColumns>
 void MultiplyAdd(float (&sums)[kRows][kColumns][4], const uint32_t (&a)[kRows][4],

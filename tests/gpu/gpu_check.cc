@@ -126,29 +126,31 @@ absl::StatusOr<Answers> Run(const DimeModel& model, const Workload& work, int64_
   return answers;
 }
 
-// The same kernels on the emulator, which is slow.
-absl::StatusOr<std::unique_ptr<CudaScorer>> MakeEmulatedScorer(const ModulesModel& model) {
+// A scorer by make(shape, weights), which makes a direction's kernels.
+template <class Make>
+absl::StatusOr<std::unique_ptr<CudaScorer>> MakeScorer(const ModulesModel& model,
+                                                       const Make& make) {
   CudaScorer::Kernels kernels;
   const ModelInfo& info = model.info();
   for (Direction direction : kDirections) {
     if (!info.Has(direction)) continue;
     const InteractionWeightsReader read(model.network().direction(direction), info.num_regions,
                                         info.max_words);
-    ASSIGN_OR_RETURN(kernels[static_cast<int>(direction)],
-                     cuda::MakeEmulatedKernel(read.shape, read.weights, /*descending=*/false,
-                                              /*max_items=*/8));
+    ASSIGN_OR_RETURN(kernels[static_cast<int>(direction)], make(read.shape, read.weights));
   }
   return std::make_unique<CudaScorer>(std::move(kernels), info);
 }
 
-// Scores of some pairs by a scorer, by direction.
+// Scores of some pairs by a scorer, by direction: captions' with each of six images, `depth` at a
+// time.
 absl::StatusOr<PairScores> ScoreSome(const PairScorer& scorer, const ModelInfo& info,
-                                     const Answers& items) {
+                                     const Answers& items, int64_t depth = 6) {
   ASSIGN_OR_RETURN(const std::unique_ptr<FeatureBank> bank,
                    scorer.MakeBank(items.images.view().Slice(0, 6)));
   PairScores all;
   for (int q = 0; q < 3; ++q) {
-    const std::vector<int64_t> rows = {0, 1, 2, 3, 4, 5};
+    std::vector<int64_t> rows(depth);
+    for (int64_t i = 0; i < depth; ++i) rows[i] = i % 6;
     const ScoringRequest request{.query = items.captions.view().Slice(q, 1),
                                  .bank = bank.get(),
                                  .rows = rows,
@@ -173,40 +175,72 @@ double MeanDifference(const std::vector<float>& a, const std::vector<float>& b) 
   return a.empty() ? 0 : sum / static_cast<double>(a.size());
 }
 
-// The device's kernels against the emulator's; how many comparisons failed.
-absl::StatusOr<int> CheckKernels(const std::string& directory, const std::string& device,
-                                 const Answers& items) {
+// The device's kernels of one kind against the emulator's, which is slow; how many comparisons
+// failed.
+absl::StatusOr<int> CheckKernels(const ModulesModel& reference, int device,
+                                 cuda::TileProducts products, const Answers& items) {
   // Approximate exponentials and tangents, and sums in another order; a gate near its threshold
   // may turn a single pair's score further.
   constexpr double kMeanTolerance = 2e-3;
-  ASSIGN_OR_RETURN(const std::unique_ptr<ModulesModel> reference,
-                   ModulesModel::Load(directory, {.device = "cpu", .scorer = "modules"}));
-  ASSIGN_OR_RETURN(const std::unique_ptr<DimeModel> model,
-                   DimeModel::Load(directory, {.device = device, .scorer = "cuda"}));
-  ASSIGN_OR_RETURN(const std::unique_ptr<CudaScorer> emulated, MakeEmulatedScorer(*reference));
-  ASSIGN_OR_RETURN(const PairScores expected, ScoreSome(*emulated, model->info(), items));
-  ASSIGN_OR_RETURN(const PairScores actual, ScoreSome(model->pair_scorer(), model->info(), items));
-  ASSIGN_OR_RETURN(const PairScores modules,
-                   ScoreSome(reference->modules_scorer(), model->info(), items));
+  const char* const kind = products == cuda::TileProducts::kWarps ? "warps" : "warpgroups";
+  const auto made = MakeScorer(reference, [&](const auto& shape, const auto& weights) {
+    return cuda::MakeCudaKernel(shape, weights, device, products);
+  });
+  if (absl::IsFailedPrecondition(made.status())) {
+    std::printf("kernels by %s: skipped: %s\n", kind, std::string(made.status().message()).c_str());
+    return 0;
+  }
+  RETURN_IF_ERROR(made.status());
+  ASSIGN_OR_RETURN(const std::unique_ptr<CudaScorer> emulated,
+                   MakeScorer(reference, [&](const auto& shape, const auto& weights) {
+                     return cuda::MakeEmulatedKernel(shape, weights,
+                                                     {.max_items = 8, .products = products});
+                   }));
+  const ModelInfo& info = reference.info();
+  constexpr int64_t kDeep = 996;  // so many that tiles are large
+  ASSIGN_OR_RETURN(const PairScores expected, ScoreSome(*emulated, info, items));
+  ASSIGN_OR_RETURN(const PairScores actual, ScoreSome(**made, info, items));
+  ASSIGN_OR_RETURN(const PairScores deep, ScoreSome(**made, info, items, kDeep));
+  ASSIGN_OR_RETURN(const PairScores modules, ScoreSome(reference.modules_scorer(), info, items));
   int failures = 0;
   for (Direction direction : kDirections) {
-    if (!model->info().Has(direction)) continue;
+    if (!info.Has(direction)) continue;
     const int d = static_cast<int>(direction);
+    const std::string name = std::string(DirectionName(direction)) + " kernels by " + kind;
     const auto line = [&](const char* what, const std::vector<float>& a,
                           const std::vector<float>& b) {
       const double mean = MeanDifference(a, b);
       const bool agrees = mean <= kMeanTolerance;
       failures += !agrees;
-      std::printf("%s kernels, %-28s mean difference %.2e, largest %.2e  %s\n",
-                  std::string(DirectionName(direction)).c_str(), what, mean, MaxDifference(a, b),
-                  agrees ? "agree" : "DIFFER");
+      std::printf("%s, %-24s mean difference %.2e, largest %.2e  %s\n", name.c_str(), what, mean,
+                  MaxDifference(a, b), agrees ? "agree" : "DIFFER");
     };
     line("scores to the emulator's", actual.scores[d], expected.scores[d]);
     line("paths to the emulator's", actual.paths[d], expected.paths[d]);
-    std::printf("%s kernels, %-28s mean difference %.2e, largest %.2e\n",
-                std::string(DirectionName(direction)).c_str(), "scores to the modules'",
-                MeanDifference(actual.scores[d], modules.scores[d]),
+    size_t other = 0;
+    for (size_t i = 0; i < deep.scores[d].size(); ++i) {
+      // Row i % 6 of its caption.
+      other += deep.scores[d][i] != actual.scores[d][i / kDeep * 6 + i % kDeep % 6];
+    }
+    failures += other > 0;
+    std::printf("%s, %zu of %zu scores are other bits among %d  %s\n", name.c_str(), other,
+                deep.scores[d].size(), static_cast<int>(kDeep), other == 0 ? "agree" : "DIFFER");
+    std::printf("%s, %-24s mean difference %.2e, largest %.2e\n", name.c_str(),
+                "scores to the modules'", MeanDifference(actual.scores[d], modules.scores[d]),
                 MaxDifference(actual.scores[d], modules.scores[d]));
+  }
+  return failures;
+}
+
+// Both kinds.
+absl::StatusOr<int> CheckKernels(const std::string& directory, int device, const Answers& items) {
+  ASSIGN_OR_RETURN(const std::unique_ptr<ModulesModel> reference,
+                   ModulesModel::Load(directory, {.device = "cpu", .scorer = "modules"}));
+  int failures = 0;
+  for (const cuda::TileProducts products :
+       {cuda::TileProducts::kWarps, cuda::TileProducts::kWarpgroups}) {
+    ASSIGN_OR_RETURN(const int failed, CheckKernels(*reference, device, products, items));
+    failures += failed;
   }
   return failures;
 }
@@ -264,7 +298,7 @@ int Check(const std::string& directory, const std::string& device_name) {
     }
   }
   if ((*model)->info().device != "cpu") {
-    const absl::StatusOr<int> kernels = CheckKernels(directory, device_name, *expected);
+    const absl::StatusOr<int> kernels = CheckKernels(directory, device->index(), *expected);
     if (!kernels.ok()) {
       std::fprintf(stderr, "kernels: %s\n", std::string(kernels.status().message()).c_str());
       return 1;

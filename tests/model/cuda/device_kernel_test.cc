@@ -77,8 +77,9 @@ class Pairs {
     global_ = random.Values(kContexts * shape.embed_size, 0.3f);
   }
 
-  std::vector<float> ScoreOnDevice(const InteractionWeights& weights) const {
-    auto made = MakeEmulatedKernel(shape_, weights, /*descending=*/false, kLocals * kContexts);
+  std::vector<float> ScoreOnDevice(const InteractionWeights& weights,
+                                   const EmulatorOptions& options) const {
+    auto made = MakeEmulatedKernel(shape_, weights, options);
     EXPECT_TRUE(made.ok()) << made.status();
     DeviceKernel& kernel = **made;
     const auto blocks = [&kernel](int count, size_t bytes) {
@@ -149,14 +150,22 @@ class Pairs {
 
 class DeviceKernelTest : public testing::TestWithParam<InteractionShape> {};
 
-TEST_P(DeviceKernelTest, ScoresAsTheCpu) {
+TEST_P(DeviceKernelTest, ScoresAsTheCpuByTilesOfAnySize) {
   RandomWeights random(GetParam());
   const Pairs pairs(GetParam(), random);
-  const std::vector<float> scores = pairs.ScoreOnDevice(random.weights());
   const std::optional<kernels::Instructions> cpu = kernels::SupportedFloat32();
   if (!cpu.has_value()) GTEST_SKIP() << "no kernels for this CPU";
   const std::vector<float> expected = pairs.ScoreOnCpu(random.weights(), *cpu);
-  for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(scores[i], expected[i], 0.01f) << i;
+  for (const TileProducts products : {TileProducts::kWarps, TileProducts::kWarpgroups}) {
+    SCOPED_TRACE(products == TileProducts::kWarps ? "by warps" : "by warpgroups");
+    EmulatorOptions options = {.max_items = Pairs::kLocals * Pairs::kContexts,
+                               .products = products};
+    const std::vector<float> scores = pairs.ScoreOnDevice(random.weights(), options);
+    for (size_t i = 0; i < expected.size(); ++i) EXPECT_NEAR(scores[i], expected[i], 0.01f) << i;
+    options.processors = 1000;  // each to have a small tile
+    options.descending = true;
+    EXPECT_EQ(pairs.ScoreOnDevice(random.weights(), options), scores);
+  }
 }
 
 InteractionShape MakeShape(int positions, int max_context, int embed_size, int num_heads,
@@ -170,12 +179,15 @@ InteractionShape MakeShape(int positions, int max_context, int embed_size, int n
           .norm = norm};
 }
 
-// Numbers of blocks of 16 positions that attention is compiled for, one tile of 64 rows and
-// several; channels of a head in whole vectors, in words and by themselves.
+// Numbers of blocks of 16 positions that attention is compiled for, items that fill tiles and that
+// do not, alone or several; channels of a head in whole vectors, in words and by themselves; chunks
+// of 64 columns of weights, of 128 and of 192.
 INSTANTIATE_TEST_SUITE_P(Shapes, DeviceKernelTest,
                          testing::Values(MakeShape(5, 9, 32, 2, ScoreNorm::kClippedL2),
                                          MakeShape(20, 33, 27, 3, ScoreNorm::kSoftmax),
                                          MakeShape(36, 20, 64, 8, ScoreNorm::kL1),
+                                         MakeShape(41, 32, 128, 8, ScoreNorm::kClippedL1),
+                                         MakeShape(64, 5, 32, 2, ScoreNorm::kNone),
                                          MakeShape(70, 17, 30, 5, ScoreNorm::kClipped),
                                          MakeShape(100, 3, 32, 1, ScoreNorm::kL2)),
                          [](const auto& info) {

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <tuple>
 #include <vector>
 
 namespace dime::cuda {
@@ -39,7 +40,7 @@ float At(const PackedProduct& product, int n, int k) {
 
 TEST(PackedProductTest, EachWeightIsWhereTheInstructionsFindIt) {
   const Layer layer(35, 9, 1);
-  const PackedProduct product = PackLinear(layer.linear());
+  const PackedProduct product = PackLinear(layer.linear(), WeightLayout::kWarps);
   EXPECT_EQ(product.tiles, 4);
   EXPECT_EQ(product.steps, 2);
   ASSERT_EQ(product.weights.size(), 4u * 2 * kWarp);
@@ -48,6 +49,60 @@ TEST(PackedProductTest, EachWeightIsWhereTheInstructionsFindIt) {
       EXPECT_EQ(At(product, n, k), n < 9 && k < 35 ? layer.weight(n, k) : 0) << n << ", " << k;
     }
     EXPECT_EQ(product.bias[static_cast<size_t>(n)], n < 9 ? 1.0f - static_cast<float>(n) : 0);
+  }
+}
+
+// The same for warpgroups: by chunk, step of 32 inner values, and block of 8 by 8.
+float AtForWarpgroups(const PackedProduct& product, int n, int k) {
+  const int chunk = n / product.chunk * product.steps + k / 32;
+  const int block = (n % product.chunk / 8) * 4 + k % 32 / 8;
+  const Words4& words =
+      product.weights[static_cast<size_t>((chunk * product.chunk * 4 + block * 8 + n % 8))];
+  const uint32_t of_row[] = {words.x, words.y, words.z, words.w};
+  const uint32_t word = of_row[k % 8 / 2];
+  return k % 2 == 0 ? Low(word) : High(word);
+}
+
+TEST(PackedProductTest, ForWarpgroupsWeightsLieInChunksOfAsManyColumnsAsDivideThem) {
+  for (const auto& [out, columns, chunk] : {std::tuple{9, 64, 64}, std::tuple{200, 256, 128},
+                                            std::tuple{192, 192, 192}, std::tuple{300, 320, 64}}) {
+    const Layer layer(35, out, 1);
+    const PackedProduct product = PackLinear(layer.linear(), WeightLayout::kWarpgroups);
+    EXPECT_EQ(product.tiles * 8, columns);
+    EXPECT_EQ(product.chunk, chunk);
+    ASSERT_EQ(product.weights.size(), static_cast<size_t>(columns * 64 / 8));
+    for (int n = 0; n < columns; ++n) {
+      for (int k = 0; k < 64; ++k) {
+        ASSERT_EQ(AtForWarpgroups(product, n, k), n < out && k < 35 ? layer.weight(n, k) : 0)
+            << n << ", " << k;
+      }
+      EXPECT_EQ(product.bias[static_cast<size_t>(n)], n < out ? 1.0f - static_cast<float>(n) : 0);
+    }
+  }
+}
+
+TEST(PackedProductTest, HeadsHaveQueryKeyAndValueSideBySide) {
+  constexpr int kHeads = 3, kSize = 5, kWidth = 16;
+  const Layer query(15, 15, 1), key(15, 15, 2), value(15, 15, 3);
+  const std::vector<PackedProduct> groups =
+      PackHeads({.query = query.linear(), .key = key.linear(), .value = value.linear()}, kHeads,
+                /*heads=*/2, WeightLayout::kWarps);
+  ASSERT_EQ(groups.size(), 2u);
+  for (int head = 0; head < 4; ++head) {
+    const PackedProduct& group = groups[static_cast<size_t>(head / 2)];
+    int part = head % 2 * 3;
+    for (const Layer* const layer : {&query, &key, &value}) {
+      for (int i = 0; i < kWidth; ++i) {
+        const int n = part * kWidth + i;
+        const bool there = head < kHeads && i < kSize;
+        for (int k = 0; k < 15; ++k) {
+          EXPECT_EQ(At(group, n, k), there ? layer->weight(head * kSize + i, k) : 0);
+        }
+        EXPECT_EQ(group.bias[static_cast<size_t>(n)],
+                  there ? layer->linear().bias[head * kSize + i] : 0);
+      }
+      ++part;
+    }
   }
 }
 

@@ -19,29 +19,34 @@ namespace {
 
 using ::testing::HasSubstr;
 
-absl::StatusOr<std::unique_ptr<CudaScorer>> TryMakeScorer(const Subject& subject, bool descending,
-                                                          int max_items) {
+using cuda::TileProducts;
+
+absl::StatusOr<std::unique_ptr<CudaScorer>> MakeEmulatedScorer(
+    const Subject& subject, const cuda::EmulatorOptions& options) {
   const InteractionWeightsReader read = subject.ReadWeights();
-  auto kernel = cuda::MakeEmulatedKernel(read.shape, read.weights, descending, max_items);
+  auto kernel = cuda::MakeEmulatedKernel(read.shape, read.weights, options);
   if (!kernel.ok()) return kernel.status();
   CudaScorer::Kernels kernels;
   kernels[static_cast<size_t>(subject.d())] = *std::move(kernel);
   return std::make_unique<CudaScorer>(std::move(kernels), subject.info());
 }
 
-std::unique_ptr<CudaScorer> MakeScorer(const Subject& subject, bool descending = false,
-                                       int max_items = 40) {
-  auto scorer = TryMakeScorer(subject, descending, max_items);
-  EXPECT_TRUE(scorer.ok()) << scorer.status();
-  return *std::move(scorer);
-}
-
-class CudaScorerTest : public testing::TestWithParam<Direction> {};
+// A call of one pair goes by small tiles, of several by large ones.
+class CudaScorerTest : public testing::TestWithParam<std::tuple<Direction, TileProducts>> {
+ protected:
+  static Direction direction() { return std::get<0>(GetParam()); }
+  static std::unique_ptr<CudaScorer> MakeScorer(const Subject& subject, bool descending = false) {
+    auto scorer = MakeEmulatedScorer(
+        subject, {.descending = descending, .max_items = 40, .products = std::get<1>(GetParam())});
+    EXPECT_TRUE(scorer.ok()) << scorer.status();
+    return *std::move(scorer);
+  }
+};
 
 TEST_P(CudaScorerTest, AgreesWithTheModulesForEveryNorm) {
   for (const char* norm : kNorms) {
     SCOPED_TRACE(norm);
-    Subject subject(GetParam(), Sizes(), norm);
+    Subject subject(direction(), Sizes(), norm);
     ExpectAgreement(subject, *MakeScorer(subject), 0.01f, /*every=*/3);
   }
 }
@@ -49,13 +54,13 @@ TEST_P(CudaScorerTest, AgreesWithTheModulesForEveryNorm) {
 TEST_P(CudaScorerTest, AgreesWithTheModulesForOddShapes) {
   for (const Sizes& sizes : kOddShapes) {
     SCOPED_TRACE(sizes.embed_size);
-    Subject subject(GetParam(), sizes);
+    Subject subject(direction(), sizes);
     ExpectAgreement(subject, *MakeScorer(subject), 0.015f, /*every=*/5);
   }
 }
 
 TEST_P(CudaScorerTest, TheOrderOfThreadsDoesNotMatter) {
-  Subject subject(GetParam(), Sizes());
+  Subject subject(direction(), Sizes());
   subject.ShutGates();
   const std::vector<int64_t> rows = AllRows(Subject::kImages);
   std::vector<PairScores> results;
@@ -71,19 +76,19 @@ TEST_P(CudaScorerTest, TheOrderOfThreadsDoesNotMatter) {
 }
 
 TEST_P(CudaScorerTest, ShutGatesSkipTheirCellsAndChangeNothing) {
-  Subject subject(GetParam(), Sizes());
+  Subject subject(direction(), Sizes());
   subject.ShutGates();
   ExpectShutGatesAreSkipped(subject, *MakeScorer(subject));
 }
 
 TEST_P(CudaScorerTest, AScoreIsTheSameBitsWhateverElseIsInTheCall) {
-  Subject subject(GetParam(), Sizes());
+  Subject subject(direction(), Sizes());
   subject.ShutGates();
   ExpectSameBitsAloneAndTogether(subject, *MakeScorer(subject), /*every=*/4);
 }
 
 TEST_P(CudaScorerTest, ASlabHoldsWhatWasWrittenLast) {
-  Subject subject(GetParam(), Sizes());
+  Subject subject(direction(), Sizes());
   const auto scorer = MakeScorer(subject);
   const auto whole = scorer->MakeBank(subject.images().view());
   const auto slab = scorer->MakeSlabBank(subject.images().view().Slice(0, 0), 3);
@@ -104,7 +109,7 @@ TEST_P(CudaScorerTest, ASlabHoldsWhatWasWrittenLast) {
 }
 
 TEST_P(CudaScorerTest, WhatDoesNotFitIsRefused) {
-  Subject subject(GetParam(), Sizes());
+  Subject subject(direction(), Sizes());
   const auto scorer = MakeScorer(subject), other = MakeScorer(subject);
   const auto bank = scorer->MakeBank(subject.images().view());
   const std::vector<int64_t> beyond = {Subject::kImages};
@@ -114,28 +119,37 @@ TEST_P(CudaScorerTest, WhatDoesNotFitIsRefused) {
   wide.directions[subject.d()].embed_size += 1;
   EXPECT_EQ(scorer->MakeBank(wide.view()).status().code(), absl::StatusCode::kInvalidArgument);
 
-  Subject large(GetParam(), {.regions = 130, .words = 130});
-  const absl::Status status = TryMakeScorer(large, false, 1).status();
+  Subject large(direction(), {.regions = 130, .words = 130});
+  const absl::Status status = MakeEmulatedScorer(large, {.max_items = 1}).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented);
   EXPECT_THAT(status.message(), HasSubstr("up to 128 positions"));
 }
 
-INSTANTIATE_TEST_SUITE_P(Directions, CudaScorerTest, testing::ValuesIn(kDirections),
-                         [](const auto& info) { return std::string(DirectionName(info.param)); });
+INSTANTIATE_TEST_SUITE_P(
+    Directions, CudaScorerTest,
+    testing::Combine(testing::ValuesIn(kDirections),
+                     testing::Values(TileProducts::kWarps, TileProducts::kWarpgroups)),
+    [](const auto& info) {
+      return std::string(DirectionName(std::get<0>(info.param))) +
+             (std::get<1>(info.param) == TileProducts::kWarps ? "ByWarps" : "ByWarpgroups");
+    });
 
 // At the sizes of the published model, few pairs: the emulator is slow.
 TEST(CudaScorerAtFullSizeTest, AgreesWithTheModules) {
   Subject subject(Direction::kI2t, kFull);
-  const auto scorer = MakeScorer(subject);
-  const auto bank = scorer->MakeBank(subject.images().view().Slice(0, 3));
-  ASSERT_TRUE(bank.ok()) << bank.status();
-  const std::vector<int64_t> rows = AllRows(3);
-  const ScoringRequest request = subject.Request(bank->get(), 4, rows);
-  const auto results = scorer->Score({&request, 1});
-  ASSERT_TRUE(results.ok()) << results.status();
   const torch::Tensor expected = subject.Expected().scores;
-  for (const int64_t row : rows) {
-    EXPECT_NEAR((*results)[0].scores[subject.d()][row], expected[row][4].item<float>(), 0.005f);
+  const std::vector<int64_t> rows = AllRows(3);
+  for (const TileProducts products : {TileProducts::kWarps, TileProducts::kWarpgroups}) {
+    const auto scorer = MakeEmulatedScorer(subject, {.max_items = 40, .products = products});
+    ASSERT_TRUE(scorer.ok()) << scorer.status();
+    const auto bank = (*scorer)->MakeBank(subject.images().view().Slice(0, 3));
+    ASSERT_TRUE(bank.ok()) << bank.status();
+    const ScoringRequest request = subject.Request(bank->get(), 4, rows);
+    const auto results = (*scorer)->Score({&request, 1});
+    ASSERT_TRUE(results.ok()) << results.status();
+    for (const int64_t row : rows) {
+      EXPECT_NEAR((*results)[0].scores[subject.d()][row], expected[row][4].item<float>(), 0.005f);
+    }
   }
 }
 
