@@ -84,6 +84,9 @@ class PairScorer {
   // team or a device's state of its own by launching: such a scorer is better off with one thread.
   virtual bool launches_anywhere() const { return false; }
 
+  // Pairs that one launch had best be of, where there are as many.
+  virtual int64_t launch_pairs() const { return 512; }
+
   // Zeros from a scorer that computes every cell.
   virtual RoutingCounts routing_counts() const { return {}; }
 };

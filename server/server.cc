@@ -74,7 +74,7 @@ absl::Status Server::CheckOptions(const Options& options) {
   RETURN_IF_ERROR(CheckAtLeast("max_queued_calls", options.workers.max_queued, 1));
   RETURN_IF_ERROR(CheckAtLeast("max_concurrent_streams", options.max_concurrent_streams, 1));
   RETURN_IF_ERROR(CheckAtLeast("bank_bytes", options.bank_bytes, 1));
-  RETURN_IF_ERROR(CheckAtLeast("max_batch_pairs", options.max_batch_pairs, 1));
+  RETURN_IF_ERROR(CheckAtLeast("max_batch_pairs", options.max_batch_pairs, 0));
   RETURN_IF_ERROR(CheckAtLeast("max_queue_pairs", options.max_queue_pairs, 1));
   RETURN_IF_ERROR(CheckAtLeast("query_cache_bytes", options.query_cache_bytes, 0));
   RETURN_IF_ERROR(CheckAtLeast("max_top_k", limits.max_top_k, 1));

@@ -64,8 +64,9 @@ void ServerFlags::Define(CLI::App& app) {
          "needed (metric dime_bank_rows_total)")
       ->check(CLI::Range(int64_t{1} << 20, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
-  app.add_option("--max-batch-pairs", server.max_batch_pairs, "Largest launch of the reranker")
-      ->check(CLI::Range(int64_t{1}, std::numeric_limits<int64_t>::max()))
+  app.add_option("--max-batch-pairs", server.max_batch_pairs,
+                 "Largest launch of the reranker; 0: as its scorer is quickest with")
+      ->check(CLI::Range(int64_t{0}, std::numeric_limits<int64_t>::max()))
       ->capture_default_str();
   app.add_option("--max-queue-pairs", server.max_queue_pairs,
                  "Pairs that may wait for the reranker")

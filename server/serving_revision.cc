@@ -46,12 +46,15 @@ ServingRevision::ServingRevision(std::unique_ptr<const DimeModel> model,
                                if (ready_) parts_.metrics->QueriesEncoded(captions);
                              }}),
       query_encoder_(&batching_encoder_, options_.query_cache_bytes),
-      scorer_(&model_->pair_scorer(), {.max_batch_pairs = options_.max_batch_pairs,
-                                       .max_queue_pairs = options_.max_queue_pairs,
-                                       .on_batch =
-                                           [this](const BatchingScorer::BatchStats& stats) {
-                                             if (ready_) parts_.metrics->BatchLaunched(stats);
-                                           }}),
+      scorer_(
+          &model_->pair_scorer(),
+          {.max_batch_pairs = options_.max_batch_pairs > 0 ? options_.max_batch_pairs
+                                                           : model_->pair_scorer().launch_pairs(),
+           .max_queue_pairs = options_.max_queue_pairs,
+           .on_batch =
+               [this](const BatchingScorer::BatchStats& stats) {
+                 if (ready_) parts_.metrics->BatchLaunched(stats);
+               }}),
       // In the scorer's queue itself there is at most what was admitted.
       admission_({.max_evaluations = kNumDirections * options_.max_queue_pairs,
                   .retry_delay = options_.retry_delay,

@@ -55,7 +55,7 @@ class ServingRevision {
     std::string version;  // the program's, for GetInfo
     // What the local features of a living gallery may take on the scorer's device, for each kind.
     int64_t bank_bytes = LoadedGallery::kBankBytes;
-    int64_t max_batch_pairs = 512;
+    int64_t max_batch_pairs = 0;  // of one launch; 0: as the scorer is quickest with
     int64_t max_queue_pairs = 65536;
     int64_t query_cache_bytes = 64 << 20;  // encodings of texts searched by lately; 0: none
     absl::Duration retry_delay = absl::Milliseconds(250);  // told at least where there is no room

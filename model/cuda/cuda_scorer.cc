@@ -1,6 +1,7 @@
 #include "model/cuda/cuda_scorer.h"
 
 #include <algorithm>
+#include <limits>
 #include <numeric>
 #include <utility>
 
@@ -133,6 +134,14 @@ int64_t CudaScorer::BankItemBytes(const EncodedItemsView& shape) const {
   return static_cast<int64_t>(bytes);
 }
 
+int64_t CudaScorer::launch_pairs() const {
+  int64_t pairs = std::numeric_limits<int64_t>::max();
+  for (const auto& kernel : kernels_) {
+    if (kernel != nullptr) pairs = std::min<int64_t>(pairs, kernel->max_items());
+  }
+  return pairs;
+}
+
 RoutingCounts CudaScorer::routing_counts() const {
   return {.run = open_cells_.load(std::memory_order_relaxed),
           .skipped = skipped_cells_.load(std::memory_order_relaxed)};
@@ -163,6 +172,40 @@ absl::Status CudaScorer::Prepare(const EncodedItemsView& items, Direction direct
   return absl::OkStatus();
 }
 
+absl::Status CudaScorer::PrepareQueries(absl::Span<const ScoringRequest> requests,
+                                        Direction direction, const Blocks& blocks) const {
+  const int d = static_cast<int>(direction);
+  for (Modality modality : {Modality::kImage, Modality::kCaption}) {
+    std::vector<int64_t> places;
+    for (size_t q = 0; q < requests.size(); ++q) {
+      const ScoringRequest& request = requests[q];
+      if (request.query.modality == modality && Uses(request.mode, direction) &&
+          !request.rows.empty()) {
+        places.push_back(static_cast<int64_t>(q));
+      }
+    }
+    if (places.empty()) continue;
+    if (places.size() == 1) {
+      RETURN_IF_ERROR(Prepare(requests[places[0]].query, direction, blocks, places));
+      continue;
+    }
+    // Side by side, for the device is waited for once a call of it. All are of the model's shape.
+    EncodedItems joined = {.modality = modality, .count = static_cast<int64_t>(places.size())};
+    DirectionFeatures& to = joined.directions[d];
+    for (const int64_t place : places) {
+      const EncodedItemsView& query = requests[place].query;
+      const DirectionFeaturesView& from = query.of(direction);
+      joined.positions = query.positions;
+      to.embed_size = from.embed_size;
+      joined.lengths.insert(joined.lengths.end(), query.lengths.begin(), query.lengths.end());
+      to.local.insert(to.local.end(), from.local.begin(), from.local.end());
+      to.global.insert(to.global.end(), from.global.begin(), from.global.end());
+    }
+    RETURN_IF_ERROR(Prepare(joined.view(), direction, blocks, places));
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<PairScores>> CudaScorer::Score(
     absl::Span<const ScoringRequest> requests) const {
   for (const ScoringRequest& request : requests) {
@@ -188,17 +231,17 @@ absl::Status CudaScorer::ScoreDirection(absl::Span<const ScoringRequest> request
   const size_t stride = std::max(of_direction.local_bytes(), of_direction.context_bytes());
   Blocks& queries = *queries_[d];
   RETURN_IF_ERROR(queries.Reserve(static_cast<int64_t>(requests.size()), stride));
+  RETURN_IF_ERROR(PrepareQueries(requests, direction, queries));
   std::vector<DeviceBytes> locals, contexts;
   bool want_paths = false;
   for (size_t q = 0; q < requests.size(); ++q) {
     const ScoringRequest& request = requests[q];
     if (!Uses(request.mode, direction) || request.rows.empty()) continue;
-    const auto place = static_cast<int64_t>(q);
-    RETURN_IF_ERROR(Prepare(request.query, direction, queries, {&place, 1}));
     const auto& bank = static_cast<const Bank&>(*request.bank);
     const bool bank_is_local = IsLocal(bank.modality(), direction);
     for (const int64_t row : request.rows) {
-      const DeviceBytes item = bank.block(direction, row), query = queries.at(place);
+      const DeviceBytes item = bank.block(direction, row),
+                        query = queries.at(static_cast<int64_t>(q));
       locals.push_back(bank_is_local ? item : query);
       contexts.push_back(bank_is_local ? query : item);
     }

@@ -41,6 +41,8 @@ class CudaScorer : public PairScorer {
   int64_t BankItemBytes(const EncodedItemsView& shape) const override;
   absl::StatusOr<std::vector<PairScores>> Score(
       absl::Span<const ScoringRequest> requests) const override;
+  bool launches_anywhere() const override { return true; }
+  int64_t launch_pairs() const override;  // one call's of its kernels
   RoutingCounts routing_counts() const override;
 
  private:
@@ -71,6 +73,9 @@ class CudaScorer : public PairScorer {
   absl::Status Prepare(const EncodedItemsView& items, Direction direction, const Blocks& blocks,
                        absl::Span<const int64_t> places) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Fills block q with the query of requests[q], for those that want this direction.
+  absl::Status PrepareQueries(absl::Span<const ScoringRequest> requests, Direction direction,
+                              const Blocks& blocks) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   absl::Status ScoreDirection(absl::Span<const ScoringRequest> requests, Direction direction,
                               absl::Span<PairScores> results) const
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

@@ -74,10 +74,10 @@ class ServerFlagsTest(unittest.TestCase):
             # A flag wins; all that is wrong is told, with nothing loaded.
             result = run("dime_server", "--config", printed, "--check-config", "--workers", "3")
             self.assertIn("workers: 3\n", result.stdout)
-            pathlib.Path(printed).write_text('search { workers: 0 typo: 1 }\nrerank { max_batch_pairs: 0 }', encoding="utf-8")
+            pathlib.Path(printed).write_text('search { workers: 0 typo: 1 }\nrerank { max_queue_pairs: 0 }', encoding="utf-8")
             result = run("dime_server", "--config", printed, *paths)
             self.assertNotEqual(result.returncode, 0)
-            for told in ("printed:1:", "typo", "search.workers", "rerank.max_batch_pairs"):
+            for told in ("printed:1:", "typo", "search.workers", "rerank.max_queue_pairs"):
                 self.assertIn(told, result.stdout)
             missing = run("dime_server", f"--model={folder}/no", f"--gallery={folder}/none", "--check-config")
             self.assertNotEqual(missing.returncode, 0)

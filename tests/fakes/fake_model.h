@@ -54,7 +54,10 @@ class FakePairScorer : public PairScorer {
       absl::Span<const ScoringRequest> requests) const override;
   bool launches_anywhere() const override { return anywhere; }
 
+  int64_t launch_pairs() const override { return pairs_of_launch; }
+
   bool anywhere = false;
+  int64_t pairs_of_launch = 512;
   // Called at the start of each launch, on its thread; an error becomes the launch's. May be empty.
   std::function<absl::Status(absl::Span<const ScoringRequest>)> on_launch;
   // Called for each score with the bank's row; what it returns is given instead. May be empty.

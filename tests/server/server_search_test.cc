@@ -401,6 +401,36 @@ TEST_F(ServerSearchTest, AFullRerankingQueueSaysSoToo) {
   first_caller.join();
 }
 
+class ServerLaunchTest : public ServerSearchTest {
+ protected:
+  // Pairs of the largest launch that an exact search takes of a scorer that likes three.
+  size_t LargestLaunch() {
+    std::atomic<size_t> largest = 0;
+    model_->fake_scorer().pairs_of_launch = 3;
+    model_->fake_scorer().on_launch = [&largest](absl::Span<const ScoringRequest> requests) {
+      size_t pairs = 0;
+      for (const ScoringRequest& request : requests) pairs += request.rows.size();
+      largest = std::max(largest.load(), pairs);
+      return absl::OkStatus();
+    };
+    Start();
+    largest = 0;
+    v1::SearchImagesRequest request = TextRequest("red");
+    request.mutable_options()->set_exact(true);
+    v1::SearchImagesResponse response;
+    const grpc::Status status = SearchImages(request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return largest;
+  }
+};
+
+TEST_F(ServerLaunchTest, IsAsLargeAsTheScorerLikes) { EXPECT_EQ(LargestLaunch(), 3u); }
+
+TEST_F(ServerLaunchTest, IsAsLargeAsTheServerIsTold) {
+  options_.max_batch_pairs = 5;
+  EXPECT_EQ(LargestLaunch(), 5u);
+}
+
 TEST_F(ServerSearchTest, APassedDeadlineIsToldAndCounted) {
   options_.metrics_address = "127.0.0.1:0";
   Start();
