@@ -40,14 +40,13 @@ struct LinearKernel {
     const BlockedRows tile = memory.TakeRows(Products::kRows, in.width);
     Products products(stream, &memory);
     if (products.Supplies()) return products.Supply();
-    FindTileRows<Products::kRows>(selection, positions, Products::kRows, rows);
+    FindTileRows<Products::kRows>(selection, positions, Products::kRows, in, out, rows);
     products.Sync();
-    LoadTile<Products::kRows, Products::kThreads>(in, *rows, tile);
+    LoadTile<Products::kRows, Products::kThreads>(*rows, tile);
     products.Sync();
     products.Multiply(tile, product, [&](int r) {
-      const int m = rows->position[r];
-      Bf16* const to = out.row(rows->item[r], m < 0 ? 0 : m);
-      return [to, end = m < 0 ? 0 : out.width](int n, float v0, float v1) {
+      Bf16* const to = rows->to[r];
+      return [to, end = to == nullptr ? 0 : out.width](int n, float v0, float v1) {
         if (n < end) StoreWord(to + n, Pack(v0, v1));
       };
     });
@@ -72,9 +71,9 @@ struct ItemTiles {
   }
   // Rows and values of the block's items.
   DIME_DEVICE void Load(Products& products, TileRows* rows, const BlockedRows& to) const {
-    FindTileRows<Products::kRows>(selection, positions, ItemsOfTile() * positions, rows);
+    FindTileRows<Products::kRows>(selection, positions, ItemsOfTile() * positions, in, out, rows);
     products.Sync();
-    LoadTile<Products::kRows, Products::kThreads>(in, *rows, to);
+    LoadTile<Products::kRows, Products::kThreads>(*rows, to);
     products.Sync();
   }
   // out = residual + second(relu(first(x))); x is overwritten. residual(r): what gives two values
@@ -89,21 +88,13 @@ struct ItemTiles {
       };
     });
     products.Sync();
-    products.Multiply(hidden, second, [&](int r) {
-      return [to = x.at(r, 0), end = x.width, of_row = residual(r)](int n, float v0, float v1) {
-        if (n >= end) return;
-        const uint32_t z = of_row(n);
-        StoreWord(to + BlockedRows::Along(n), Pack(v0 + Low(z), v1 + High(z)));
+    products.MultiplyAndAdd(hidden, second, residual, [&](int r) {
+      return [to = x.at(r, 0), end = x.width](int n, float v0, float v1) {
+        if (n < end) StoreWord(to + BlockedRows::Along(n), Pack(v0, v1));
       };
     });
     products.Sync();
-    const int vectors = out.width / 8;
-    for (int i = Thread(); i < Products::kRows * vectors; i += Products::kThreads) {
-      const int row = i / 8 / vectors * 8 + i % 8, column = i / 8 % vectors * 8;
-      if (rows.position[row] < 0) continue;
-      StoreWords4(out.row(rows.item[row], rows.position[row]) + column,
-                  LoadWords4(x.at(row, column)));
-    }
+    StoreTile<Products::kRows, Products::kThreads>(x, rows);
   }
 };
 
@@ -168,7 +159,9 @@ struct ReasonKernel : ItemTiles<Products> {
       product.bias += product.tiles * 8;
     }
     this->FeedForward(products, *rows, attended, hidden, [&](int r) {
-      return [from = attended.at(r, 0)](int n) { return LoadWord(from + BlockedRows::Along(n)); };
+      return [from = attended.at(r, 0), end = width](int n) {
+        return n < end ? LoadWord(from + BlockedRows::Along(n)) : 0;
+      };
     });
   }
 };
@@ -208,9 +201,10 @@ struct RefineKernel : ItemTiles<Products> {
         [&](int item) { return contexts[rows->item[item * this->positions]]; },
         [&] { products.Sync(); });
     this->FeedForward(products, *rows, crossed, hidden, [&](int r) {
-      const int m = rows->position[r];  // beyond the last, any row will do
-      return
-          [from = this->in.row(rows->item[r], m < 0 ? 0 : m)](int n) { return LoadWord(from + n); };
+      const Bf16* const from = rows->from[r];
+      return [from, end = from == nullptr ? 0 : width](int n) {
+        return n < end ? LoadWord(from + n) : 0;
+      };
     });
   }
 };

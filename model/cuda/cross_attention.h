@@ -169,9 +169,9 @@ struct CrossAttention {
     for (int c = sub; c < rows; c += 4) top = Max(top, row[c]);
     top = MaxOfFour(top);
     for (int c = sub; c < rows; c += 4) sum += Exp2((row[c] - top) * kLog2e);
-    sum = SumOfFour(sum);
+    const float inverse = 1 / SumOfFour(sum);
     for (int c = sub; c < context_rows; c += 4) {
-      *shares.at(m, c) = c < rows ? Narrow(Exp2((row[c] - top) * kLog2e) / sum) : Bf16{0};
+      *shares.at(m, c) = c < rows ? Narrow(Exp2((row[c] - top) * kLog2e) * inverse) : Bf16{0};
     }
   }
   static DIME_DEVICE float MaxOfFour(float v) {

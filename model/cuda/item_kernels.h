@@ -118,15 +118,16 @@ struct ProjectKernel {
     auto* const rows = memory.Take<TileRows>(1);
     const int width = in.width;
     const BlockedRows tile = memory.TakeRows(Products::kRows, width);
-    FindTileRows<Products::kRows>(selection, context_rows, Products::kRows, rows);
+    FindTileRows<Products::kRows>(selection, context_rows, Products::kRows, in, in, rows);
     SyncBlock();
-    LoadTile<Products::kRows, Products::kThreads>(in, *rows, tile);
+    LoadTile<Products::kRows, Products::kThreads>(*rows, tile);
     SyncBlock();
     Products({}, &memory).Multiply(tile, product, [&](int r) {
-      const int c = rows->position[r];
+      const int c = (BlockX() * Products::kRows + r) % context_rows;
+      const bool there = rows->from[r] != nullptr;
       auto* const to = reinterpret_cast<Bf16*>(blocks[rows->item[r]] + offset);
       return [=, this](int n, float v0, float v1) {
-        if (c < 0) return;
+        if (!there) return;
         Bf16* const at = to + int64_t{n / width} * context_rows * width +
                          (c / 2 * width + n % width) * 2 + c % 2;
         at[0] = Narrow(v0);

@@ -155,43 +155,41 @@ struct PlanKernel {
   }
 };
 
-// The guidance cell of one pair in two channels: what its input is multiplied by is
-// 1 + product * factor, with factor = guide / max(|guide| norm, tiny), norms along the positions.
-DIME_DEVICE void GuideFactors(const Sequence& product, int pair, int positions, int channel,
-                              const float* guide, float (&factors)[2]) {
-  float squares[2] = {0, 0};
-  DIME_UNROLL_BY_4
-  for (int m = 0; m < positions; ++m) {
-    const uint32_t word = LoadWord(product.row(pair, m) + channel);
-    squares[0] += Low(word) * Low(word);
-    squares[1] += High(word) * High(word);
-  }
-  for (int i = 0; i < 2; ++i) {
-    factors[i] = guide[channel + i] / Max(Abs(guide[channel + i]) * Sqrt(squares[i]), kTiny);
-  }
-}
+// The outputs of a layer's cells for one pair in two channels: rows that lie `width` values apart,
+// from the first position on. Null where a cell did not run.
+struct CellRows {
+  int width;
+  const Bf16* identity;
+  const Bf16* guided;
+  const Bf16* product;
+  const Bf16* reasoned;
+  const Bf16* refined;
 
-// The outputs of a layer's cells at one place of a pair, two channels; a cell that did not run has
-// no weight, and its place is not looked at.
-struct CellOutputs {
-  Sequence identity;         // what the rectified identity takes
-  Sequence guided, product;  // what the guidance cell takes, and its product
-  Sequence reasoned, refined;
-
-  // As they lie in memory.
+  // As they lie in memory, zeros where there is nothing.
   struct Words {
     uint32_t identity, guided, product, reasoned, refined;
   };
-  DIME_DEVICE Words Load(const MixWeights& weights, int pair, int m, int channel) const {
-    Words words = {};
-    words.identity = LoadWord(identity.row(pair, m) + channel);
-    if (weights.open[1]) {
-      words.guided = LoadWord(guided.row(pair, m) + channel);
-      words.product = LoadWord(product.row(pair, m) + channel);
+  DIME_DEVICE Words Load(int m) const {
+    const auto load = [&](const Bf16* rows) {
+      return rows != nullptr ? LoadWord(rows + m * width) : 0;
+    };
+    return {load(identity), load(guided), load(product), load(reasoned), load(refined)};
+  }
+  // What the guidance cell's input is multiplied by is 1 + product * factor, with factor = guide /
+  // max(|guide| norm, tiny), norms along the positions. Two values of `guide`.
+  DIME_DEVICE void GuideFactors(int positions, const float* guide, float (&factors)[2]) const {
+    factors[0] = factors[1] = 0;
+    if (product == nullptr) return;
+    float squares[2] = {0, 0};
+    DIME_UNROLL_BY_4
+    for (int m = 0; m < positions; ++m) {
+      const uint32_t word = LoadWord(product + m * width);
+      squares[0] += Low(word) * Low(word);
+      squares[1] += High(word) * High(word);
     }
-    if (weights.open[2]) words.reasoned = LoadWord(reasoned.row(pair, m) + channel);
-    if (weights.open[3]) words.refined = LoadWord(refined.row(pair, m) + channel);
-    return words;
+    for (int i = 0; i < 2; ++i) {
+      factors[i] = guide[i] / Max(Abs(guide[i]) * Sqrt(squares[i]), kTiny);
+    }
   }
   // By cell; zero where it did not run.
   static DIME_DEVICE void Values(const Words& words, const float (&factors)[2], float (&v0)[kCells],
@@ -204,6 +202,25 @@ struct CellOutputs {
     v1[2] = High(words.reasoned);
     v0[3] = Low(words.refined);
     v1[3] = High(words.refined);
+  }
+};
+
+// The same of all pairs; a cell that did not run has no weight, and its place is not looked at.
+struct CellOutputs {
+  Sequence identity;         // what the rectified identity takes
+  Sequence guided, product;  // what the guidance cell takes, and its product
+  Sequence reasoned, refined;
+
+  DIME_DEVICE CellRows Of(int pair, int channel, const int (&open)[kCells]) const {
+    const auto rows = [&](bool there, const Sequence& sequence) -> const Bf16* {
+      return there ? sequence.row(pair, 0) + channel : nullptr;
+    };
+    return {.width = identity.width,
+            .identity = rows(true, identity),
+            .guided = rows(open[1], guided),
+            .product = rows(open[1], product),
+            .reasoned = rows(open[2], reasoned),
+            .refined = rows(open[3], refined)};
   }
 };
 
@@ -222,26 +239,30 @@ struct MixKernel {
   DIME_DEVICE void operator()() const {
     const int pair = BlockX();
     if (pair >= *count) return;
-    const MixWeights& w = weights[pair];
+    const MixWeights w = weights[pair];  // a copy, which no store may change
     const auto* const guide = reinterpret_cast<const float*>(contexts[pair] + guide_offset);
     for (int e = Thread() * 2; e < embed_size; e += kBlockThreads * 2) {
-      float factors[2] = {0, 0}, sums[kCells][2] = {};
-      if (w.open[1]) GuideFactors(cells.product, pair, positions, e, guide, factors);
+      const CellRows rows = cells.Of(pair, e, w.open);
+      Bf16* to[kCells];
+      DIME_UNROLL
+      for (int i = 0; i < kCells; ++i) to[i] = next[i].row(pair, 0) + e;
+      float factors[2], sums[kCells][2] = {};
+      rows.GuideFactors(positions, guide + e, factors);
       // Some rows are read before any is written, so that reading does not wait for each.
       constexpr int kAhead = 4;
       for (int first = 0; first < positions; first += kAhead) {
-        CellOutputs::Words words[kAhead];
+        CellRows::Words words[kAhead];
         DIME_UNROLL
         for (int r = 0; r < kAhead; ++r) {
           const int m = first + r < positions ? first + r : positions - 1;
-          words[r] = cells.Load(w, pair, m, e);
+          words[r] = rows.Load(m);
         }
         DIME_UNROLL
         for (int r = 0; r < kAhead; ++r) {
           const int m = first + r;
           if (m >= positions) break;
           float v0[kCells], v1[kCells];
-          CellOutputs::Values(words[r], factors, v0, v1);
+          CellRows::Values(words[r], factors, v0, v1);
           DIME_UNROLL
           for (int i = 0; i < kCells; ++i) {
             float mixed0 = 0, mixed1 = 0;
@@ -252,7 +273,7 @@ struct MixKernel {
             }
             sums[i][0] += mixed0;
             sums[i][1] += mixed1;
-            StoreWord(next[i].row(pair, m) + e, Pack(mixed0, mixed1));
+            StoreWord(to[i] + m * next[i].width, Pack(mixed0, mixed1));
           }
         }
       }
@@ -283,22 +304,28 @@ struct FinishKernel {
   DIME_DEVICE void operator()() const {
     const int pair = BlockX();
     if (pair >= *count) return;
-    const MixWeights& w = weights[pair];
+    const MixWeights w = weights[pair];  // a copy, which no store may change
     const auto* const guide = reinterpret_cast<const float*>(contexts[pair] + guide_offset);
     float square = 0, product = 0;
     for (int e = Thread() * 2; e < embed_size; e += kBlockThreads * 2) {
-      float factors[2] = {0, 0}, sums[2] = {0, 0}, tops[2] = {-3e38f, -3e38f};
-      if (w.open[1]) GuideFactors(cells.product, pair, positions, e, guide, factors);
+      const CellRows rows = cells.Of(pair, e, w.open);
+      const Bf16* in[kCells];  // null without weight
+      DIME_UNROLL
+      for (int j = 0; j < kCells; ++j) {
+        in[j] = w.input[j] == 0 ? nullptr : inputs[j].row(pair, 0) + e;
+      }
+      float factors[2], sums[2] = {0, 0}, tops[2] = {-3e38f, -3e38f};
+      rows.GuideFactors(positions, guide + e, factors);
       DIME_UNROLL_BY_4
       for (int m = 0; m < positions; ++m) {
         float v0[kCells], v1[kCells], y[2] = {0, 0};
-        CellOutputs::Values(cells.Load(w, pair, m, e), factors, v0, v1);
+        CellRows::Values(rows.Load(m), factors, v0, v1);
         DIME_UNROLL
         for (int j = 0; j < kCells; ++j) {
           y[0] += w.output[0][j] * v0[j];
           y[1] += w.output[0][j] * v1[j];
-          if (w.input[j] == 0) continue;
-          const uint32_t z = LoadWord(inputs[j].row(pair, m) + e);
+          if (in[j] == nullptr) continue;
+          const uint32_t z = LoadWord(in[j] + m * rows.width);
           y[0] += w.input[j] * Low(z);
           y[1] += w.input[j] * High(z);
         }

@@ -90,55 +90,77 @@ struct Selection {
   DIME_DEVICE int item(int place) const { return list == nullptr ? place : list[place]; }
 };
 
-// The rows of a block's tile: which item and position each is of. In shared memory.
+// The rows of a block's tile. In shared memory.
 struct TileRows {
+  const Bf16* from[kMaxTileRows];  // where each lies; null beyond the last
+  Bf16* to[kMaxTileRows];          // and where it goes
   int item[kMaxTileRows];
-  int position[kMaxTileRows];  // -1 beyond the last
 };
 
 // Finds them, for `used` of kRows rows, which follow on those of the block before.
 template <int kRows>
-DIME_DEVICE void FindTileRows(const Selection& selection, int positions, int used, TileRows* rows) {
+DIME_DEVICE void FindTileRows(const Selection& selection, int positions, int used,
+                              const Sequence& from, const Sequence& to, TileRows* rows) {
   if (Thread() >= kRows) return;
   const int row = BlockX() * used + Thread();
-  const int place = row / positions;
+  const int place = row / positions, position = row % positions;
   const bool there = Thread() < used && place < selection.size();
-  rows->item[Thread()] = there ? selection.item(place) : 0;
-  rows->position[Thread()] = there ? row % positions : -1;
+  const int item = there ? selection.item(place) : 0;
+  rows->item[Thread()] = item;
+  rows->from[Thread()] = there ? from.row(item, position) : nullptr;
+  rows->to[Thread()] = there ? to.row(item, position) : nullptr;
 }
 
-// Rows into shared memory by kThreads threads: vector(row, column) gives eight values from a column
-// on, a multiple of 8.
+// Rows into shared memory: vector(row, column) gives eight values from a column on, a multiple
+// of 8. Some are read before any is written, so that reading does not wait for each.
 template <int kRows, int kThreads, class Vector>
 DIME_DEVICE void FillRows(const BlockedRows& to, Vector&& vector) {
-  // Eight threads fill a block of 8 by 8; four times eight read 64 bytes of each row.
-  const int vectors = to.width / 8;
-  const auto row = [&](int i) { return i / 8 / vectors * 8 + i % 8; };
-  const auto column = [&](int i) { return i / 8 % vectors * 8; };
-  // Some are read before any is written, so that reading does not wait for each.
   constexpr int kAhead = 8;
-  for (int first = Thread(); first < kRows * vectors; first += kAhead * kThreads) {
+  int row = Thread() % 8, column = Thread() / 8 * 8;
+  // Eight threads fill a block of 8 by 8; four times eight read 64 bytes of each row.
+  const auto settle = [&] {
+    for (; column >= to.width; column -= to.width) row += 8;
+  };
+  for (settle(); row < kRows;) {
     Words4 words[kAhead];
+    Bf16* places[kAhead];
     DIME_UNROLL
     for (int a = 0; a < kAhead; ++a) {
-      const int i = first + a * kThreads;
-      if (i < kRows * vectors) words[a] = vector(row(i), column(i));
+      places[a] = nullptr;
+      if (row < kRows) {
+        places[a] = to.at(row, column);
+        words[a] = vector(row, column);
+      }
+      column += kThreads;
+      settle();
     }
     DIME_UNROLL
     for (int a = 0; a < kAhead; ++a) {
-      const int i = first + a * kThreads;
-      if (i < kRows * vectors) StoreWords4(to.at(row(i), column(i)), words[a]);
+      if (places[a] != nullptr) StoreWords4(places[a], words[a]);
     }
   }
 }
 
-// The tile's rows of a sequence, zeros beyond the last.
+// The tile's rows, zeros beyond the last.
 template <int kRows, int kThreads>
-DIME_DEVICE void LoadTile(const Sequence& from, const TileRows& rows, const BlockedRows& to) {
+DIME_DEVICE void LoadTile(const TileRows& rows, const BlockedRows& to) {
   FillRows<kRows, kThreads>(to, [&](int row, int column) {
-    const int m = rows.position[row];
-    return m < 0 ? Words4{0, 0, 0, 0} : LoadWords4(from.row(rows.item[row], m) + column);
+    const Bf16* const from = rows.from[row];
+    return from == nullptr ? Words4{0, 0, 0, 0} : LoadWords4(from + column);
   });
+}
+
+// Rows of shared memory to where the tile's go.
+template <int kRows, int kThreads>
+DIME_DEVICE void StoreTile(const BlockedRows& from, const TileRows& rows) {
+  int row = Thread() % 8, column = Thread() / 8 * 8;
+  while (true) {
+    for (; column >= from.width; column -= from.width) row += 8;
+    if (row >= kRows) return;
+    Bf16* const to = rows.to[row];
+    if (to != nullptr) StoreWords4(to + column, LoadWords4(from.at(row, column)));
+    column += kThreads;
+  }
 }
 
 }  // namespace dime::cuda

@@ -55,16 +55,26 @@ struct SearchScoreKernel {
     if (row >= rows) return;
     const float* const vector = vectors + (row / kWarp * (dim / 4) * kWarp + row % kWarp) * 4;
     float sums[kMaxQueries] = {};
-    for (int d = 0; d < dim / 4; ++d) {
-      const Words4 words = LoadWords4(vector + int64_t{d} * kWarp * 4);
+    // Some are read before any is multiplied, so that reading does not wait for each.
+    constexpr int kAhead = 4;
+    for (int first = 0; first < dim / 4; first += kAhead) {
+      Words4 words[kAhead];
+      DIME_UNROLL
+      for (int a = 0; a < kAhead; ++a) {
+        if (first + a < dim / 4) words[a] = LoadWords4(vector + int64_t{first + a} * kWarp * 4);
+      }
       DIME_UNROLL
       for (int q = 0; q < kMaxQueries; ++q) {
         if (q >= num_queries) break;
-        const float* const query = shared + q * dim + d * 4;
-        sums[q] += FloatOfBits(words.x) * query[0];
-        sums[q] += FloatOfBits(words.y) * query[1];
-        sums[q] += FloatOfBits(words.z) * query[2];
-        sums[q] += FloatOfBits(words.w) * query[3];
+        DIME_UNROLL
+        for (int a = 0; a < kAhead; ++a) {
+          if (first + a >= dim / 4) break;
+          const Words4 query = LoadWords4(shared + q * dim + (first + a) * 4);
+          sums[q] += FloatOfBits(words[a].x) * FloatOfBits(query.x);
+          sums[q] += FloatOfBits(words[a].y) * FloatOfBits(query.y);
+          sums[q] += FloatOfBits(words[a].z) * FloatOfBits(query.z);
+          sums[q] += FloatOfBits(words[a].w) * FloatOfBits(query.w);
+        }
       }
     }
     DIME_UNROLL

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "model/cuda/row_tiles.h"
 #include "model/cuda/simt.h"
@@ -22,9 +23,16 @@
 //       each computing thread calls row(r) for the rows that it has a share of, and what that gives
 //       with (n, v0, v1): the product and bias in columns n, an even number, and n + 1. A kernel's
 //       products are to be called in the order in which its stream has their weights.
+//   MultiplyAndAdd(rows, product, addend, row)
+//       the same, plus two values of addend(r)(n), which is called for a row's columns before `row`
 //   static size_t SharedBytes(const WeightStream&)
 // What a row's sums are depends neither on the other rows nor on kRows.
 namespace dime::cuda {
+
+// An addend of nothing.
+struct NoAddend {
+  DIME_DEVICE NoAddend operator()(int) const { return {}; }
+};
 
 // W^T and bias of a linear layer, padded with zeros. The weights lie as one of the two wants them
 // (PackedProduct).
@@ -45,6 +53,31 @@ struct WeightStream {
   int bytes[kParts] = {};  // of a chunk
 };
 
+// Hands a row's sums(c, i), i of two columns of tile first + c, to row(r), up to the last tile.
+template <int kTiles, class Addend, class Row, class Sums>
+DIME_DEVICE void TakeRow(int r, int first, int tiles, Addend& addend, Row& row, Sums&& sums) {
+  const int column = first * 8 + Thread() % 4 * 2;
+  auto&& take = row(r);
+  if constexpr (std::is_same_v<std::remove_cvref_t<Addend>, NoAddend>) {
+    DIME_UNROLL
+    for (int c = 0; c < kTiles; ++c) {
+      if (first + c >= tiles) break;
+      take(column + c * 8, sums(c, 0), sums(c, 1));
+    }
+  } else {
+    // All are read before any is written, so that reading does not wait for each.
+    auto&& of_row = addend(r);
+    uint32_t words[kTiles];
+    DIME_UNROLL
+    for (int c = 0; c < kTiles; ++c) words[c] = first + c < tiles ? of_row(column + c * 8) : 0;
+    DIME_UNROLL
+    for (int c = 0; c < kTiles; ++c) {
+      if (first + c >= tiles) break;
+      take(column + c * 8, sums(c, 0) + Low(words[c]), sums(c, 1) + High(words[c]));
+    }
+  }
+}
+
 // By warps (mma.m16n8k16), on any device: weights go from the second-level cache into registers.
 // They lie by 8 columns, by 32 inner values, by lane: its words of two matrix instructions. The
 // warps are by two, each with 32 rows and 64 columns at a time.
@@ -62,13 +95,29 @@ class WarpTiles {
 
   template <class Row>
   DIME_DEVICE void Multiply(const BlockedRows& rows, const Product& product, Row&& row) {
+    MultiplyAndAdd(rows, product, NoAddend(), row);
+  }
+  template <class Addend, class Row>
+  DIME_DEVICE void MultiplyAndAdd(const BlockedRows& rows, const Product& product, Addend&& addend,
+                                  Row&& row) {
     constexpr int kLeft = 2, kRight = 8;  // blocks of 16 rows and of 8 columns
     constexpr int kAcross = kThreads / kWarp / 2;
     const int lane = Thread() % kWarp, warp = Thread() / kWarp;
     const int first_row = warp % kAcross * 16 * kLeft;
     const Bf16* const source = rows.at(first_row + lane % 16, lane / 16 * 8);
     for (int tile = warp / kAcross * kRight; tile < product.tiles; tile += 2 * kRight) {
-      float sums[kLeft][kRight][4] = {};
+      float sums[kLeft][kRight][4];
+      DIME_UNROLL
+      for (int c = 0; c < kRight; ++c) {
+        const Floats2 bias = tile + c < product.tiles
+                                 ? LoadFloats2(product.bias + (tile + c) * 8 + lane % 4 * 2)
+                                 : Floats2{0, 0};
+        DIME_UNROLL
+        for (int r = 0; r < kLeft; ++r) {
+          sums[r][c][0] = sums[r][c][2] = bias.x;
+          sums[r][c][1] = sums[r][c][3] = bias.y;
+        }
+      }
       const auto load = [&](int step, Words4(&words)[kRight]) {
         DIME_UNROLL
         for (int c = 0; c < kRight; ++c) {
@@ -105,14 +154,8 @@ class WarpTiles {
       for (int r = 0; r < kLeft; ++r) {
         DIME_UNROLL
         for (int half = 0; half < 2; ++half) {
-          auto&& take = row(first_row + r * 16 + half * 8 + lane / 4);
-          DIME_UNROLL
-          for (int c = 0; c < kRight; ++c) {
-            if (tile + c >= product.tiles) break;
-            const int n = (tile + c) * 8 + lane % 4 * 2;
-            const Floats2 bias = LoadFloats2(product.bias + n);
-            take(n, sums[r][c][half * 2] + bias.x, sums[r][c][half * 2 + 1] + bias.y);
-          }
+          TakeRow<kRight>(first_row + r * 16 + half * 8 + lane / 4, tile, product.tiles, addend,
+                          row, [&](int c, int i) { return sums[r][c][half * 2 + i]; });
         }
       }
     }
@@ -168,12 +211,17 @@ class WarpgroupTiles {
 
   template <class Row>
   DIME_DEVICE void Multiply(const BlockedRows& rows, const Product& product, Row&& row) {
+    MultiplyAndAdd(rows, product, NoAddend(), row);
+  }
+  template <class Addend, class Row>
+  DIME_DEVICE void MultiplyAndAdd(const BlockedRows& rows, const Product& product, Addend&& addend,
+                                  Row&& row) {
     if (product.chunk == 64) {
-      MultiplyBy<64>(rows, product, row);
+      MultiplyBy<64>(rows, product, addend, row);
     } else if (product.chunk == 128) {
-      MultiplyBy<128>(rows, product, row);
+      MultiplyBy<128>(rows, product, addend, row);
     } else {
-      MultiplyBy<192>(rows, product, row);
+      MultiplyBy<192>(rows, product, addend, row);
     }
   }
 #else  // not to be launched
@@ -183,6 +231,8 @@ class WarpgroupTiles {
   DIME_DEVICE void Sync() {}
   template <class Row>
   DIME_DEVICE void Multiply(const BlockedRows&, const Product&, Row&&) {}
+  template <class Addend, class Row>
+  DIME_DEVICE void MultiplyAndAdd(const BlockedRows&, const Product&, Addend&&, Row&&) {}
 #endif
 
  private:
@@ -198,15 +248,22 @@ class WarpgroupTiles {
   DIME_DEVICE unsigned slot() const { return chunk_ % kSlots; }
   DIME_DEVICE uint32_t parity() const { return chunk_ / kSlots % 2; }
 
-  template <int kColumns, class Row>
-  DIME_DEVICE void MultiplyBy(const BlockedRows& rows, const Product& product, Row& row) {
+  template <int kColumns, class Addend, class Row>
+  DIME_DEVICE void MultiplyBy(const BlockedRows& rows, const Product& product, Addend& addend,
+                              Row& row) {
     constexpr int kBlockBytes = 128;
     const int lane = Thread() % kWarp, warp = Thread() / kWarp;
     const uint64_t left =
         MatrixDescriptor(SharedAddress(rows.at(warp / 4 * 64, 0)), kBlockBytes, rows.width * 16);
     const uint64_t ring = MatrixDescriptor(SharedAddress(ring_), kBlockBytes, 4 * kBlockBytes);
     for (int tile = 0; tile < product.tiles; tile += kColumns / 8) {
-      float sums[kColumns / 2] = {};
+      float sums[kColumns / 2];
+      DIME_UNROLL
+      for (int c = 0; c < kColumns / 8; ++c) {
+        const Floats2 bias = LoadFloats2(product.bias + (tile + c) * 8 + lane % 4 * 2);
+        sums[c * 4] = sums[c * 4 + 2] = bias.x;
+        sums[c * 4 + 1] = sums[c * 4 + 3] = bias.y;
+      }
       WarpgroupProducts products;
       products.Hold(sums);
       for (int step = 0; step < product.steps; ++step) {
@@ -231,13 +288,8 @@ class WarpgroupTiles {
       if (lane == 0) Arrive(emptied_ + (chunk_ + kSlots - 1) % kSlots);
       DIME_UNROLL
       for (int half = 0; half < 2; ++half) {
-        auto&& take = row(warp * 16 + half * 8 + lane / 4);
-        DIME_UNROLL
-        for (int c = 0; c < kColumns / 8; ++c) {
-          const int n = (tile + c) * 8 + lane % 4 * 2;
-          const Floats2 bias = LoadFloats2(product.bias + n);
-          take(n, sums[c * 4 + half * 2] + bias.x, sums[c * 4 + half * 2 + 1] + bias.y);
-        }
+        TakeRow<kColumns / 8>(warp * 16 + half * 8 + lane / 4, tile, product.tiles, addend, row,
+                              [&](int c, int i) { return sums[c * 4 + half * 2 + i]; });
       }
     }
   }
