@@ -60,7 +60,30 @@ struct ItemTiles {
   int positions;
   WeightStream stream;
   Product first, second;  // of the feed-forward part
+  int hidden_width;
   Sequence in, out;
+
+  // A block's, but for the products': the tile, whose place the hidden rows take once it has been
+  // attended with, and what attention makes of it.
+  struct Memory {
+    TileRows* rows;
+    BlockedRows x, hidden, attended;
+  };
+  size_t TileBytes() const {
+    return sizeof(TileRows) +
+           BlockedRows::Bytes(Products::kRows, std::max(in.width, hidden_width)) +
+           BlockedRows::Bytes(Products::kRows, in.width) + Products::SharedBytes(stream);
+  }
+  DIME_DEVICE Memory Take(SharedPieces* pieces) const {
+    Memory memory;
+    memory.rows = pieces->Take<TileRows>(1);
+    memory.hidden =
+        pieces->TakeRows(Products::kRows, in.width > hidden_width ? in.width : hidden_width);
+    memory.x = {.values = memory.hidden.values, .width = in.width};
+    memory.hidden.width = hidden_width;
+    memory.attended = pieces->TakeRows(Products::kRows, in.width);
+    return memory;
+  }
 
   DIME_HOST_DEVICE int ItemsOfTile() const { return cuda::ItemsOfTile(Products::kRows, positions); }
   int Blocks(int items) const { return (items + ItemsOfTile() - 1) / ItemsOfTile(); }
@@ -70,17 +93,20 @@ struct ItemTiles {
     return left < ItemsOfTile() ? left : ItemsOfTile();
   }
   // Rows and values of the block's items.
-  DIME_DEVICE void Load(Products& products, TileRows* rows, const BlockedRows& to) const {
-    FindTileRows<Products::kRows>(selection, positions, ItemsOfTile() * positions, in, out, rows);
+  DIME_DEVICE void Load(Products& products, const Memory& memory) const {
+    FindTileRows<Products::kRows>(selection, positions, ItemsOfTile() * positions, in, out,
+                                  memory.rows);
     products.Sync();
-    LoadTile<Products::kRows, Products::kThreads>(*rows, to);
+    LoadTile<Products::kRows, Products::kThreads>(*memory.rows, memory.x);
     products.Sync();
   }
-  // out = residual + second(relu(first(x))); x is overwritten. residual(r): what gives two values
-  // of row r from column n on.
+  // out = residual + second(relu(first(attended))). residual(r): what gives two values of row r
+  // from column n on, zeros beyond its end; once they are asked for, `attended` is overwritten.
   template <class Residual>
-  DIME_DEVICE void FeedForward(Products& products, const TileRows& rows, const BlockedRows& x,
-                               const BlockedRows& hidden, Residual&& residual) const {
+  DIME_DEVICE void FeedForward(Products& products, const Memory& memory,
+                               Residual&& residual) const {
+    const BlockedRows& x = memory.attended;
+    const BlockedRows& hidden = memory.hidden;
     products.Sync();
     products.Multiply(x, first, [&](int r) {
       return [to = hidden.at(r, 0), end = hidden.width](int n, float v0, float v1) {
@@ -94,7 +120,7 @@ struct ItemTiles {
       };
     });
     products.Sync();
-    StoreTile<Products::kRows, Products::kThreads>(x, rows);
+    StoreTile<Products::kRows, Products::kThreads>(x, *memory.rows);
   }
 };
 
@@ -102,33 +128,24 @@ struct ItemTiles {
 template <class Products, int kBlocks>
 struct ReasonKernel : ItemTiles<Products> {
   static constexpr int kThreads = Products::kBlock;
-  using Tiles = ItemTiles<Products>;
   Product projection;  // of the first heads; that of the next ones lies behind it
   int num_heads, head_size;
   int group_heads;  // that are projected at once
-  int hidden_width;
 
   size_t SharedBytes() const {
-    constexpr int kRows = Products::kRows;
-    return sizeof(TileRows) + Products::SharedBytes(this->stream) +
-           BlockedRows::Bytes(kRows, std::max(this->in.width, hidden_width)) +
-           BlockedRows::Bytes(kRows, this->in.width) +
-           BlockedRows::Bytes(kRows, projection.tiles * 8);
+    return this->TileBytes() + BlockedRows::Bytes(Products::kRows, projection.tiles * 8);
   }
   DIME_DEVICE void operator()() const {
     if (this->Beyond()) return;
     constexpr int kRows = Products::kRows;
-    const int width = this->in.width;
-    SharedPieces memory;
-    auto* const rows = memory.Take<TileRows>(1);
-    BlockedRows hidden = memory.TakeRows(kRows, width > hidden_width ? width : hidden_width);
-    const BlockedRows x = {.values = hidden.values, .width = width};  // until all is attended to
-    hidden.width = hidden_width;
-    const BlockedRows attended = memory.TakeRows(kRows, width);
-    const BlockedRows projected = memory.TakeRows(kRows, projection.tiles * 8);
-    Products products(this->stream, &memory);
+    SharedPieces pieces;
+    const auto memory = this->Take(&pieces);
+    const BlockedRows &x = memory.x, &attended = memory.attended;
+    const BlockedRows projected = pieces.TakeRows(kRows, projection.tiles * 8);
+    Products products(this->stream, &pieces);
     if (products.Supplies()) return products.Supply();
-    this->Load(products, rows, x);
+    this->Load(products, memory);
+    const int width = x.width;
     const int used = num_heads * head_size;
     for (int i = Thread(); i < kRows * (width - used); i += Products::kThreads) {
       *attended.at(i / (width - used), used + i % (width - used)) = 0;
@@ -158,7 +175,7 @@ struct ReasonKernel : ItemTiles<Products> {
       product.weights += int64_t{product.tiles} * product.steps * kWarp;
       product.bias += product.tiles * 8;
     }
-    this->FeedForward(products, *rows, attended, hidden, [&](int r) {
+    this->FeedForward(products, memory, [&](int r) {
       return [from = attended.at(r, 0), end = width](int n) {
         return n < end ? LoadWord(from + BlockedRows::Along(n)) : 0;
       };
@@ -173,36 +190,26 @@ struct RefineKernel : ItemTiles<Products> {
   static constexpr int kThreads = Products::kBlock;
   CrossAttention<kBlocks, Products::kThreads> attention;
   unsigned char* const* contexts;  // by item
-  int hidden_width;
 
   size_t SharedBytes() const {
-    constexpr int kRows = Products::kRows;
-    return sizeof(TileRows) + Products::SharedBytes(this->stream) +
-           BlockedRows::Bytes(kRows, std::max(this->in.width, hidden_width)) +
-           BlockedRows::Bytes(kRows, this->in.width) + attention.SharedBytes(this->ItemsOfTile());
+    return this->TileBytes() + attention.SharedBytes(this->ItemsOfTile());
   }
   DIME_DEVICE void operator()() const {
     if (this->Beyond()) return;
-    constexpr int kRows = Products::kRows;
-    const int width = this->in.width;
-    SharedPieces memory;
-    auto* const rows = memory.Take<TileRows>(1);
-    BlockedRows hidden = memory.TakeRows(kRows, width > hidden_width ? width : hidden_width);
-    const BlockedRows x = {.values = hidden.values, .width = width};  // until it is attended with
-    hidden.width = hidden_width;
-    const BlockedRows crossed = memory.TakeRows(kRows, width);
+    SharedPieces pieces;
+    const auto memory = this->Take(&pieces);
     auto* const work =
-        memory.Take<unsigned char>(static_cast<int>(attention.SharedBytes(this->ItemsOfTile())));
-    Products products(this->stream, &memory);
+        pieces.Take<unsigned char>(static_cast<int>(attention.SharedBytes(this->ItemsOfTile())));
+    Products products(this->stream, &pieces);
     if (products.Supplies()) return products.Supply();
-    this->Load(products, rows, x);
+    this->Load(products, memory);
     attention.Attend(
-        this->Items(), kRows - 1, x, crossed, work,
-        [&](int item) { return contexts[rows->item[item * this->positions]]; },
+        this->Items(), Products::kRows - 1, memory.x, memory.attended, work,
+        [&](int item) { return contexts[memory.rows->item[item * this->positions]]; },
         [&] { products.Sync(); });
-    this->FeedForward(products, *rows, crossed, hidden, [&](int r) {
-      const Bf16* const from = rows->from[r];
-      return [from, end = from == nullptr ? 0 : width](int n) {
+    this->FeedForward(products, memory, [&](int r) {
+      const Bf16* const from = memory.rows->from[r];
+      return [from, end = from == nullptr ? 0 : memory.x.width](int n) {
         return n < end ? LoadWord(from + n) : 0;
       };
     });

@@ -178,6 +178,12 @@ class InteractionProgram : public DeviceKernel {
   void Plan(int layer, int items);
   void Guide(int layer, const Selection& selection, int items, const Sequence& in,
              const Sequence& out);
+  // Kernels as a layer has them, for any items.
+  template <class Kernel>
+  Kernel Cell(const Layers& weights, int hidden_width) const;
+  template <class Kernel>
+  void LaunchCell(Kernel kernel, const Selection& selection, int items, const Sequence& in,
+                  const Sequence& out);
   template <class Products, int kBlocks>
   ReasonKernel<Products, kBlocks> Reasoning(int layer) const;
   void Reason(int layer, const Selection& selection, int items, const Sequence& in,
@@ -434,21 +440,38 @@ void InteractionProgram<Device>::Guide(int layer, const Selection& selection, in
 }
 
 template <class Device>
-template <class Products, int kBlocks>
-ReasonKernel<Products, kBlocks> InteractionProgram<Device>::Reasoning(int layer) const {
-  const Layers& weights = layers_[layer].reason;
+template <class Kernel>
+Kernel InteractionProgram<Device>::Cell(const Layers& weights, int hidden_width) const {
+  Kernel kernel;
   const std::vector<Product>& products = weights.products;
-  ReasonKernel<Products, kBlocks> kernel;
   kernel.positions = M_;
   kernel.stream = weights.stream;
   kernel.first = products[products.size() - 2];
   kernel.second = products[products.size() - 1];
-  kernel.projection = products[0];
+  kernel.hidden_width = hidden_width;
   kernel.in.width = kernel.out.width = E_;
+  return kernel;
+}
+
+template <class Device>
+template <class Kernel>
+void InteractionProgram<Device>::LaunchCell(Kernel kernel, const Selection& selection, int items,
+                                            const Sequence& in, const Sequence& out) {
+  kernel.selection = selection;
+  kernel.in = in;
+  kernel.out = out;
+  device_->Launch(kernel, kernel.Blocks(items), 1, kernel.SharedBytes());
+}
+
+template <class Device>
+template <class Products, int kBlocks>
+ReasonKernel<Products, kBlocks> InteractionProgram<Device>::Reasoning(int layer) const {
+  const Layers& weights = layers_[layer].reason;
+  auto kernel = Cell<ReasonKernel<Products, kBlocks>>(weights, H_);
+  kernel.projection = weights.products[0];
   kernel.num_heads = shape_.num_heads;
   kernel.head_size = head_size();
   kernel.group_heads = group_heads();
-  kernel.hidden_width = H_;
   return kernel;
 }
 
@@ -456,24 +479,15 @@ template <class Device>
 void InteractionProgram<Device>::Reason(int layer, const Selection& selection, int items,
                                         const Sequence& in, const Sequence& out) {
   WithKernels(items, [&](auto products, auto n) {
-    auto kernel = Reasoning<typename decltype(products)::Type, n.value>(layer);
-    kernel.selection = selection;
-    kernel.in = in;
-    kernel.out = out;
-    device_->Launch(kernel, kernel.Blocks(items), 1, kernel.SharedBytes());
+    LaunchCell(Reasoning<typename decltype(products)::Type, n.value>(layer), selection, items, in,
+               out);
   });
 }
 
 template <class Device>
 template <class Products, int kBlocks>
 RefineKernel<Products, kBlocks> InteractionProgram<Device>::Refining(int layer) const {
-  const Layers& weights = layers_[layer].refine;
-  RefineKernel<Products, kBlocks> kernel;
-  kernel.positions = M_;
-  kernel.stream = weights.stream;
-  kernel.first = weights.products[0];
-  kernel.second = weights.products[1];
-  kernel.in.width = kernel.out.width = E_;
+  auto kernel = Cell<RefineKernel<Products, kBlocks>>(layers_[layer].refine, E_);
   kernel.attention = {.positions = M_,
                       .context_rows = C_,
                       .norm = shape_.norm,
@@ -481,7 +495,6 @@ RefineKernel<Products, kBlocks> InteractionProgram<Device>::Refining(int layer) 
                       .layout = context_,
                       .layer = layer};
   kernel.contexts = contexts_;
-  kernel.hidden_width = E_;
   return kernel;
 }
 
@@ -489,11 +502,8 @@ template <class Device>
 void InteractionProgram<Device>::Refine(int layer, const Selection& selection, int items,
                                         const Sequence& in, const Sequence& out) {
   WithKernels(items, [&](auto products, auto n) {
-    auto kernel = Refining<typename decltype(products)::Type, n.value>(layer);
-    kernel.selection = selection;
-    kernel.in = in;
-    kernel.out = out;
-    device_->Launch(kernel, kernel.Blocks(items), 1, kernel.SharedBytes());
+    LaunchCell(Refining<typename decltype(products)::Type, n.value>(layer), selection, items, in,
+               out);
   });
 }
 
