@@ -22,6 +22,7 @@ void AnnotateIgnoreReadsBegin(const char* file, int line);
 void AnnotateIgnoreReadsEnd(const char* file, int line);
 void AnnotateIgnoreWritesBegin(const char* file, int line);
 void AnnotateIgnoreWritesEnd(const char* file, int line);
+void __tsan_read16(void* address);
 }
 #endif
 
@@ -50,6 +51,7 @@ void DeleteThread(void* thread) { __tsan_destroy_fiber(thread); }
 void BeThread(void* thread) { __tsan_switch_to_fiber(thread, __tsan_switch_to_fiber_no_sync); }
 void Release(void* barrier) { __tsan_release(barrier); }
 void Acquire(void* barrier) { __tsan_acquire(barrier); }
+void Read16(const void* from) { __tsan_read16(const_cast<void*>(from)); }
 struct Unwatched {
   Unwatched() {
     AnnotateIgnoreReadsBegin(__FILE__, __LINE__);
@@ -68,6 +70,7 @@ void DeleteThread(void*) {}
 void BeThread(void*) {}
 void Release(void*) {}
 void Acquire(void*) {}
+void Read16(const void*) {}
 struct Unwatched {
   ~Unwatched() {}
 };
@@ -99,6 +102,7 @@ class Block {
     for (Fiber& fiber : fibers_) {
       if (fiber.thread != nullptr) DeleteThread(std::exchange(fiber.thread, nullptr));
     }
+    if (products_ != nullptr) DeleteThread(std::exchange(products_, nullptr));
   }
 
   int thread() const { return current_; }
@@ -171,6 +175,20 @@ class Block {
       if (LoadBarrier(at).phase == parity) Wait(&changes_);
     }
     Acquire(at);
+    AsProducts([at] { Acquire(at); });
+  }
+
+  // As if products were a thread of their own.
+  void PublishToProducts() { Release(&published_); }
+  void ReadByProducts(const void* from) {
+    AsProducts([this, from] {
+      Acquire(&published_);
+      Read16(from);
+    });
+  }
+  void ProductsAreDone() {
+    AsProducts([this] { Release(&done_); });
+    Acquire(&done_);
   }
 
  private:
@@ -269,6 +287,12 @@ class Block {
     }
   }
 
+  void AsProducts(absl::FunctionRef<void()> what) {
+    BeThread(products_);
+    what();
+    BeThread(fibers_[static_cast<size_t>(current_)].thread);
+  }
+
   static void Begin();
   void Wait(const int64_t* counter);
   void SwitchTo(Fiber& fiber);
@@ -297,6 +321,8 @@ class Block {
   char some_barrier_[2] = {};
   int64_t changes_ = 0;  // of what barriers in memory wait for
   std::vector<Copy> copies_;
+  void* products_ = nullptr;  // as ThreadSanitizer knows them
+  char published_ = 0, done_ = 0;
   char* const end_;
 };
 
@@ -369,6 +395,7 @@ void Block::Run(int x, int y) {
     fiber.thread = NewThread();
     makecontext(&fiber.context, &Block::Begin, 0);
   }
+  products_ = NewThread();
   int left = threads;
   at_barrier_ = at_some_barrier_ = 0;
   copies_.clear();
@@ -442,5 +469,9 @@ void Emulator::WaitForPhase(uint64_t* barrier, uint32_t parity) {
 void Emulator::CopyAndArrive(void* to, const void* from, int bytes, uint64_t* barrier) {
   running->CopyAndArrive(to, from, bytes, barrier);
 }
+
+void Emulator::PublishToProducts() { running->PublishToProducts(); }
+void Emulator::ReadByProducts(const void* from) { running->ReadByProducts(from); }
+void Emulator::ProductsAreDone() { running->ProductsAreDone(); }
 
 }  // namespace dime::cuda

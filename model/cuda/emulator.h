@@ -49,6 +49,12 @@ class Emulator {
   static void Arrive(uint64_t* barrier);
   static void WaitForPhase(uint64_t* barrier, uint32_t parity);
   static void CopyAndArrive(void* to, const void* from, int bytes, uint64_t* barrier);
+
+  // A warpgroup's products read beside its threads: what a thread stored is there for them once it
+  // was published and the threads have met. ThreadSanitizer is told so; else these do nothing.
+  static void PublishToProducts();
+  static void ReadByProducts(const void* from);  // 16 bytes
+  static void ProductsAreDone();
 };
 
 }  // namespace dime::cuda

@@ -180,7 +180,7 @@ inline void WaitForPhase(uint64_t* barrier, uint32_t parity) {
 inline void CopyAndArrive(void* to, const void* from, int bytes, uint64_t* barrier) {
   Emulator::CopyAndArrive(to, from, bytes, barrier);
 }
-inline void PublishToProducts() {}
+inline void PublishToProducts() { Emulator::PublishToProducts(); }
 inline void SyncThreads(int threads) { Emulator::SyncThreads(threads); }
 
 // Runs products at once where threads run in ascending order, and else as late as may be, when
@@ -201,6 +201,7 @@ class WarpgroupProducts {
       RunAll(&groups_.front());
       groups_.pop_front();
     }
+    Emulator::ProductsAreDone();
     Emulator::SyncWarp();  // what was read was read
   }
   template <int kSums>
@@ -223,8 +224,10 @@ class WarpgroupProducts {
     const auto field = [descriptor](int bit) {
       return static_cast<int64_t>(descriptor >> bit & 0x3fff) << 4;
     };
-    return LoadWords4(SharedMemory() + field(0) + half * field(16) + row / 8 * field(32) +
-                      row % 8 * 16);
+    const unsigned char* const from =
+        SharedMemory() + field(0) + half * field(16) + row / 8 * field(32) + row % 8 * 16;
+    Emulator::ReadByProducts(from);
+    return LoadWords4(from);
   }
 
   template <int kColumns>

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <cstring>
+#include <cstdlib>
 #include <vector>
 
 #include "model/cuda/row_tiles.h"
@@ -43,6 +43,7 @@ TEST(WarpgroupTest, MultipliesMatricesInSharedMemory) {
       for (int i = Thread(); i < kColumns * kInner; i += kWarpgroup) {
         *b.at(i / kInner, i % kInner) = Narrow(right(i / kInner, i % kInner));
       }
+      PublishToProducts();
       SyncBlock();
       const uint64_t of_a = MatrixDescriptor(SharedAddress(a.values), 128, kInner * 16);
       const uint64_t of_b = MatrixDescriptor(SharedAddress(b.values), 128, kInner * 16);
@@ -126,6 +127,33 @@ TEST(WarpgroupTest, SomeOfABlocksThreadsMeet) {
     for (int t = 0; t < 64; ++t) EXPECT_EQ(seen[static_cast<size_t>(t)], (t + 1) % 64 + 2);
   }
 }
+
+#if defined(DIME_THREAD_SANITIZER)
+// What products read was published by those who stored it, and then they met.
+TEST(WarpgroupDeathTest, WhatWasNotPublishedIsFound) {
+  const auto run = [](bool published, bool met) {
+    Emulator::Launch(1, 1, kWarpgroup, 8 << 10, Emulator::Order::kAscending, [&] {
+      SharedPieces memory;
+      const BlockedRows rows = memory.TakeRows(64, 16);
+      for (int i = Thread(); i < 64 * 16; i += kWarpgroup) rows.values[i] = 0;
+      if (published) PublishToProducts();
+      if (met) SyncBlock();
+      const uint64_t matrix = MatrixDescriptor(SharedAddress(rows.values), 128, 256);
+      float sums[32] = {};
+      WarpgroupProducts running;
+      running.Begin();
+      running.Multiply<64>(sums, matrix, matrix);
+      running.End();
+      running.Wait<0>();
+    });
+    std::exit(0);  // which ThreadSanitizer turns into its own
+  };
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  EXPECT_EXIT(run(true, true), testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(run(false, true), testing::ExitedWithCode(66), "data race");
+  EXPECT_EXIT(run(true, false), testing::ExitedWithCode(66), "data race");
+}
+#endif
 
 #if !defined(DIME_THREAD_SANITIZER)
 // What would be wrong on a device now and then is wrong on the emulator in one order or the other.
