@@ -126,11 +126,10 @@ class Block {
     Acquire(barrier);
   }
   void WithWarp(void* mine, absl::FunctionRef<void(void* const*)> together) {
-    Meet(&OwnWarp(), current_ % kWarp, kWarp, mine, together);
+    Meet(&OwnWarp(), mine, together);
   }
   void WithWarpgroup(void* mine, absl::FunctionRef<void(void* const*)> together) {
-    Meet(&warpgroups_[static_cast<size_t>(current_ / kWarpgroup)], current_ % kWarpgroup,
-         kWarpgroup, mine, together);
+    Meet(&warpgroups_[static_cast<size_t>(current_ / kWarpgroup)], mine, together);
   }
   void SyncThreads(int threads) {
     char* const barrier = &some_barrier_[some_barriers_ % 2];
@@ -233,10 +232,9 @@ class Block {
   Warp& OwnWarp() { return warps_[static_cast<size_t>(current_ / kWarp)]; }
 
   template <int kLanes>
-  void Meet(Group<kLanes>* group, int lane, int lanes, void* mine,
-            absl::FunctionRef<void(void* const*)> together) {
-    group->lanes[lane] = mine;
-    if (++group->arrived < lanes) return Wait(&group->meetings);
+  void Meet(Group<kLanes>* group, void* mine, absl::FunctionRef<void(void* const*)> together) {
+    group->lanes[current_ % kLanes] = mine;
+    if (++group->arrived < kLanes) return Wait(&group->meetings);
     const Unwatched unwatched;  // the exchange is the instruction's own
     together(group->lanes);
     group->arrived = 0;
