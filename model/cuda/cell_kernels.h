@@ -44,7 +44,7 @@ struct LinearKernel {
     products.Sync();
     LoadTile<Products::kRows, Products::kThreads>(*rows, tile);
     products.Sync();
-    products.Multiply(tile, product, [&](int r) {
+    products.Multiply(tile, product, NoAddend(), [&](int r) {
       Bf16* const to = rows->to[r];
       return [to, end = to == nullptr ? 0 : out.width](int n, float v0, float v1) {
         if (n < end) StoreWord(to + n, Pack(v0, v1));
@@ -108,13 +108,13 @@ struct ItemTiles {
     const BlockedRows& x = memory.attended;
     const BlockedRows& hidden = memory.hidden;
     products.Sync();
-    products.Multiply(x, first, [&](int r) {
+    products.Multiply(x, first, NoAddend(), [&](int r) {
       return [to = hidden.at(r, 0), end = hidden.width](int n, float v0, float v1) {
         if (n < end) StoreWord(to + BlockedRows::Along(n), Pack(Max(v0, 0), Max(v1, 0)));
       };
     });
     products.Sync();
-    products.MultiplyAndAdd(hidden, second, residual, [&](int r) {
+    products.Multiply(hidden, second, residual, [&](int r) {
       return [to = x.at(r, 0), end = x.width](int n, float v0, float v1) {
         if (n < end) StoreWord(to + BlockedRows::Along(n), Pack(v0, v1));
       };
@@ -156,7 +156,7 @@ struct ReasonKernel : ItemTiles<Products> {
     const int items = this->Items();
     Product product = projection;
     for (int head = 0; head < num_heads; head += group_heads) {
-      products.Multiply(x, product, [&](int r) {
+      products.Multiply(x, product, NoAddend(), [&](int r) {
         return [to = projected.at(r, 0)](int n, float v0, float v1) {
           StoreWord(to + BlockedRows::Along(n), Pack(v0, v1));
         };

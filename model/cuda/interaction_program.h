@@ -105,7 +105,7 @@ class InteractionProgram : public DeviceKernel {
   // Heads that are projected at once: a group's columns are at most one chunk of weights, if one
   // head's are.
   int group_heads() const {
-    return std::clamp(192 / (3 * RoundUp(head_size(), 16)), 1, shape_.num_heads);
+    return std::clamp(kMaxChunk / (3 * RoundUp(head_size(), 16)), 1, shape_.num_heads);
   }
 
   // Calls with(TypeOf<Products>(), std::integral_constant<int, n>()) for the tiles that are to be

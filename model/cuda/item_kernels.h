@@ -122,7 +122,7 @@ struct ProjectKernel {
     SyncBlock();
     LoadTile<Products::kRows, Products::kThreads>(*rows, tile);
     SyncBlock();
-    Products({}, &memory).Multiply(tile, product, [&](int r) {
+    Products({}, &memory).Multiply(tile, product, NoAddend(), [&](int r) {
       const int c = (BlockX() * Products::kRows + r) % context_rows;
       const bool there = rows->from[r] != nullptr;
       auto* const to = reinterpret_cast<Bf16*>(blocks[rows->item[r]] + offset);

@@ -32,7 +32,8 @@ PackedProduct Pack(absl::Span<const float> weight, absl::Span<const float> bias,
   } else {
     const int columns = RoundUp(out, 64);
     product.tiles = columns / 8;
-    product.chunk = columns % 192 == 0 ? 192 : columns % 128 == 0 ? 128 : 64;
+    product.chunk = kMaxChunk;
+    while (columns % product.chunk != 0) product.chunk -= 64;
     for (int first = 0; first < columns; first += product.chunk) {
       for (int step = 0; step < product.steps; ++step) {
         for (int block = 0; block < product.chunk / 8 * 4; ++block) {

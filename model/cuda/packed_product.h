@@ -12,6 +12,9 @@ namespace dime::cuda {
 // How weights lie, for WarpTiles or WarpgroupTiles (tile_products.h).
 enum class WeightLayout { kWarps, kWarpgroups };
 
+// Columns that lie together for warpgroups: as many, two thirds or a third.
+inline constexpr int kMaxChunk = 192;
+
 // W^T and bias of a linear layer on the host, as the device's kernels multiply by them (see Product
 // in tile_products.h): padded with zeros to steps of 32 inner values and 32 columns, or 64 for
 // warpgroups.
@@ -20,7 +23,7 @@ struct PackedProduct {
   std::vector<float> bias;  // (8 tiles)
   int tiles = 0;            // of 8 columns
   int steps = 0;
-  int chunk = 0;  // for warpgroups: columns that lie together, 192, 128 or 64
+  int chunk = 0;  // for warpgroups: columns that lie together
 };
 
 PackedProduct PackLinear(const kernels::LinearWeights& linear, WeightLayout layout);

@@ -50,7 +50,7 @@ struct RouteKernel {
     const float* const weights = output[cell];
     const int outputs = product.tiles * 8;
     float sums[4][kCells] = {};  // by the thread's rows
-    Products({}, &memory).Multiply(rows, product, [&](int r) {
+    Products({}, &memory).Multiply(rows, product, NoAddend(), [&](int r) {
       return [&, mine = r % 32 / 8](int n, float v0, float v1) {
         DIME_UNROLL
         for (int i = 0; i < 4; ++i) {

@@ -19,20 +19,18 @@
 //       whether the thread only supplies the others with weights: then it calls Supply(), and ends.
 //       The same for whole warps.
 //   Sync()     lets the computing threads meet; what they stored they see, and products too
-//   Multiply(rows, product, row)
+//   Multiply(rows, product, addend, row)
 //       each computing thread calls row(r) for the rows that it has a share of, and what that gives
-//       with (n, v0, v1): the product and bias in columns n, an even number, and n + 1. A kernel's
-//       products are to be called in the order in which its stream has their weights.
-//   MultiplyAndAdd(rows, product, addend, row)
-//       the same, plus two values of addend(r)(n), which is called for a row's columns before `row`
+//       with (n, v0, v1): the product and bias in columns n, an even number, and n + 1, and two
+//       values of addend(r)(n), if there is one, which is called for a row's columns before what
+//       row(r) gives. A kernel's products are to be called in the order in which its stream has
+//       their weights.
 //   static size_t SharedBytes(const WeightStream&)
 // What a row's sums are depends neither on the other rows nor on kRows.
 namespace dime::cuda {
 
-// An addend of nothing.
-struct NoAddend {
-  DIME_DEVICE NoAddend operator()(int) const { return {}; }
-};
+// In place of a product's addend: there is none.
+struct NoAddend {};
 
 // W^T and bias of a linear layer, padded with zeros. The weights lie as one of the two wants them
 // (PackedProduct).
@@ -93,13 +91,9 @@ class WarpTiles {
   DIME_DEVICE void Supply() {}
   DIME_DEVICE void Sync() { SyncBlock(); }
 
-  template <class Row>
-  DIME_DEVICE void Multiply(const BlockedRows& rows, const Product& product, Row&& row) {
-    MultiplyAndAdd(rows, product, NoAddend(), row);
-  }
   template <class Addend, class Row>
-  DIME_DEVICE void MultiplyAndAdd(const BlockedRows& rows, const Product& product, Addend&& addend,
-                                  Row&& row) {
+  DIME_DEVICE void Multiply(const BlockedRows& rows, const Product& product, Addend&& addend,
+                            Row&& row) {
     constexpr int kLeft = 2, kRight = 8;  // blocks of 16 rows and of 8 columns
     constexpr int kAcross = kThreads / kWarp / 2;
     const int lane = Thread() % kWarp, warp = Thread() / kWarp;
@@ -209,13 +203,9 @@ class WarpgroupTiles {
     SyncThreads(kThreads);
   }
 
-  template <class Row>
-  DIME_DEVICE void Multiply(const BlockedRows& rows, const Product& product, Row&& row) {
-    MultiplyAndAdd(rows, product, NoAddend(), row);
-  }
   template <class Addend, class Row>
-  DIME_DEVICE void MultiplyAndAdd(const BlockedRows& rows, const Product& product, Addend&& addend,
-                                  Row&& row) {
+  DIME_DEVICE void Multiply(const BlockedRows& rows, const Product& product, Addend&& addend,
+                            Row&& row) {
     if (product.chunk == 64) {
       MultiplyBy<64>(rows, product, addend, row);
     } else if (product.chunk == 128) {
@@ -229,10 +219,8 @@ class WarpgroupTiles {
   DIME_DEVICE bool Supplies() const { return true; }
   DIME_DEVICE void Supply() {}
   DIME_DEVICE void Sync() {}
-  template <class Row>
-  DIME_DEVICE void Multiply(const BlockedRows&, const Product&, Row&&) {}
   template <class Addend, class Row>
-  DIME_DEVICE void MultiplyAndAdd(const BlockedRows&, const Product&, Addend&&, Row&&) {}
+  DIME_DEVICE void Multiply(const BlockedRows&, const Product&, Addend&&, Row&&) {}
 #endif
 
  private:
