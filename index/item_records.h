@@ -22,7 +22,7 @@ struct ImageRecord {
   absl::Time update_time = absl::InfinitePast();  // of the latest
   Payload payload;
   // In place of `payload`, where RecordParts::kStoredPayload was read: SerializePayload()'s bytes,
-  // which VisitPayload() takes. Empty if there is none, or if it is in `payload`.
+  // which VisitStoredPayload() takes. Empty if there is none, or if it is in `payload`.
   std::string stored_payload;
 };
 

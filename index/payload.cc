@@ -35,7 +35,7 @@ class CheckedVisit : public nlohmann::json_sax<Payload> {
   }
   bool number_float(number_float_t value, const string_t&) override { return Number(value); }
   bool string(string_t& value) override {
-    visitor_.Text(std::move(value));
+    visitor_.Text(value);
     return depth_ > 0;
   }
   bool binary(binary_t&) override { return false; }
@@ -44,7 +44,7 @@ class CheckedVisit : public nlohmann::json_sax<Payload> {
     return ++depth_ <= kMaxPayloadDepth + 1;
   }
   bool key(string_t& name) override {
-    visitor_.Name(std::move(name));
+    visitor_.Name(name);
     return true;
   }
   bool end_object() override {
@@ -120,15 +120,38 @@ absl::Status CheckValue(Payload& value, const std::string& path, int depth) {
   return Fault(path, "is of a kind that payloads do not know");
 }
 
+void VisitValue(const Payload& value, PayloadVisitor& visitor) {
+  if (value.is_string()) {
+    visitor.Text(value.get_ref<const std::string&>());
+  } else if (value.is_number()) {
+    visitor.Number(value.get<double>());
+  } else if (value.is_boolean()) {
+    visitor.Bool(value.get<bool>());
+  } else if (value.is_object()) {
+    visitor.StartObject();
+    for (const auto& [name, field] : value.get_ref<const Payload::object_t&>()) {
+      visitor.Name(name);
+      VisitValue(field, visitor);
+    }
+    visitor.EndObject();
+  } else if (value.is_array()) {
+    visitor.StartList();
+    for (const Payload& element : value) VisitValue(element, visitor);
+    visitor.EndList();
+  } else {
+    visitor.Null();
+  }
+}
+
 // Makes a payload of what its visit tells.
 class PayloadBuilder : public PayloadVisitor {
  public:
   void Null() override { Put(nullptr); }
   void Bool(bool value) override { Put(value); }
   void Number(double value) override { Put(value); }
-  void Text(std::string value) override { Put(std::move(value)); }
+  void Text(absl::string_view value) override { Put(std::string(value)); }
   void StartObject() override { open_.push_back(&Put(Payload::object())); }
-  void Name(std::string name) override { name_ = std::move(name); }
+  void Name(absl::string_view name) override { name_ = std::string(name); }
   void EndObject() override { open_.pop_back(); }
   void StartList() override { open_.push_back(&Put(Payload::array())); }
   void EndList() override { open_.pop_back(); }
@@ -170,11 +193,15 @@ std::string SerializePayload(const Payload& payload) {
 absl::StatusOr<Payload> ParsePayload(absl::string_view bytes) {
   if (bytes.empty()) return Payload();
   PayloadBuilder builder;
-  RETURN_IF_ERROR(VisitPayload(bytes, builder));
+  RETURN_IF_ERROR(VisitStoredPayload(bytes, builder));
   return builder.Take();
 }
 
-absl::Status VisitPayload(absl::string_view bytes, PayloadVisitor& visitor) {
+void VisitPayload(const Payload& payload, PayloadVisitor& visitor) {
+  if (!payload.is_null()) VisitValue(payload, visitor);
+}
+
+absl::Status VisitStoredPayload(absl::string_view bytes, PayloadVisitor& visitor) {
   CheckedVisit visit(visitor);
   try {
     if (Payload::sax_parse(bytes.begin(), bytes.end(), &visit, Payload::input_format_t::cbor)) {

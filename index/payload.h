@@ -28,23 +28,25 @@ absl::StatusOr<Payload> CheckPayload(Payload payload);
 std::string SerializePayload(const Payload& payload);
 absl::StatusOr<Payload> ParsePayload(absl::string_view bytes);
 
-// Told what a stored payload holds, in order.
+// Told what a payload holds, in order. Texts and names are gone after the call.
 class PayloadVisitor {
  public:
   virtual ~PayloadVisitor() = default;
   virtual void Null() = 0;
   virtual void Bool(bool value) = 0;
   virtual void Number(double value) = 0;
-  virtual void Text(std::string value) = 0;
+  virtual void Text(absl::string_view value) = 0;
   virtual void StartObject() = 0;
-  virtual void Name(std::string name) = 0;  // of the field that comes next
+  virtual void Name(absl::string_view name) = 0;  // of the field that comes next
   virtual void EndObject() = 0;
   virtual void StartList() = 0;
   virtual void EndList() = 0;
 };
+// Visits a payload that CheckPayload() gave, but for null, of which there is nothing to tell.
+void VisitPayload(const Payload& payload, PayloadVisitor& visitor);
 // Visits what SerializePayload() wrote of an object, without making a Payload. INVALID_ARGUMENT as
 // ParsePayload(), and for the empty string; what was visited by then is to be thrown away.
-absl::Status VisitPayload(absl::string_view bytes, PayloadVisitor& visitor);
+absl::Status VisitStoredPayload(absl::string_view bytes, PayloadVisitor& visitor);
 
 // Out of JSON text, checked as above.
 absl::StatusOr<Payload> PayloadFromJson(absl::string_view text);

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "server/error_details.h"
 #include "server/field_checks.h"
+#include "server/payload_message.h"
 #include "server/proto_values.h"
 
 namespace dime {

@@ -6,9 +6,9 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
-#include "google/protobuf/unknown_field_set.h"
 #include "index/item_filter.h"
 #include "index/status_macros.h"
+#include "server/payload_message.h"
 #include "server/proto_values.h"
 
 namespace dime {
@@ -129,9 +129,7 @@ std::vector<int64_t> RowsOf(const SearchResult& result) {
   return rows;
 }
 
-// A payload may be left as it is stored: see PartsFor(). It then goes into the hit in its
-// serialised form: as an unknown field of its number, which is the same over the wire, and which
-// nobody looks at before. DATA_LOSS if it is damaged.
+// The payload may be left as it is stored: see PartsFor(). DATA_LOSS if it is damaged.
 template <typename Record, typename Hit>
 absl::Status WritePayloadAndTimes(const Record& record, Hit& hit) {
   WriteCommonFields(record, hit);
@@ -140,8 +138,7 @@ absl::Status WritePayloadAndTimes(const Record& record, Hit& hit) {
   if (!payload.ok()) {
     return absl::DataLossError(absl::StrCat("the stored payload of ", record.id, " is damaged"));
   }
-  *hit.GetReflection()->MutableUnknownFields(&hit)->AddLengthDelimited(Hit::kPayloadFieldNumber) =
-      *std::move(payload);
+  PutSerializedPayload(*std::move(payload), hit);
   return absl::OkStatus();
 }
 

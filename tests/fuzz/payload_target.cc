@@ -1,4 +1,5 @@
 #include "index/payload.h"
+#include "server/payload_message.h"
 #include "tests/fuzz/fuzz_target.h"
 
 namespace dime {
@@ -9,9 +10,9 @@ struct Deaf : PayloadVisitor {
   void Null() override {}
   void Bool(bool) override {}
   void Number(double) override {}
-  void Text(std::string) override {}
+  void Text(absl::string_view) override {}
   void StartObject() override {}
-  void Name(std::string) override {}
+  void Name(absl::string_view) override {}
   void EndObject() override {}
   void StartList() override {}
   void EndList() override {}
@@ -22,15 +23,20 @@ void CheckSurvives(const Payload& payload) {
   FuzzRequire(bytes.size() <= kMaxPayloadBytes, "a payload is bounded");
   const auto again = ParsePayload(bytes);
   FuzzRequire(again.ok() && *again == payload, "a payload survives being stored");
-  Deaf visitor;
-  FuzzRequire(payload.is_null() || VisitPayload(bytes, visitor).ok(), "what is stored is visited");
+  if (payload.is_null()) return;
+  const auto sent = SerializeStoredPayload(bytes);
+  FuzzRequire(sent.ok() && *sent == SerializePayloadMessage(payload),
+              "what is stored is sent as what was not is");
+  google::protobuf::Struct message;
+  FuzzRequire(message.ParseFromString(*sent) && FromProtoStruct(message) == payload,
+              "a payload survives being sent");
 }
 
 void Run(absl::string_view bytes) {
   if (const auto payload = PayloadFromJson(bytes); payload.ok()) CheckSurvives(*payload);
   const auto payload = ParsePayload(bytes);
   Deaf visitor;
-  FuzzRequire(bytes.empty() || payload.ok() == VisitPayload(bytes, visitor).ok(),
+  FuzzRequire(bytes.empty() || payload.ok() == VisitStoredPayload(bytes, visitor).ok(),
               "what is parsed is visited, and nothing else");
   if (payload.ok()) {
     // What another program wrote may be more than would be taken anew.
