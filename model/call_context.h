@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
@@ -19,9 +21,11 @@ enum class Priority { kInteractive, kBulk };
 // Thread-safe. Shared between the transport and the workers of one call.
 class CallContext {
  public:
+  // `gone`: asked besides the flag whether the caller has gone, by any thread.
   explicit CallContext(absl::Time deadline = absl::InfiniteFuture(),
-                       Priority priority = Priority::kInteractive)
-      : deadline_(deadline), priority_(priority) {}
+                       Priority priority = Priority::kInteractive,
+                       std::function<bool()> gone = nullptr)
+      : deadline_(deadline), priority_(priority), gone_(std::move(gone)) {}
   // A part of the work for `whole`, which must outlive it, that has to be done earlier and may be
   // less urgent.
   CallContext(const CallContext& whole, absl::Time deadline, Priority priority)
@@ -44,12 +48,14 @@ class CallContext {
 
  private:
   bool cancelled() const {
-    return cancelled_.load(std::memory_order_relaxed) || (whole_ != nullptr && whole_->cancelled());
+    return cancelled_.load(std::memory_order_relaxed) || (gone_ != nullptr && gone_()) ||
+           (whole_ != nullptr && whole_->cancelled());
   }
 
   const CallContext* const whole_ = nullptr;
   const absl::Time deadline_;
   const Priority priority_;
+  const std::function<bool()> gone_;
   std::atomic<bool> cancelled_{false};
 };
 

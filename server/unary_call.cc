@@ -1,5 +1,7 @@
 #include "server/unary_call.h"
 
+#include <atomic>
+
 #include "absl/strings/str_cat.h"
 
 namespace dime {
@@ -18,6 +20,26 @@ Priority PriorityOf(RpcMethod method) {
              : Priority::kInteractive;
 }
 
+// The thread of gRPC's that is on a reaction, if it may be kept for as long as a call takes. gRPC
+// has two of them for all of a process's servers where there are up to four processors, and
+// whatever comes over the network waits for one: so that one call at most may keep one.
+class TransportThread {
+ public:
+  TransportThread() : mine_(!kept.exchange(true)) {}
+  ~TransportThread() {
+    if (mine_) kept = false;
+  }
+  TransportThread(const TransportThread&) = delete;
+  TransportThread& operator=(const TransportThread&) = delete;
+
+  bool mine() const { return mine_; }
+
+ private:
+  static std::atomic<bool> kept;
+  const bool mine_;
+};
+std::atomic<bool> TransportThread::kept{false};
+
 }  // namespace
 
 UnaryCall::UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerContext* context,
@@ -28,7 +50,13 @@ UnaryCall::UnaryCall(const Parts& parts, RpcMethod method, grpc::CallbackServerC
       caller_({.client = record_.client(),
                .deadline = DeadlineOf(*context),
                .priority = PriorityOf(method)}),
-      context_(caller_.deadline, caller_.priority),
+      context_(caller_.deadline, caller_.priority,
+               [this, context] {
+                 // OnCancel() comes after the reaction has returned.
+                 if (!context->IsCancelled()) return false;
+                 OnCancel();
+                 return true;
+               }),
       entry_(parts.ledger->Begin()) {
   parts_.live_calls->Started();
 }
@@ -45,6 +73,10 @@ bool UnaryCall::Admit(const absl::Status& request) {
 }
 
 void UnaryCall::Schedule(std::function<void()> work, Priority priority) {
+  if (priority == Priority::kInteractive) {
+    const TransportThread thread;
+    if (thread.mine() && parts_.workers->TryRunHere(work)) return;
+  }
   if (!parts_.workers->TrySubmit(std::move(work), caller_.client, priority)) {
     End(absl::ResourceExhaustedError("the server's queue of calls is full"));
   }
@@ -52,8 +84,8 @@ void UnaryCall::Schedule(std::function<void()> work, Priority priority) {
 
 void UnaryCall::End(const absl::Status& status) {
   // An answer that is ready after the deadline reaches nobody.
-  const bool late = status.ok() ? absl::Now() >= context_.deadline()
-                                : absl::IsCancelled(status) && at_deadline_;
+  const bool late =
+      status.ok() ? absl::Now() >= context_.deadline() : absl::IsCancelled(status) && at_deadline_;
   const grpc::Status answer =
       record_.End(late ? absl::DeadlineExceededError("the call's deadline has passed") : status);
   parts_.live_calls->Ended();

@@ -26,8 +26,9 @@ namespace dime {
 // service does of its own comes as a function. A full queue is told at once with the time after
 // which to try again (RetryInfo, and the trailer grpc-retry-pushback-ms that gRPC's own retries
 // obey).
-// Deletes itself. One thread at a time works on it: the reaction, then a worker; OnCancel() may
-// come at any time and touches what is atomic alone. Its parts must outlive it.
+// Deletes itself. One thread at a time works on it: the reaction, then a worker, or the reaction's
+// thread alone where no other call is under way; OnCancel() may come at any time and touches what
+// is atomic alone. Its parts must outlive it.
 class UnaryCall final : public grpc::ServerUnaryReactor {
  public:
   struct Parts {
@@ -48,8 +49,10 @@ class UnaryCall final : public grpc::ServerUnaryReactor {
   void CountFor(int more) { record_.CountFor(more); }
   // Ends the call, and is false, if the request is wrong.
   bool Admit(const absl::Status& request);
-  // Has a worker do `work`, which must end the call; ends it at once if there is no room. Nothing
-  // of the call may be touched afterwards.
+  // Has a worker do `work`, which must end the call; ends it at once if there is no room. A lone
+  // interactive call's is done here and now, which saves waking a worker and, for the answer,
+  // another of gRPC's threads. To be called by the reaction; nothing of the call may be touched
+  // afterwards.
   void Schedule(std::function<void()> work, Priority priority = Priority::kInteractive);
 
   absl::Duration Elapsed() const { return record_.Elapsed(); }

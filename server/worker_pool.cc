@@ -27,6 +27,9 @@ WorkerPool::~WorkerPool() {
   }
   changed_.notify_all();
   for (std::thread& thread : threads_) thread.join();
+  // What may run yet does so on another thread than the pool's.
+  std::unique_lock<std::mutex> lock(mutex_);
+  changed_.wait(lock, [this] { return running_ == 0; });
 }
 
 bool WorkerPool::FitsShare(const std::string& client) const {
@@ -51,6 +54,20 @@ bool WorkerPool::TrySubmit(std::function<void()> task, const std::string& client
   return true;
 }
 
+bool WorkerPool::TryRunHere(const std::function<void()>& task) {
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (running_ > 0 || !NothingQueued()) return false;
+    ++running_;
+  }
+  task();
+  std::lock_guard<std::mutex> lock(mutex_);
+  --running_;
+  // Otherwise nobody waits for this, and all of the pool's threads would be woken in vain.
+  if (stopping_ || !NothingQueued()) changed_.notify_all();
+  return true;
+}
+
 int64_t WorkerPool::queued() const {
   std::lock_guard<std::mutex> lock(mutex_);
   return interactive_.size() + bulk_.size();
@@ -60,18 +77,21 @@ void WorkerPool::Work() {
   std::unique_lock<std::mutex> lock(mutex_);
   while (true) {
     changed_.wait(lock, [this] {
-      return !interactive_.empty() || BulkMayRun() || (stopping_ && bulk_.empty());
+      return (ThreadIsFree() && (!interactive_.empty() || BulkMayRun())) ||
+             (stopping_ && NothingQueued());
     });
     const bool take_bulk =
         BulkMayRun() && (interactive_.empty() || turns_before_bulk_ >= kBulkTurn - 1);
     if (!take_bulk && interactive_.empty()) return;  // stopping, and nothing left
     turns_before_bulk_ = take_bulk || bulk_.empty() ? 0 : turns_before_bulk_ + 1;
     std::function<void()> task = (take_bulk ? bulk_ : interactive_).Pop();
+    ++running_;
     running_bulk_ += take_bulk ? 1 : 0;
     lock.unlock();
     task();
     task = nullptr;  // what it holds is released before the lock is taken again
     lock.lock();
+    --running_;
     if (take_bulk) {
       --running_bulk_;
       // Another thread may be waiting for this alone.

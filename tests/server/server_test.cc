@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
@@ -358,6 +359,30 @@ TEST_F(ServerTest, TotalsGoOnOverReloads) {
   // Of what a revision counts itself nothing is lost either, though nobody looked before its end:
   // three texts to warm up with, and the one searched by.
   EXPECT_THAT(Scrape(), HasSubstr("dime_query_cache_total{outcome=\"miss\"} 15\n"));
+}
+
+TEST_F(ServerTest, LoneCallsOfTwoServersLeaveGrpcAThread) {
+  Start();
+  auto model = std::make_unique<FakeModel>();
+  model->fake_scorer().on_launch = model_->fake_scorer().on_launch;
+  owned_model_ = std::move(model);
+  const absl::StatusOr<std::unique_ptr<Server>> other = TryStart(options_);
+  ASSERT_TRUE(other.ok()) << other.status();
+  const auto other_stub = v1::RetrievalService::NewStub(
+      grpc::CreateChannel((*other)->address(), grpc::InsecureChannelCredentials()));
+  hold_launches_ = true;
+  std::vector<std::thread> callers;
+  for (v1::RetrievalService::Stub* stub : {stub_.get(), other_stub.get()}) {
+    callers.emplace_back([stub] {
+      grpc::ClientContext context;
+      v1::SearchImagesResponse response;
+      EXPECT_TRUE(stub->SearchImages(&context, TextRequest("red"), &response).ok());
+    });
+    gate_.AwaitArrivals(static_cast<int>(callers.size()));
+  }
+  EXPECT_EQ(Health(""), 1);  // would hang if each kept one of two threads
+  gate_.Open();
+  for (std::thread& caller : callers) caller.join();
 }
 
 TEST_F(ServerTest, ShutdownCancelsWhatDoesNotFinishInTime) {

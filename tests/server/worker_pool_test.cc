@@ -3,6 +3,7 @@
 #include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "gmock/gmock.h"
@@ -98,6 +99,66 @@ TEST(WorkerPoolTest, BulkTasksLeaveThreadsForOthers) {
   gate.AwaitArrivals(4);
   EXPECT_EQ(pool.queued(), 2);
   gate.Open();
+}
+
+TEST(WorkerPoolTest, AnIdlePoolsTaskCanRunOnTheThreadThatBringsIt) {
+  WorkerPool pool({.threads = 2, .max_queued = 10});
+  std::thread::id ran_on;
+  EXPECT_TRUE(pool.TryRunHere([&ran_on] { ran_on = std::this_thread::get_id(); }));
+  EXPECT_EQ(ran_on, std::this_thread::get_id());
+
+  bool nested = true;
+  EXPECT_TRUE(pool.TryRunHere([&] { nested = pool.TryRunHere([] {}); }));
+  EXPECT_FALSE(nested) << "beside another task";
+  Gate gate;
+  ASSERT_TRUE(pool.TrySubmit([&gate] { gate.Pass(); }));
+  EXPECT_FALSE(pool.TryRunHere([] {})) << "beside one that waits or runs";
+  gate.AwaitArrivals(1);
+  EXPECT_FALSE(pool.TryRunHere([] {})) << "beside one that runs";
+  gate.Open();
+}
+
+TEST(WorkerPoolTest, ATaskOnAnotherThreadCountsAsOneOfThePools) {
+  Gate here, queued;
+  std::atomic<bool> left{false};
+  WorkerPool pool({.threads = 2, .max_queued = 10});
+  std::thread bringer([&] {
+    EXPECT_TRUE(pool.TryRunHere([&] {
+      here.Pass();
+      left = true;
+    }));
+  });
+  here.AwaitArrivals(1);
+  for (int n = 0; n < 2; ++n) {
+    ASSERT_TRUE(pool.TrySubmit([&queued, &left, n] {
+      if (n == 1) EXPECT_TRUE(left) << "three ran at once";
+      queued.Pass();
+    }));
+  }
+  queued.AwaitArrivals(1);
+  EXPECT_EQ(pool.queued(), 1);
+  here.Open();
+  queued.AwaitArrivals(2);  // would hang if the pool had not heard that a thread is free
+  queued.Open();
+  bringer.join();
+}
+
+TEST(WorkerPoolTest, DestructionWaitsForATaskOnAnotherThread) {
+  Gate gate;
+  std::atomic<bool> done{false};
+  auto pool = std::make_unique<WorkerPool>(WorkerPool::Options{.threads = 1, .max_queued = 1});
+  std::thread bringer([&, &pool = *pool] {
+    EXPECT_TRUE(pool.TryRunHere([&] {
+      gate.Pass();
+      done = true;
+    }));
+  });
+  gate.AwaitArrivals(1);
+  std::thread opener([&gate] { gate.Open(); });
+  pool = nullptr;
+  EXPECT_TRUE(done);
+  opener.join();
+  bringer.join();
 }
 
 TEST(WorkerPoolTest, ReleasesATaskWhenItIsDone) {
