@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <memory>
 #include <type_traits>
 #include <utility>
@@ -18,8 +17,8 @@
 #include "model/cuda/cell_kernels.h"
 #include "model/cuda/device_kernel.h"
 #include "model/cuda/device_memory.h"
+#include "model/cuda/device_weights.h"
 #include "model/cuda/item_kernels.h"
-#include "model/cuda/packed_product.h"
 #include "model/cuda/routing_kernels.h"
 #include "model/cuda/row_tiles.h"
 #include "model/cuda/tile_products.h"
@@ -36,7 +35,8 @@ class InteractionProgram : public DeviceKernel {
       const kernels::InteractionWeights& weights, int max_items, TileProducts products) {
     std::unique_ptr<InteractionProgram> program(
         new InteractionProgram(std::move(device), shape, max_items, products));
-    RETURN_IF_ERROR(program->UploadWeights(weights));
+    ASSIGN_OR_RETURN(program->model_,
+                     UploadDeviceWeights(weights, shape, products, program->memory_));
     RETURN_IF_ERROR(program->CheckSizes());
     RETURN_IF_ERROR(program->AllocateBuffers());
     RETURN_IF_ERROR(program->RecordLaunches());
@@ -58,21 +58,9 @@ class InteractionProgram : public DeviceKernel {
                                             absl::Span<float> paths) override;
 
  private:
-  static constexpr int kLayers = 3;
+  static constexpr int kLayers = DeviceWeights::kLayers;
   // What each pair has of ints: for each layer and cell the number of pairs that it is run for.
   static constexpr int kSizes = kLayers * kCells;
-
-  // A cell's linear layers, in the order in which its kernel takes them.
-  struct Layers {
-    WeightStream stream;
-    std::vector<Product> products;
-  };
-  struct Layer {
-    Product router_hidden[kCells];
-    const float* router_output[kCells];
-    const float* router_bias[kCells];
-    Layers guidance, reason, refine;
-  };
 
   InteractionProgram(std::unique_ptr<Device> device, const kernels::InteractionShape& shape,
                      int max_items, TileProducts products)
@@ -82,7 +70,7 @@ class InteractionProgram : public DeviceKernel {
         max_items_(max_items),
         products_(products),
         M_(shape.positions),
-        E_(RoundUp(shape.embed_size, 32)),
+        E_(PaddedChannels(shape)),
         C_(RoundUp(shape.max_context, 16)),
         H_(RoundUp(shape.feed_forward_size, 32)) {
     const int64_t part = Aligned(int64_t{M_} * E_ * 2);
@@ -101,12 +89,6 @@ class InteractionProgram : public DeviceKernel {
   static int64_t Aligned(int64_t bytes) { return (bytes + 255) / 256 * 256; }
   int blocks() const { return RoundUp(M_, 16) / 16; }
   int head_size() const { return shape_.embed_size / shape_.num_heads; }
-
-  // Heads that are projected at once: a group's columns are at most one chunk of weights, if one
-  // head's are.
-  int group_heads() const {
-    return std::clamp(kMaxChunk / (3 * RoundUp(head_size(), 16)), 1, shape_.num_heads);
-  }
 
   // Calls with(TypeOf<Products>(), std::integral_constant<int, n>()) for the tiles that are to be
   // used for so many items, and the number of blocks of 16 positions that attention is compiled
@@ -145,7 +127,6 @@ class InteractionProgram : public DeviceKernel {
   absl::Status CheckSizes();
   template <class Products, int kBlocks>
   size_t MostSharedBytes() const;
-  absl::Status UploadWeights(const kernels::InteractionWeights& weights);
   absl::Status AllocateBuffers();
   absl::Status RecordLaunches();
   // The launches that take so many pairs may be those for this many.
@@ -157,8 +138,6 @@ class InteractionProgram : public DeviceKernel {
     }
     return max_items_;
   }
-  absl::StatusOr<Product> UploadProduct(const PackedProduct& packed);
-  absl::StatusOr<Layers> UploadLayers(const std::vector<PackedProduct>& packed);
 
   Sequence Buffer(unsigned char* base, int width) const {
     return {.base = base, .stride = int64_t{M_} * width * 2, .width = width};
@@ -180,7 +159,7 @@ class InteractionProgram : public DeviceKernel {
              const Sequence& out);
   // Kernels as a layer has them, for any items.
   template <class Kernel>
-  Kernel Cell(const Layers& weights, int hidden_width) const;
+  Kernel Cell(const CellWeights& weights, int hidden_width) const;
   template <class Kernel>
   void LaunchCell(Kernel kernel, const Selection& selection, int items, const Sequence& in,
                   const Sequence& out);
@@ -205,10 +184,7 @@ class InteractionProgram : public DeviceKernel {
   LocalLayout local_;
   ContextLayout context_;
 
-  Layer layers_[kLayers];
-  Product projections_;
-  const float* norm_scale_ = nullptr;
-  const float* norm_shift_ = nullptr;
+  DeviceWeights model_;
 
   // On the device, of a call: by item or pair.
   unsigned char** locals_ = nullptr;
@@ -236,7 +212,7 @@ size_t InteractionProgram<Device>::MostSharedBytes() const {
   return std::max({Reasoning<Products, kBlocks>(0).SharedBytes(),
                    Refining<Products, kBlocks>(0).SharedBytes(), RouteKernel::SharedBytes(E_),
                    ProjectKernel::SharedBytes(E_),
-                   LinearKernel<Products>::SharedBytes(layers_[0].guidance.stream, E_)});
+                   LinearKernel<Products>::SharedBytes(model_.layers[0].guidance.stream, E_)});
 }
 
 template <class Device>
@@ -258,90 +234,6 @@ absl::Status InteractionProgram<Device>::CheckSizes() {
   return absl::UnimplementedError(
       absl::StrCat("the device's kernels take what fits ", most, " bytes a block; this model of ",
                    M_, " positions and ", E_, " channels would take ", least, " bytes"));
-}
-
-template <class Device>
-absl::StatusOr<Product> InteractionProgram<Device>::UploadProduct(const PackedProduct& packed) {
-  Product product = {.tiles = packed.tiles, .steps = packed.steps};
-  ASSIGN_OR_RETURN(product.weights, memory_.Upload(packed.weights));
-  ASSIGN_OR_RETURN(product.bias, memory_.Upload(packed.bias));
-  return product;
-}
-
-template <class Device>
-auto InteractionProgram<Device>::UploadLayers(const std::vector<PackedProduct>& packed)
-    -> absl::StatusOr<Layers> {
-  Layers layers;
-  std::vector<Words4> weights;
-  std::vector<float> bias;
-  int part = -1;
-  for (const PackedProduct& product : packed) {
-    weights.insert(weights.end(), product.weights.begin(), product.weights.end());
-    bias.insert(bias.end(), product.bias.begin(), product.bias.end());
-    if (product.chunk == 0) continue;
-    const int bytes = product.chunk * 32 * static_cast<int>(sizeof(Bf16));
-    if (part < 0 || layers.stream.bytes[part] != bytes) layers.stream.bytes[++part] = bytes;
-    layers.stream.chunks[part] += product.tiles * 8 / product.chunk * product.steps;
-  }
-  ASSIGN_OR_RETURN(layers.stream.weights, memory_.Upload(weights));
-  const Words4* next_weights = layers.stream.weights;
-  ASSIGN_OR_RETURN(const float* next_bias, memory_.Upload(bias));
-  for (const PackedProduct& product : packed) {
-    layers.products.push_back({.weights = next_weights,
-                               .bias = next_bias,
-                               .tiles = product.tiles,
-                               .steps = product.steps,
-                               .chunk = product.chunk});
-    next_weights += product.weights.size();
-    next_bias += product.bias.size();
-  }
-  return layers;
-}
-
-template <class Device>
-absl::Status InteractionProgram<Device>::UploadWeights(const kernels::InteractionWeights& weights) {
-  const int size = shape_.embed_size;
-  for (int n = 0; n < kLayers; ++n) {
-    const kernels::LayerWeights& from = weights.layers[n];
-    Layer& to = layers_[n];
-    for (int j = 0; j < kCells; ++j) {
-      const kernels::LinearWeights& output = from.routers[j].output;
-      ASSIGN_OR_RETURN(to.router_hidden[j], UploadProduct(PackSplit(from.routers[j].hidden, E_)));
-      const int width = to.router_hidden[j].tiles * 8;
-      std::vector<float> rows(static_cast<size_t>(output.out) * width, 0.0f);
-      for (int p = 0; p < output.out; ++p) {
-        std::copy_n(output.weight + static_cast<ptrdiff_t>(p) * output.in, output.in,
-                    rows.begin() + static_cast<ptrdiff_t>(p) * width);
-      }
-      ASSIGN_OR_RETURN(to.router_output[j], memory_.Upload(rows));
-      ASSIGN_OR_RETURN(to.router_bias[j],
-                       memory_.Upload(std::vector<float>(output.bias, output.bias + output.out)));
-    }
-    const WeightLayout layout =
-        products_ == TileProducts::kWarpgroups ? WeightLayout::kWarpgroups : WeightLayout::kWarps;
-    const auto pack = [layout](const kernels::LinearWeights& linear) {
-      return PackLinear(linear, layout);
-    };
-    ASSIGN_OR_RETURN(to.guidance, UploadLayers({pack(from.guidance)}));
-    std::vector<PackedProduct> reason = PackHeads(from, shape_.num_heads, group_heads(), layout);
-    reason.push_back(pack(from.feed_in));
-    reason.push_back(pack(from.feed_out));
-    ASSIGN_OR_RETURN(to.reason, UploadLayers(reason));
-    ASSIGN_OR_RETURN(to.refine, UploadLayers({pack(from.refine_in), pack(from.refine_out)}));
-  }
-  const kernels::LayerWeights* const layers = weights.layers;
-  ASSIGN_OR_RETURN(projections_,
-                   UploadProduct(PackJoined({&layers[0].scale, &layers[0].shift, &layers[1].scale,
-                                             &layers[1].shift, &layers[2].scale, &layers[2].shift},
-                                            E_)));
-  const auto channels = [&](const float* values) {
-    std::vector<float> padded(static_cast<size_t>(E_), 0.0f);
-    std::copy_n(values, size, padded.begin());
-    return memory_.Upload(padded);
-  };
-  ASSIGN_OR_RETURN(norm_scale_, channels(weights.norm_scale));
-  ASSIGN_OR_RETURN(norm_shift_, channels(weights.norm_shift));
-  return absl::OkStatus();
 }
 
 template <class Device>
@@ -415,9 +307,9 @@ void InteractionProgram<Device>::Route(int layer, int items, int paths, float* g
                         .gates_offset = local_.gates};
   for (int j = 0; j < kCells; ++j) {
     kernel.means[j] = means_[layer == 0 ? 0 : j];  // layer 0's cells all take the bare sequence
-    kernel.hidden[j] = layers_[layer].router_hidden[j];
-    kernel.output[j] = layers_[layer].router_output[j];
-    kernel.bias[j] = layers_[layer].router_bias[j];
+    kernel.hidden[j] = model_.layers[layer].router_hidden[j];
+    kernel.output[j] = model_.layers[layer].router_output[j];
+    kernel.bias[j] = model_.layers[layer].router_bias[j];
   }
   device_->Launch(kernel, RoundUp(items, RouteKernel::kRows) / RouteKernel::kRows, kCells,
                   RouteKernel::SharedBytes(E_));
@@ -426,7 +318,7 @@ void InteractionProgram<Device>::Route(int layer, int items, int paths, float* g
 template <class Device>
 void InteractionProgram<Device>::Guide(int layer, const Selection& selection, int items,
                                        const Sequence& in, const Sequence& out) {
-  const Layers& weights = layers_[layer].guidance;
+  const CellWeights& weights = model_.layers[layer].guidance;
   WithKernels(items, [&](auto products, auto) {
     using Kernel = LinearKernel<typename decltype(products)::Type>;
     device_->Launch(Kernel{.selection = selection,
@@ -441,7 +333,7 @@ void InteractionProgram<Device>::Guide(int layer, const Selection& selection, in
 
 template <class Device>
 template <class Kernel>
-Kernel InteractionProgram<Device>::Cell(const Layers& weights, int hidden_width) const {
+Kernel InteractionProgram<Device>::Cell(const CellWeights& weights, int hidden_width) const {
   Kernel kernel;
   const std::vector<Product>& products = weights.products;
   kernel.positions = M_;
@@ -466,12 +358,12 @@ void InteractionProgram<Device>::LaunchCell(Kernel kernel, const Selection& sele
 template <class Device>
 template <class Products, int kBlocks>
 ReasonKernel<Products, kBlocks> InteractionProgram<Device>::Reasoning(int layer) const {
-  const Layers& weights = layers_[layer].reason;
+  const CellWeights& weights = model_.layers[layer].reason;
   auto kernel = Cell<ReasonKernel<Products, kBlocks>>(weights, H_);
   kernel.projection = weights.products[0];
   kernel.num_heads = shape_.num_heads;
   kernel.head_size = head_size();
-  kernel.group_heads = group_heads();
+  kernel.group_heads = model_.group_heads;
   return kernel;
 }
 
@@ -487,7 +379,7 @@ void InteractionProgram<Device>::Reason(int layer, const Selection& selection, i
 template <class Device>
 template <class Products, int kBlocks>
 RefineKernel<Products, kBlocks> InteractionProgram<Device>::Refining(int layer) const {
-  auto kernel = Cell<RefineKernel<Products, kBlocks>>(layers_[layer].refine, E_);
+  auto kernel = Cell<RefineKernel<Products, kBlocks>>(model_.layers[layer].refine, E_);
   kernel.attention = {.positions = M_,
                       .context_rows = C_,
                       .norm = shape_.norm,
@@ -557,7 +449,7 @@ absl::Status InteractionProgram<Device>::PrepareContexts(const HostItems& items,
   device_->Launch(ProjectKernel{.selection = All(),
                                 .context_rows = C_,
                                 .in = InBlocks(contexts_, context_.matrix),
-                                .product = projections_,
+                                .product = model_.projections,
                                 .blocks = contexts_,
                                 .offset = context_.projections},
                   ProjectKernel::Blocks(count, C_), 1, ProjectKernel::SharedBytes(E_));
@@ -637,8 +529,8 @@ void InteractionProgram<Device>::ScoreLayers(int items) {
                                  .weights = weights_,
                                  .contexts = contexts_,
                                  .guide_offset = context_.guide,
-                                 .norm_scale = norm_scale_,
-                                 .norm_shift = norm_shift_,
+                                 .norm_scale = model_.norm_scale,
+                                 .norm_shift = model_.norm_shift,
                                  .scores = scores_},
                     items, 1, FinishKernel::SharedBytes());
   }

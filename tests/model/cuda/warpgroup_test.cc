@@ -128,6 +128,14 @@ TEST(WarpgroupTest, SomeOfABlocksThreadsMeet) {
   }
 }
 
+// 64 rows of 16 times themselves, under way when it returns.
+void BeginSquare(const BlockedRows& rows, WarpgroupProducts& running, float (&sums)[32]) {
+  const uint64_t matrix = MatrixDescriptor(SharedAddress(rows.values), 128, 256);
+  running.Begin();
+  running.Multiply<64>(sums, matrix, matrix);
+  running.End();
+}
+
 #if defined(DIME_THREAD_SANITIZER)
 // What products read was published by those who stored it, and then they met.
 TEST(WarpgroupDeathTest, WhatWasNotPublishedIsFound) {
@@ -138,12 +146,9 @@ TEST(WarpgroupDeathTest, WhatWasNotPublishedIsFound) {
       for (int i = Thread(); i < 64 * 16; i += kWarpgroup) rows.values[i] = 0;
       if (published) PublishToProducts();
       if (met) SyncBlock();
-      const uint64_t matrix = MatrixDescriptor(SharedAddress(rows.values), 128, 256);
       float sums[32] = {};
       WarpgroupProducts running;
-      running.Begin();
-      running.Multiply<64>(sums, matrix, matrix);
-      running.End();
+      BeginSquare(rows, running, sums);
       running.Wait<0>();
     });
     std::exit(0);  // which ThreadSanitizer turns into its own
@@ -165,12 +170,9 @@ TEST(WarpgroupTest, WhatIsNotWaitedForShows) {
       const BlockedRows ones = memory.TakeRows(64, 16);
       for (int i = Thread(); i < 64 * 16; i += kWarpgroup) ones.values[i] = Narrow(1);
       SyncBlock();
-      const uint64_t matrix = MatrixDescriptor(SharedAddress(ones.values), 128, 256);
       float sums[32] = {};
       WarpgroupProducts running;
-      running.Begin();
-      running.Multiply<64>(sums, matrix, matrix);
-      running.End();
+      BeginSquare(ones, running, sums);
       if (Thread() == 0) before.push_back(sums[0]);
       SyncBlock();
       for (int i = Thread(); i < 64 * 16; i += kWarpgroup) ones.values[i] = 0;
