@@ -27,7 +27,7 @@ namespace dime {
 // which to try again (RetryInfo, and the trailer grpc-retry-pushback-ms that gRPC's own retries
 // obey).
 // Deletes itself. One thread at a time works on it: the reaction, then a worker, or the reaction's
-// thread alone where no other call is under way; OnCancel() may come at any time and touches what
+// thread alone where the workers are idle; OnCancel() may come at any time and touches what
 // is atomic alone. Its parts must outlive it.
 class UnaryCall final : public grpc::ServerUnaryReactor {
  public:
