@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "model/kernels/array.h"
+#include "model/kernels/float_linear.h"
 #include "model/kernels/float_product.h"
 #include "model/kernels/float_rows.h"
 #include "model/kernels/float_vector.h"
@@ -40,6 +41,7 @@ struct Bf16Scratch {
 // y = x W^T + b and its gradients, as FloatLinear, with x, W and the gradient of y rounded.
 template <class Isa>
 struct Bf16Linear {
+  using Router = FloatLinear;
   static constexpr int kPairsAtATime = 4;
   using Scratch = Bf16Scratch;
   // While it lives, products may be made in this thread.

@@ -30,7 +30,8 @@ constexpr int kMostRouted = 16;
 // weights.
 template <class Linear>
 struct CellWeights {
-  FloatLinear router_hidden[kCells], router_output[kCells];
+  typename Linear::Router router_hidden[kCells];
+  FloatLinear router_output[kCells];
   Linear guidance;
   Linear attention;  // query, key and value side by side
   Linear feed_in, feed_out;
@@ -78,6 +79,7 @@ struct ForwardScratch {
   Array<float> transposed;  // (E, MW): keys
   Array<float> gates;       // (routed, 4)
   typename Linear::Scratch linear;
+  typename Linear::Router::Scratch router;
 };
 
 // What Pass() needs where nothing is kept: one state for all layers.
@@ -178,6 +180,7 @@ class FloatForward {
     scratch.transposed.Resize(int64_t{E_} * MW_);
     scratch.gates.Resize(int64_t{routed_} * kCells);
     scratch.linear.Allocate(int64_t{pairs_} * M_, Greater(3 * E_, F_));
+    scratch.router.Allocate(routed_, Greater(E_, H_));
   }
 
   void Allocate(PassMemory<Linear>& memory) const {
@@ -264,11 +267,12 @@ class FloatForward {
   // `paths` paths, all four or, in the last layer, one.
   void Route(const Weights& layer, int count, int paths, LayerState& s, Scratch& scratch) const {
     float* const gates = scratch.gates.get();
+    const RowRun all = {0, count};
     for (int j = 0; j < kCells; ++j) {
-      const FloatLinear& hidden = layer.router_hidden[j];
+      const typename Linear::Router& hidden = layer.router_hidden[j];
       const FloatLinear& output = layer.router_output[j];
-      FloatProduct(Rows(s.means[j].get(), E_), hidden.weight(), count, H_, E_,
-                   AddBiasAndRectify{s.hidden[j].get(), H_, hidden.bias.get()});
+      hidden.Multiply(s.means[j].get(), E_, &all, 1, scratch.router,
+                      AddBiasAndRectify{s.hidden[j].get(), H_, hidden.bias.get()});
       FloatProduct(Rows(s.hidden[j].get(), H_), output.weight(), count, paths, H_,
                    AddBias{gates, paths, output.bias.get()});
       ForVectors(int64_t{count} * paths, [&](int64_t at, auto lanes) {

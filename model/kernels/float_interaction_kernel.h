@@ -13,8 +13,9 @@
 #include "model/kernels/float_vector.h"
 #include "model/kernels/interaction_kernel.h"
 
-// InteractionKernel in float32 but for the cells' linear layers, which are Linear's, on vectors as
-// wide as the unit's that includes it: for processors that do not multiply bfloat16, or not faster.
+// InteractionKernel in float32 but for the cells' linear layers and the routers' first ones, which
+// are Linear's, on vectors as wide as the unit's that includes it: for processors that do not
+// multiply bfloat16, or not faster.
 // For the units that float_vector.h is for; in an unnamed namespace for the same reason.
 namespace dime::kernels {
 namespace {
@@ -45,7 +46,7 @@ class FloatInteractionKernel : public InteractionKernel {
       const LayerWeights& from = weights.layers[n];
       CellWeights<Linear>& to = layers_[n];
       for (int j = 0; j < kCells; ++j) {
-        to.router_hidden[j].Pack(from.routers[j].hidden);
+        to.router_hidden[j].PackFinely(from.routers[j].hidden);
         to.router_output[j].Pack(from.routers[j].output);
       }
       to.guidance.Pack(from.guidance);
@@ -59,8 +60,8 @@ class FloatInteractionKernel : public InteractionKernel {
         to.feed_in.Pack(from.feed_in);
         to.feed_out.Pack(from.feed_out);
       } else {  // whose rounding disturbs scores most (benchmarks/README.md)
-        to.feed_in.PackExactly(from.feed_in);
-        to.feed_out.PackExactly(from.feed_out);
+        to.feed_in.PackFinely(from.feed_in);
+        to.feed_out.PackFinely(from.feed_out);
       }
       to.refine_in.Pack(from.refine_in);
       to.refine_out.Pack(from.refine_out);

@@ -17,6 +17,7 @@ namespace {
 
 // y = x W^T + b and its gradients: W^T (in, out) in panels, and the bias.
 struct FloatLinear {
+  using Router = FloatLinear;  // a router's first layer, where the cells' layers are this
   static constexpr int kPairsAtATime = 4;
   // What products need besides, and while it lives, may be made in this thread: nothing here.
   struct Scratch {
@@ -59,7 +60,7 @@ struct FloatLinear {
     Put(linear.weight, linear.bias, out, 0);
   }
   // As layers that round have it, where they must not.
-  void PackExactly(const LinearWeights& linear) { Pack(linear); }
+  void PackFinely(const LinearWeights& linear) { Pack(linear); }
   Right weight() const { return Panels(panels.get(), in); }
 
   // finish(x W^T) for the rows of some runs.

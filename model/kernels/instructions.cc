@@ -14,6 +14,8 @@ const char* InstructionsName(Instructions instructions) {
       return "avx512_vnni";
     case Instructions::kAvx512:
       return "avx512";
+    case Instructions::kAvxVnni:
+      return "avx_vnni";
     case Instructions::kAvx2Int8:
       return "avx2_int8";
     case Instructions::kAvx2:
@@ -25,7 +27,8 @@ const char* InstructionsName(Instructions instructions) {
 std::array<Instructions, kAllInstructions.size()> PreferredInstructions() {
   if (DoublesBf16()) return kAllInstructions;
   return {Instructions::kAmx,        Instructions::kAvx512Vnni, Instructions::kAvx512,
-          Instructions::kAvx512Bf16, Instructions::kAvx2,       Instructions::kAvx2Int8};
+          Instructions::kAvx512Bf16, Instructions::kAvxVnni,    Instructions::kAvx2,
+          Instructions::kAvx2Int8};
 }
 
 Operands OperandsOf(Instructions instructions) {
@@ -34,6 +37,7 @@ Operands OperandsOf(Instructions instructions) {
     case Instructions::kAvx512Bf16:
       return Operands::kBf16;
     case Instructions::kAvx512Vnni:
+    case Instructions::kAvxVnni:
     case Instructions::kAvx2Int8:
       return Operands::kInt8;
     case Instructions::kAvx512:
@@ -48,7 +52,8 @@ bool IsSupported(Instructions instructions) {
   static const bool supported[] = {
       ProcessorHas(Instructions::kAmx),        ProcessorHas(Instructions::kAvx512Bf16),
       ProcessorHas(Instructions::kAvx512Vnni), ProcessorHas(Instructions::kAvx512),
-      ProcessorHas(Instructions::kAvx2),       ProcessorHas(Instructions::kAvx2Int8)};
+      ProcessorHas(Instructions::kAvxVnni),    ProcessorHas(Instructions::kAvx2),
+      ProcessorHas(Instructions::kAvx2Int8)};
   return supported[static_cast<int>(instructions)];
 }
 

@@ -5,11 +5,14 @@
 
 #include "model/kernels/interaction_kernel.h"
 
-// The kernels that multiply bytes, once for each set of instructions: int8_kernels_avx2.cc, and
-// int8_kernels_avx512.cc for AVX512-VNNI. The processor must have the instructions.
+// The kernels that multiply bytes, once for each set of instructions: int8_kernels_avx2.cc,
+// int8_kernels_avxvnni.cc, and int8_kernels_avx512.cc for AVX512-VNNI. The processor must have the
+// instructions.
 namespace dime::kernels {
 
 std::unique_ptr<InteractionKernel> CreateAvx2Int8InteractionKernel(
+    const InteractionShape& shape, const InteractionWeights& weights);
+std::unique_ptr<InteractionKernel> CreateAvxVnniInteractionKernel(
     const InteractionShape& shape, const InteractionWeights& weights);
 std::unique_ptr<InteractionKernel> CreateAvx512Int8InteractionKernel(
     const InteractionShape& shape, const InteractionWeights& weights);

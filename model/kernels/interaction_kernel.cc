@@ -16,6 +16,8 @@ std::unique_ptr<InteractionKernel> InteractionKernel::Create(const InteractionSh
       return CreateBf16InteractionKernel(shape, weights, instructions);
     case Instructions::kAvx512Vnni:
       return CreateAvx512Int8InteractionKernel(shape, weights);
+    case Instructions::kAvxVnni:
+      return CreateAvxVnniInteractionKernel(shape, weights);
     case Instructions::kAvx2Int8:
       return CreateAvx2Int8InteractionKernel(shape, weights);
     case Instructions::kAvx512:

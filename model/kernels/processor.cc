@@ -38,6 +38,8 @@ bool ProcessorHas(Instructions instructions) {
       return avx512 && __builtin_cpu_supports("avx512vnni");
     case Instructions::kAvx512:
       return avx512;
+    case Instructions::kAvxVnni:
+      return avx2 && __builtin_cpu_supports("avxvnni");
     case Instructions::kAvx2Int8:
     case Instructions::kAvx2:
       return avx2;

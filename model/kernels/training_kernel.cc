@@ -37,6 +37,7 @@ std::unique_ptr<TrainingKernel> TrainingKernel::Create(const InteractionShape& s
     case Instructions::kAvx512Bf16:
       return CreateBf16TrainingKernel(shape, instructions);
     case Instructions::kAvx512Vnni:
+    case Instructions::kAvxVnni:
     case Instructions::kAvx2Int8:
       break;  // not trained with
     case Instructions::kAvx512:

@@ -35,6 +35,8 @@ TEST(InstructionsTest, WhatIsPreferredAreAllOfThemAndTilesComeFirst) {
   EXPECT_EQ(place(Instructions::kAvx512Bf16) < place(Instructions::kAvx512Vnni), DoublesBf16());
   EXPECT_LT(place(Instructions::kAvx512), place(Instructions::kAvx2));
   EXPECT_LT(place(Instructions::kAvx512Bf16), place(Instructions::kAvx2));
+  EXPECT_LT(place(Instructions::kAvx512), place(Instructions::kAvxVnni));
+  EXPECT_LT(place(Instructions::kAvxVnni), place(Instructions::kAvx2));
   EXPECT_LT(place(Instructions::kAvx2), place(Instructions::kAvx2Int8));
 }
 
@@ -56,6 +58,9 @@ TEST(InstructionsTest, WiderOnesBringTheNarrower) {
   }
   if (IsSupported(Instructions::kAvx512Vnni)) {
     EXPECT_TRUE(IsSupported(Instructions::kAvx512));
+  }
+  if (IsSupported(Instructions::kAvxVnni)) {
+    EXPECT_TRUE(IsSupported(Instructions::kAvx2));
   }
   EXPECT_EQ(IsSupported(Instructions::kAvx2Int8), IsSupported(Instructions::kAvx2));
   if (IsSupported(Instructions::kAvx512)) {

@@ -156,6 +156,12 @@ static inline __m512i dpbusd_epi32(__m512i sum, __m512i a, __m512i b) {
   for (int i = 0; i < 64; ++i) result[i / 4] += unsigned_bytes[i] * signed_bytes[i];
   return Bits<__m512i>(result);
 }
+static inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
+  const auto x = Bits<Int16x32>(a), y = Bits<Int16x32>(b);
+  Int32x16 result = Bits<Int32x16>(sum);
+  for (int i = 0; i < 32; ++i) result[i / 2] += x[i] * y[i];
+  return Bits<__m512i>(result);
+}
 static inline __m512 sqrt_ps(__m512 x) {
   return Join(_mm256_sqrt_ps(Half(x, 0)), _mm256_sqrt_ps(Half(x, 1)));
 }
@@ -175,6 +181,9 @@ static inline __m512 cvtepi32_ps(__m512i x) {
 static inline __m128i cvtepi32_epi8(__m512i x) {
   const auto bytes = __builtin_convertvector(Bits<Int32x16>(x), Int8x16);
   return Bits<__m128i>(bytes);
+}
+static inline __m256i cvtepi32_epi16(__m512i x) {
+  return Bits<__m256i>(__builtin_convertvector(Bits<Int32x16>(x), Int16x16));
 }
 // x 2^n for whole n, as the kernels have them: n is no NaN, and x is where n is infinite.
 static inline __m512 scalef_ps(__m512 x, __m512 n) {
@@ -379,9 +388,11 @@ static inline void TileMultiply(int to, int a, int b) {
 #define _mm512_insertf32x8(x, part, which) dime::emulated::insertf32x8<which>(x, part)
 #define _mm512_add_epi32 dime::emulated::add_epi32
 #define _mm512_dpbusd_epi32 dime::emulated::dpbusd_epi32
+#define _mm512_dpwssd_epi32 dime::emulated::dpwssd_epi32
 #define _mm512_cvtps_epi32 dime::emulated::cvtps_epi32
 #define _mm512_cvtepi32_ps dime::emulated::cvtepi32_ps
 #define _mm512_cvtepi32_epi8 dime::emulated::cvtepi32_epi8
+#define _mm512_cvtepi32_epi16 dime::emulated::cvtepi32_epi16
 #define _mm512_rcp14_ps dime::emulated::rcp14_ps
 #undef _mm512_cmp_ps_mask
 #define _mm512_cmp_ps_mask(a, b, how) dime::emulated::cmp_ps_mask<how>(a, b)
