@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "benchmarks/micro_fixture.h"
 #include "model/dime_model.h"
+#include "model/kernels/instructions.h"
 
 namespace dime {
 namespace {
@@ -43,17 +44,19 @@ void EncodeImages(benchmark::State& state, const DimeModel& model) {
   state.SetItemsProcessed(state.iterations() * batch);
 }
 
-void Register(const std::string& directory) {
-  auto loaded = DimeModel::Load(directory, {.device = "cpu"});
+// By what `scorer` asks for.
+void RegisterBy(const std::string& directory, const std::string& scorer) {
+  auto loaded = DimeModel::Load(directory, {.device = "cpu", .scorer = scorer});
   if (!loaded.ok()) {
     std::cerr << "encoder_micro: " << loaded.status() << std::endl;
     std::exit(1);
   }
   // Lives as long as the benchmarks, which is to the end.
   const DimeModel* const model = loaded->release();
+  const std::string by = model->info().scorer;
   for (const int words : {8, 20}) {
     benchmark::RegisterBenchmark(
-        absl::StrCat("EncodeCaptions/words:", words).c_str(),
+        absl::StrCat("EncodeCaptions/", by, "/words:", words).c_str(),
         [model, words](benchmark::State& state) { EncodeCaptions(state, *model, words); })
         ->ArgName("batch")
         ->Arg(1)
@@ -62,13 +65,29 @@ void Register(const std::string& directory) {
         ->UseRealTime()
         ->Unit(benchmark::kMicrosecond);
   }
-  benchmark::RegisterBenchmark("EncodeImages",
+  benchmark::RegisterBenchmark(absl::StrCat("EncodeImages/", by).c_str(),
                                [model](benchmark::State& state) { EncodeImages(state, *model); })
       ->ArgName("batch")
       ->Arg(1)
       ->Arg(32)
       ->UseRealTime()
       ->Unit(benchmark::kMicrosecond);
+}
+
+void Register(const std::string& directory) {
+  // By the best kernels that round, by those in float32, and by the modules.
+  for (const kernels::Instructions instructions : kernels::PreferredInstructions()) {
+    if (kernels::OperandsOf(instructions) == kernels::Operands::kFloat32 ||
+        !kernels::IsSupported(instructions)) {
+      continue;
+    }
+    RegisterBy(directory, kernels::InstructionsName(instructions));
+    break;
+  }
+  if (const auto instructions = kernels::SupportedFloat32(); instructions.has_value()) {
+    RegisterBy(directory, kernels::InstructionsName(*instructions));
+  }
+  RegisterBy(directory, "modules");
 }
 
 }  // namespace

@@ -143,10 +143,13 @@ absl::Status Run(const Flags& flags) {
   for (Direction direction : kDirections) {
     if (model->info().Has(direction)) directions.push_back(direction);
   }
-  ProgressBar encoding("encoding", dataset->num_images() + dataset->num_captions());
-  ASSIGN_OR_RETURN(
-      const EncodedDataset encoded,
-      EncodeDataset(*model, *dataset, directions, [&](int64_t n) { encoding.Advance(n); }));
+  // Each scores what it has encoded itself.
+  ProgressBar encoding("encoding", 2 * (dataset->num_images() + dataset->num_captions()));
+  const auto encode = [&](const ModulesModel& by) {
+    return EncodeDataset(by, *dataset, directions, [&](int64_t n) { encoding.Advance(n); });
+  };
+  ASSIGN_OR_RETURN(const EncodedDataset encoded, encode(*model));
+  ASSIGN_OR_RETURN(const EncodedDataset reference_encoded, encode(*yardstick));
   encoding.Finish();
   const int64_t images = dataset->num_images();
   const int64_t fold = flags.fold == 0 ? images : std::min<int64_t>(flags.fold, images);
@@ -161,12 +164,13 @@ absl::Status Run(const Flags& flags) {
   std::array<absl::Duration, kNumDirections> time{}, reference_time{};
   for (int64_t first = 0; first < images; first += fold) {
     const int64_t count = std::min(fold, images - first);
-    const auto score = [&](const ModulesModel& by) {
-      return ScorePairs(by, encoded, RowRange(first, count),
+    const auto score = [&](const ModulesModel& by, const EncodedDataset& what) {
+      return ScorePairs(by, what, RowRange(first, count),
                         RowRange(first * per_image, count * per_image),
                         [&](int64_t n) { scoring.Advance(n); });
     };
-    const PairTable kernels = score(*model), reference = score(*yardstick);
+    const PairTable kernels = score(*model, encoded);
+    const PairTable reference = score(*yardstick, reference_encoded);
     for (size_t m = 0; m < totals.size(); ++m) {
       if (!model->info().Serves(kScoreModes[m])) continue;
       const torch::Tensor a = kernels.OfImages(kScoreModes[m], 0, count);
@@ -224,8 +228,9 @@ int main(int argc, char** argv) {
   dime::KeepFreedMemory();
   dime::Flags flags;
   CLI::App app{
-      "What scoring by the kernels changes against the modules, on all pairs of a split or of each "
-      "of its folds."};
+      "What encoding and scoring by the kernels change against the modules, on all pairs of a "
+      "split "
+      "or of each of its folds."};
   app.add_option("--model", flags.model, "Model folder")->required();
   app.add_option("--data", flags.data, "Folder with SPLIT_ims.npy and SPLIT_caps.txt")->required();
   app.add_option("--split", flags.split)->capture_default_str();

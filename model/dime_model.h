@@ -18,11 +18,11 @@ inline constexpr const char* kScorerNames[] = {"auto",        "modules", "amx", 
                                                "avx512_vnni", "avx512",  "avx_vnni", "avx2",
                                                "avx2_int8",   "cuda"};
 inline constexpr char kScorerHelp[] =
-    "What scores pairs: modules (float32); on a CPU kernels, in bfloat16 (amx, avx512_bf16), in "
-    "float32 (avx512, avx2), or in float32 with linear layers in bytes (avx512_vnni, avx_vnni, "
-    "avx2_int8); on a CUDA device cuda (bfloat16); or auto, on a CPU the first that it has of amx, "
-    "avx512_vnni, avx512, avx512_bf16, avx_vnni, avx2, modules, but avx512_bf16 before "
-    "avx512_vnni on AMD's processors";
+    "What scores pairs and, on a CPU, encodes captions: modules (float32); on a CPU kernels, in "
+    "bfloat16 (amx, avx512_bf16), in float32 (avx512, avx2), or in float32 with linear layers in "
+    "bytes (avx512_vnni, avx_vnni, avx2_int8); on a CUDA device cuda (bfloat16); or auto, on a CPU "
+    "the first that it has of amx, avx512_vnni, avx512, avx512_bf16, avx_vnni, avx2, modules, but "
+    "avx512_bf16 before avx512_vnni on AMD's processors";
 
 // A model directory, loaded: DIME's encoders and its pair scorer on one device, behind interfaces
 // that carry no LibTorch types. Thread-safe.
@@ -35,7 +35,8 @@ class DimeModel {
     // on these instructions, "amx" or "avx512_bf16" in bfloat16, "avx512" or "avx2" in float32,
     // "avx512_vnni", "avx_vnni" or "avx2_int8" in float32 but for bytes in linear layers; on a CUDA
     // device "cuda" (see CudaScorer); "auto", on a CPU the first of PreferredInstructions() that
-    // the processor has, else the modules.
+    // the processor has, else the modules. The CPU's kernels compute the layers of captions' BERT
+    // too: see kernels::TransformerKernel for how these round.
     std::string scorer = "auto";
     int scorer_threads = 0;  // of the kernels; 0: one for each core that the process may use
   };

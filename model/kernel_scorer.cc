@@ -163,31 +163,21 @@ class KernelScorer::Bank : public FeatureBank {
 // A workspace for as long as a task needs one.
 class KernelScorer::Lease {
  public:
-  Lease(const KernelScorer& scorer, Direction direction) : scorer_(scorer), direction_(direction) {
-    {
-      std::lock_guard<std::mutex> lock(scorer.mutex_);
-      auto& idle = scorer.idle_[static_cast<int>(direction)];
-      if (!idle.empty()) {
-        workspace_ = std::move(idle.back());
-        idle.pop_back();
-      }
-    }
-    if (workspace_ == nullptr) workspace_ = scorer.kernel(direction)->MakeWorkspace();
-  }
+  Lease(const KernelScorer& scorer, Direction direction)
+      : scorer_(scorer), workspace_(scorer.idle_[static_cast<int>(direction)].Take([&] {
+          return scorer.kernel(direction)->MakeWorkspace();
+        })) {}
   ~Lease() {
     kernels::CellCounts& counts = workspace_->counts;
     scorer_.open_cells_.fetch_add(counts.open, std::memory_order_relaxed);
     scorer_.skipped_cells_.fetch_add(counts.skipped, std::memory_order_relaxed);
     counts = {};
-    std::lock_guard<std::mutex> lock(scorer_.mutex_);
-    scorer_.idle_[static_cast<int>(direction_)].push_back(std::move(workspace_));
   }
   InteractionKernel::Workspace& operator*() const { return *workspace_; }
 
  private:
   const KernelScorer& scorer_;
-  const Direction direction_;
-  std::unique_ptr<InteractionKernel::Workspace> workspace_;
+  const IdlePool<InteractionKernel::Workspace>::Lease workspace_;
 };
 
 // Some items, prepared side by side.
@@ -199,7 +189,7 @@ class KernelScorer::PreparedBlock {
         stride_(
             PreparedBytes(*scorer.kernel(direction), items.modality, direction, items.positions)),
         bytes_(stride_ * count_) {
-    scorer.team_.Run(count_, [&](int64_t i) {
+    scorer.options_.team->Run(count_, [&](int64_t i) {
       const Lease workspace(scorer, direction);
       Prepare(*scorer.kernel(direction), items, direction, rows[i], bytes_.get() + i * stride_,
               *workspace);
@@ -215,10 +205,9 @@ class KernelScorer::PreparedBlock {
 };
 
 KernelScorer::KernelScorer(Kernels kernels, ModelInfo info, const Options& options)
-    : kernels_(std::move(kernels)),
-      info_(std::move(info)),
-      options_(options),
-      team_(options.threads) {}
+    : kernels_(std::move(kernels)), info_(std::move(info)), options_(options) {
+  if (options_.team == nullptr) options_.team = std::make_shared<ThreadTeam>(/*threads=*/0);
+}
 
 KernelScorer::~KernelScorer() = default;
 
@@ -291,7 +280,7 @@ void KernelScorer::ScoreDirection(absl::Span<const ScoringRequest> requests, Dir
   // As few groups as there can be, of equal size.
   const int64_t groups = (count + kernel.group_size() - 1) / kernel.group_size();
   const int64_t group = groups == 0 ? 1 : (count + groups - 1) / groups;
-  team_.Run((count + group - 1) / group, [&](int64_t task) {
+  options_.team->Run((count + group - 1) / group, [&](int64_t task) {
     const Lease workspace(*this, direction);
     const int64_t first = task * group;
     const int size = static_cast<int>(std::min(group, count - first));
@@ -344,7 +333,7 @@ void KernelScorer::ScoreMatrix(Direction direction, const EncodedItemsView& imag
     for (int64_t c = 0; c < num_captions; c += kBlock) {
       const PreparedBlock block_captions(*this, direction, captions,
                                          caption_rows.subspan(c, kBlock));
-      team_.Run(block_images.count(), [&](int64_t image) {
+      options_.team->Run(block_images.count(), [&](int64_t image) {
         const Lease workspace(*this, direction);
         std::vector<PreparedPair> pairs(block_captions.count());
         for (int64_t caption = 0; caption < block_captions.count(); ++caption) {

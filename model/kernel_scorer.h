@@ -6,13 +6,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <vector>
 
-#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "model/idle_pool.h"
 #include "model/kernels/interaction_kernel.h"
 #include "model/model_info.h"
 #include "model/pair_scorer.h"
@@ -30,7 +29,9 @@ class KernelScorer : public PairScorer {
  public:
   using Kernels = std::array<std::unique_ptr<const kernels::InteractionKernel>, kNumDirections>;
   struct Options {
-    int threads = 0;                            // 0: one for each core that the process may use
+    // Whose threads score, others' work beside; null: a team of its own, of a thread for each core
+    // that the process may use.
+    std::shared_ptr<ThreadTeam> team;
     int64_t prepared_bytes = int64_t{4} << 30;  // of a bank's prepared items
   };
 
@@ -68,13 +69,9 @@ class KernelScorer : public PairScorer {
 
   const Kernels kernels_;
   const ModelInfo info_;
-  const Options options_;
-  mutable ThreadTeam team_;
-  mutable std::mutex mutex_;
-  // By Direction: workspaces that nobody uses.
-  mutable std::array<std::vector<std::unique_ptr<kernels::InteractionKernel::Workspace>>,
-                     kNumDirections>
-      idle_ ABSL_GUARDED_BY(mutex_);
+  Options options_;  // with a team
+  // By Direction.
+  mutable std::array<IdlePool<kernels::InteractionKernel::Workspace>, kNumDirections> idle_;
   mutable std::atomic<int64_t> open_cells_{0};
   mutable std::atomic<int64_t> skipped_cells_{0};
 };

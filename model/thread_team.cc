@@ -3,6 +3,11 @@
 #include "model/available_cores.h"
 
 namespace dime {
+namespace {
+
+constexpr int kSpins = 1000;  // some microseconds
+
+}  // namespace
 
 ThreadTeam::ThreadTeam(int threads) {
   if (threads <= 0) threads = AvailableCores();
@@ -18,8 +23,22 @@ ThreadTeam::~ThreadTeam() {
   for (std::thread& thread : threads_) thread.join();
 }
 
-void ThreadTeam::Run(int64_t count, absl::FunctionRef<void(int64_t)> task) {
-  Call call{.task = task, .count = count};
+void ThreadTeam::Call::Work() {
+  for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < phases * count;) {
+    // Tasks are taken in order, each by a thread that runs it once those before its phase have
+    // ended: the first that has not is never one that waits.
+    const int64_t phase = i / count;
+    for (int spins = 0; ended.load(std::memory_order_acquire) < phase * count; ++spins) {
+      if (spins > kSpins) std::this_thread::yield();  // its thread may need this core
+    }
+    task(phase, i - phase * count);
+    ended.fetch_add(1, std::memory_order_release);
+  }
+}
+
+void ThreadTeam::RunPhases(int64_t phases, int64_t count,
+                           absl::FunctionRef<void(int64_t, int64_t)> task) {
+  Call call{.task = task, .phases = phases, .count = count};
   std::unique_lock<std::mutex> mine(busy_, std::defer_lock);
   if (count < 2 || threads_.empty() || !mine.try_lock()) {
     call.Work();

@@ -28,17 +28,23 @@ class ThreadTeam {
 
   int size() const { return static_cast<int>(threads_.size()) + 1; }
   // Calls task(i) for each i of [0, count), from several threads; returns when all are done.
-  void Run(int64_t count, absl::FunctionRef<void(int64_t)> task);
+  void Run(int64_t count, absl::FunctionRef<void(int64_t)> task) {
+    RunPhases(1, count, [task](int64_t, int64_t i) { task(i); });
+  }
+  // The same of task(phase, i) for one phase after another, each of whose tasks may use what all of
+  // the phases before have done. For phases of less than a millisecond: between them threads spin,
+  // where they would take longer to wake.
+  void RunPhases(int64_t phases, int64_t count, absl::FunctionRef<void(int64_t, int64_t)> task);
 
  private:
   // One call's tasks; on its caller's stack.
   struct Call {
-    absl::FunctionRef<void(int64_t)> task;
-    const int64_t count;
-    std::atomic<int64_t> next{0};
-    void Work() {
-      for (int64_t i; (i = next.fetch_add(1, std::memory_order_relaxed)) < count;) task(i);
-    }
+    absl::FunctionRef<void(int64_t, int64_t)> task;
+    const int64_t phases;
+    const int64_t count;            // of a phase's tasks
+    std::atomic<int64_t> next{0};   // of all phases' tasks
+    std::atomic<int64_t> ended{0};  // of those
+    void Work();
   };
   void Serve();
 

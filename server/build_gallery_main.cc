@@ -1,8 +1,10 @@
 // dime_build_gallery: makes a gallery out of a data set and a model. See --help.
 #include <cstdio>
 #include <iostream>
+#include <iterator>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "index/build_info.h"
@@ -25,6 +27,7 @@ struct Flags {
   std::string tsv;
   std::string out;
   std::string device = "auto";
+  std::string scorer = "auto";
   std::string form = "float32";
   GalleryImporter::Options import;
 };
@@ -45,6 +48,12 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   tsv->excludes(data);
   app.add_option("--out", flags.out, "Gallery directory to make")->required();
   app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  app.add_option("--scorer", flags.scorer,
+                 "What encodes: modules, in float32 throughout, or else what a server with this "
+                 "--scorer does; kernels in bytes round captions a little")
+      ->check(
+          CLI::IsMember(std::vector<std::string>(std::begin(kScorerNames), std::end(kScorerNames))))
+      ->capture_default_str();
   app.add_option(
          "--index", flags.import.index.factory,
          "Coarse index, by FAISS factory string: Flat (loses nothing), SQfp16, SQ8 (less "
@@ -80,7 +89,7 @@ absl::Status Build(const Flags& flags) {
   }
   std::cerr << "loading model " << flags.model << " ..." << std::endl;
   ASSIGN_OR_RETURN(const std::unique_ptr<DimeModel> model,
-                   DimeModel::Load(flags.model, {.device = flags.device}));
+                   DimeModel::Load(flags.model, {.device = flags.device, .scorer = flags.scorer}));
   std::cerr << DescribeFirstStage(model->info()) << std::endl;
   const GalleryImporter importer(model->info(), &model->caption_encoder(), &model->image_encoder(),
                                  flags.import);

@@ -1,6 +1,7 @@
 // dime_rebuild: encodes a living gallery for another model. See --help.
 #include <algorithm>
 #include <iostream>
+#include <iterator>
 #include <memory>
 #include <string>
 #include <vector>
@@ -27,6 +28,7 @@ struct Flags {
   std::string model;
   std::string out;
   std::string device = "auto";
+  std::string scorer = "auto";
   std::string form;
   int64_t batch = 64;
   bool captions_only = false;
@@ -43,6 +45,12 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_option("--model", flags.model, "Model directory to encode it for")->required();
   app.add_option("--out", flags.out, "Living gallery to make; must not be there")->required();
   app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
+  app.add_option("--scorer", flags.scorer,
+                 "What encodes: modules, in float32 throughout, or else what a server with this "
+                 "--scorer does; kernels in bytes round captions a little")
+      ->check(
+          CLI::IsMember(std::vector<std::string>(std::begin(kScorerNames), std::end(kScorerNames))))
+      ->capture_default_str();
   app.add_option("--batch", flags.batch, "Items encoded at once")
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
@@ -90,7 +98,7 @@ absl::Status Rebuild(const Flags& flags) {
   const std::shared_ptr<const GalleryView> view = gallery->Pin();
   std::cerr << "loading model " << flags.model << " ..." << std::endl;
   ASSIGN_OR_RETURN(const std::unique_ptr<DimeModel> model,
-                   DimeModel::Load(flags.model, {.device = flags.device}));
+                   DimeModel::Load(flags.model, {.device = flags.device, .scorer = flags.scorer}));
   RETURN_IF_ERROR(CheckSource(flags, *gallery, *view, model->info()));
 
   LivingManifest manifest = LivingManifestOf(model->info());

@@ -1,8 +1,10 @@
 #include "model/dime/bert.h"
 
 #include <string>
+#include <utility>
 
 #include "model/dime/fast_linear.h"
+#include "model/dime/fused_bert.h"
 
 namespace dime {
 namespace {
@@ -124,12 +126,19 @@ BertImpl::BertImpl(const BertConfig& config) : config_(config) {
 }
 
 torch::Tensor BertImpl::forward(const torch::Tensor& ids, const torch::Tensor& lengths) {
+  torch::Tensor x = embeddings_->forward(ids);
+  if (fused_ != nullptr) return fused_->forward(x, lengths);
   const torch::Tensor position = torch::arange(ids.size(1), lengths.options());
   const torch::Tensor padded = position.unsqueeze(0) >= lengths.unsqueeze(1);  // (B, L)
-  torch::Tensor x = embeddings_->forward(ids);
   const torch::Tensor mask = (padded.to(x.dtype()) * -10000.0).unsqueeze(1).unsqueeze(1);
   for (const auto& layer : *layers_) x = layer->as<LayerImpl>()->forward(x, mask);
   return x;
+}
+
+void BertImpl::UseKernels(kernels::Instructions instructions, std::shared_ptr<ThreadTeam> team) {
+  TORCH_CHECK(!is_training(), "BERT is being trained");
+  fused_ = std::make_shared<FusedBert>(config_, *layers_, instructions, std::move(team));
+  for (torch::Tensor& parameter : layers_->parameters()) parameter.set_data(torch::empty({0}));
 }
 
 }  // namespace dime

@@ -6,10 +6,13 @@
 #include <memory>
 
 #include "model/dime/model_config.h"
+#include "model/kernels/instructions.h"
+#include "model/thread_team.h"
 
 namespace dime {
 
 class BertEmbeddingsImpl;
+class FusedBert;
 
 // BERT's encoder (dime-model.md, 1): embeddings and post-norm transformer layers, last layer's
 // states, no pooler. Submodules and parameters carry HuggingFace's names, so that a checkpoint's
@@ -22,10 +25,16 @@ class BertImpl : public torch::nn::Module {
   // positions; padding is hidden from attention only.
   torch::Tensor forward(const torch::Tensor& ids, const torch::Tensor& lengths);
 
+  // Has the kernels of these instructions, which must be supported, compute the layers from now on
+  // (see FusedBert), and gives back what the layers' own weights took: from then on it can neither
+  // be trained nor moved. For modules on the CPU in evaluation mode.
+  void UseKernels(kernels::Instructions instructions, std::shared_ptr<ThreadTeam> team);
+
  private:
   const BertConfig config_;
   std::shared_ptr<BertEmbeddingsImpl> embeddings_;
   torch::nn::ModuleList layers_{nullptr};
+  std::shared_ptr<FusedBert> fused_;  // computes the layers, if it is there
 };
 TORCH_MODULE(Bert);
 

@@ -34,7 +34,7 @@ absl::StatusOr<std::unique_ptr<CoarseTeacher>> CoarseTeacher::Create(
   std::unique_ptr<CoarseTeacher> teacher(new CoarseTeacher(network, dataset));
   ASSIGN_OR_RETURN(const ScorerChoice choice, ChooseScorer(scorer, network.device()));
   if (choice.instructions.has_value()) {
-    teacher->kernels_ = MakeKernelScorer(network, *choice.instructions, /*threads=*/0);
+    teacher->kernels_ = MakeKernelScorer(network, *choice.instructions, /*team=*/nullptr);
   }
   teacher->states_[backbone] = &states;
   for (Direction direction : kDirections) {

@@ -48,7 +48,8 @@ absl::StatusOr<ScorerChoice> ChooseScorer(const std::string& scorer, const torch
 }
 
 std::unique_ptr<KernelScorer> MakeKernelScorer(const Network& network,
-                                               kernels::Instructions instructions, int threads) {
+                                               kernels::Instructions instructions,
+                                               std::shared_ptr<ThreadTeam> team) {
   const ModelInfo info = network.Describe();
   KernelScorer::Kernels kernels;
   for (Direction direction : kDirections) {
@@ -59,7 +60,7 @@ std::unique_ptr<KernelScorer> MakeKernelScorer(const Network& network,
         kernels::InteractionKernel::Create(read.shape, read.weights, instructions);
   }
   return std::make_unique<KernelScorer>(std::move(kernels), info,
-                                        KernelScorer::Options{.threads = threads});
+                                        KernelScorer::Options{.team = std::move(team)});
 }
 
 absl::StatusOr<std::unique_ptr<CudaScorer>> MakeCudaScorer(const Network& network,

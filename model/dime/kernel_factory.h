@@ -11,6 +11,7 @@
 #include "model/cuda/cuda_scorer.h"
 #include "model/dime/network.h"
 #include "model/kernel_scorer.h"
+#include "model/thread_team.h"
 
 namespace dime {
 
@@ -25,9 +26,10 @@ struct ScorerChoice {
 absl::StatusOr<ScorerChoice> ChooseScorer(const std::string& scorer, const torch::Device& device);
 
 // A scorer by kernels of the network's present weights, which must be on the CPU; later training
-// does not show. `threads`: see KernelScorer::Options.
+// does not show. `team`: see KernelScorer::Options.
 std::unique_ptr<KernelScorer> MakeKernelScorer(const Network& network,
-                                               kernels::Instructions instructions, int threads);
+                                               kernels::Instructions instructions,
+                                               std::shared_ptr<ThreadTeam> team);
 
 // The same on a CUDA device. The errors of MakeCudaKernel().
 absl::StatusOr<std::unique_ptr<CudaScorer>> MakeCudaScorer(const Network& network,

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <exception>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -11,6 +13,8 @@
 #include "index/status_macros.h"
 #include "model/dime/device.h"
 #include "model/dime/kernel_factory.h"
+#include "model/dime/torch_threads.h"
+#include "model/thread_team.h"
 
 namespace dime {
 namespace {
@@ -18,6 +22,7 @@ namespace {
 // Items encoded, and pairs scored, in one pass. On a CPU a pass is kept near the caches' size; on a
 // device large enough to fill it.
 constexpr int64_t kItemsInAPass = 64;
+constexpr int64_t kImagesTogether = 8;  // of a pass, in one thread
 constexpr int64_t kCpuPairs = 64;
 constexpr int64_t kDevicePairs = 2048;
 
@@ -39,6 +44,14 @@ auto CatchTorch(Function&& function) -> decltype(function()) {
 torch::Tensor BorrowFloats(absl::Span<const float> values, std::vector<int64_t> shape) {
   // from_blob takes no const; nothing here writes.
   return torch::from_blob(const_cast<float*>(values.data()), shape, torch::kFloat32);
+}
+
+// Rows of `tensor` to those of `out` from `first` on.
+void PutFloats(const torch::Tensor& tensor, int64_t first, std::vector<float>& out) {
+  const torch::Tensor values = tensor.to(torch::kCPU, torch::kFloat32).contiguous();
+  const int64_t count = values.numel();
+  if (count == 0) return;
+  std::copy_n(values.data_ptr<float>(), count, out.data() + first * (count / values.size(0)));
 }
 
 void AppendFloats(const torch::Tensor& tensor, std::vector<float>& out) {
@@ -210,7 +223,14 @@ ModulesModel::ModulesModel(std::unique_ptr<Network> network, std::string name,
 
 void ModulesModel::UseKernels(kernels::Instructions instructions, int threads) {
   info_.scorer = kernels::InstructionsName(instructions);
-  kernel_scorer_ = MakeKernelScorer(*network_, instructions, threads);
+  team_ = std::make_shared<ThreadTeam>(threads);
+  std::set<const TextBackbone*> backbones;  // directions may share one
+  for (Direction direction : kDirections) {
+    if (!network_->Has(direction)) continue;
+    const TextBackbone& backbone = network_->backbone(direction);
+    if (backbones.insert(&backbone).second) Bert(backbone.bert)->UseKernels(instructions, team_);
+  }
+  kernel_scorer_ = MakeKernelScorer(*network_, instructions, team_);
 }
 
 absl::Status ModulesModel::UseCudaKernels(const torch::Device& device) {
@@ -240,20 +260,59 @@ const WordPieceTokenizer& ModulesModel::tokenizer() const {
   return *network_->backbone(direction).tokenizer;
 }
 
+void ModulesModel::ForItems(int64_t items, int64_t together,
+                            const std::vector<ItemsTask>& tasks) const {
+  if (team_ == nullptr) {
+    for (const ItemsTask& task : tasks) task(0, items);
+    return;
+  }
+  const auto num_tasks = static_cast<int64_t>(tasks.size());
+  const int64_t parts = (items + together - 1) / together;
+  std::vector<std::exception_ptr> thrown(parts * num_tasks);
+  team_->Run(parts * num_tasks, [&](int64_t i) {
+    const int64_t first = i / num_tasks * together;
+    const OneTorchThread alone;
+    c10::InferenceMode inference;  // a thread's own
+    try {
+      tasks[i % num_tasks](first, std::min(together, items - first));
+    } catch (...) {
+      thrown[i] = std::current_exception();
+    }
+  });
+  for (const std::exception_ptr& exception : thrown) {
+    if (exception != nullptr) std::rethrow_exception(exception);
+  }
+}
+
+void ModulesModel::Allocate(EncodedItems& items) const {
+  for (Direction direction : kDirections) {
+    if (!network_->Has(direction)) continue;
+    DirectionFeatures& part = items.directions[static_cast<int>(direction)];
+    part.embed_size = network_->config().of(direction)->embed_size;
+    part.local.resize(items.count * items.positions * part.embed_size);
+    part.global.resize(items.count * part.embed_size);
+  }
+  items.coarse.resize(items.count * items.coarse_dim);
+}
+
 absl::StatusOr<EncodedItems> ModulesModel::EncodeCaptions(
     absl::Span<const std::string> captions) const {
   return CatchTorch([&]() -> absl::StatusOr<EncodedItems> {
     c10::InferenceMode inference;
+    std::optional<OneTorchThread> alone;
+    if (team_ != nullptr) alone.emplace();
     EncodedItems items{.modality = Modality::kCaption,
                        .count = static_cast<int64_t>(captions.size()),
                        .positions = info_.max_words,
                        .coarse_dim = info_.coarse_dim};
+    Allocate(items);
     CoarseHeadsImpl* const heads = network_->coarse_heads();
     for (size_t first = 0; first < captions.size(); first += kItemsInAPass) {
       const absl::Span<const std::string> batch = captions.subspan(first, kItemsInAPass);
       // Directions with one backbone share its states.
       const TextBackbone* computed = nullptr;
-      torch::Tensor states;
+      torch::Tensor states, lengths;
+      std::vector<ItemsTask> tasks;
       for (Direction direction : kDirections) {
         if (!network_->Has(direction)) continue;
         const TextBackbone& backbone = network_->backbone(direction);
@@ -261,22 +320,30 @@ absl::StatusOr<EncodedItems> ModulesModel::EncodeCaptions(
           ASSIGN_OR_RETURN(const TokenBatch tokens,
                            TokenBatch::Make(*backbone.tokenizer, batch, info_.max_words));
           if (computed == nullptr) {
-            const int64_t* lengths = tokens.lengths.data_ptr<int64_t>();
-            items.lengths.insert(items.lengths.end(), lengths, lengths + batch.size());
+            const int64_t* values = tokens.lengths.data_ptr<int64_t>();
+            items.lengths.insert(items.lengths.end(), values, values + batch.size());
           }
-          const torch::Tensor lengths = tokens.lengths.to(network_->device());
+          lengths = tokens.lengths.to(network_->device());
           states = Bert(backbone.bert)->forward(tokens.ids.to(network_->device()), lengths);
           computed = &backbone;
           if (heads != nullptr && &backbone == &network_->coarse_backbone()) {
-            AppendFloats(heads->Captions(states, lengths), items.coarse);
+            tasks.push_back([&items, heads, first, states, lengths](int64_t begin, int64_t size) {
+              PutFloats(
+                  heads->Captions(states.narrow(0, begin, size), lengths.narrow(0, begin, size)),
+                  first + begin, items.coarse);
+            });
           }
         }
-        const TextHeadsImpl::Output output = network_->direction(direction).text->forward(states);
         DirectionFeatures& part = items.directions[static_cast<int>(direction)];
-        part.embed_size = network_->config().of(direction)->embed_size;
-        AppendFloats(output.words, part.local);
-        AppendFloats(output.sentence, part.global);
+        tasks.push_back([this, &part, direction, first, states](int64_t begin, int64_t size) {
+          const TextHeadsImpl::Output output =
+              network_->direction(direction).text->forward(states.narrow(0, begin, size));
+          PutFloats(output.words, first + begin, part.local);
+          PutFloats(output.sentence, first + begin, part.global);
+        });
       }
+      // One by one, so that a text is the same bits whatever other texts' calls it shares.
+      ForItems(static_cast<int64_t>(batch.size()), 1, tasks);
     }
     if (heads == nullptr) FillCoarse(items);
     return items;
@@ -297,21 +364,30 @@ absl::StatusOr<EncodedItems> ModulesModel::EncodeImages(int64_t count, int num_r
                        .count = count,
                        .positions = num_regions,
                        .coarse_dim = info_.coarse_dim};
+    Allocate(items);
     CoarseHeadsImpl* const heads = network_->coarse_heads();
     items.lengths.assign(count, num_regions);
     const torch::Tensor all = BorrowFloats(features, {count, num_regions, info_.feature_dim});
     for (int64_t first = 0; first < count; first += kItemsInAPass) {
       const torch::Tensor batch =
           all.narrow(0, first, std::min(kItemsInAPass, count - first)).to(network_->device());
+      std::vector<ItemsTask> tasks;
       for (Direction direction : kDirections) {
         if (!network_->Has(direction)) continue;
-        const ImageHeadsImpl::Output output = network_->direction(direction).image->forward(batch);
         DirectionFeatures& part = items.directions[static_cast<int>(direction)];
-        part.embed_size = network_->config().of(direction)->embed_size;
-        AppendFloats(output.regions, part.local);
-        AppendFloats(output.image, part.global);
+        tasks.push_back([this, &part, &batch, direction, first](int64_t begin, int64_t size) {
+          const ImageHeadsImpl::Output output =
+              network_->direction(direction).image->forward(batch.narrow(0, begin, size));
+          PutFloats(output.regions, first + begin, part.local);
+          PutFloats(output.image, first + begin, part.global);
+        });
       }
-      if (heads != nullptr) AppendFloats(heads->Images(batch), items.coarse);
+      if (heads != nullptr) {
+        tasks.push_back([&items, &batch, heads, first](int64_t begin, int64_t size) {
+          PutFloats(heads->Images(batch.narrow(0, begin, size)), first + begin, items.coarse);
+        });
+      }
+      ForItems(batch.size(0), kImagesTogether, tasks);
     }
     if (heads == nullptr) FillCoarse(items);
     return items;

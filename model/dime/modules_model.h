@@ -1,6 +1,8 @@
 #ifndef DIME_MODEL_DIME_MODULES_MODEL_H_
 #define DIME_MODEL_DIME_MODULES_MODEL_H_
 
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,11 +13,13 @@
 #include "model/dime/network.h"
 #include "model/dime_model.h"
 #include "model/kernel_scorer.h"
+#include "model/thread_team.h"
 
 namespace dime {
 
-// A DimeModel that computes with the modules themselves, batch by batch; but pairs are scored by
-// the kernels where Load() was asked for them. LibTorch's exceptions end here. Thread-safe.
+// A DimeModel that computes with the modules themselves, batch by batch; but pairs are scored, and
+// BERT's layers computed, by the kernels where Load() was asked for them. All of encoding then runs
+// on the kernels' threads, none of it on LibTorch's. LibTorch's exceptions end here. Thread-safe.
 class ModulesModel : public DimeModel,
                      private CaptionEncoder,
                      private ImageEncoder,
@@ -67,13 +71,22 @@ class ModulesModel : public DimeModel,
   void ScoreDirection(absl::Span<const ScoringRequest> requests, Direction direction,
                       absl::Span<PairScores> results) const;
 
-  // Has the kernels of these instructions score pairs from now on.
+  // What is made of items [first, first + count) of a pass.
+  using ItemsTask = std::function<void(int64_t first, int64_t count)>;
+  // Each task for all of a pass's items; with a team for so many together, side by side, each in
+  // one thread.
+  void ForItems(int64_t items, int64_t together, const std::vector<ItemsTask>& tasks) const;
+  // Room for the features of `items`, whose sizes are set.
+  void Allocate(EncodedItems& items) const;
+  // Has the kernels of these instructions score pairs and encode captions from now on, on so many
+  // threads.
   void UseKernels(kernels::Instructions instructions, int threads);
   // The same of the CUDA device's.
   absl::Status UseCudaKernels(const torch::Device& device);
 
   const std::unique_ptr<Network> network_;
   ModelInfo info_;
+  std::shared_ptr<ThreadTeam> team_;  // of the CPU's kernels, and of the heads beside them
   // The modules score where both are null.
   std::unique_ptr<const KernelScorer> kernel_scorer_;
   std::unique_ptr<const CudaScorer> cuda_scorer_;

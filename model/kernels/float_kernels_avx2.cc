@@ -5,6 +5,7 @@
 #include "model/kernels/float_interaction_kernel.h"
 #include "model/kernels/float_kernels.h"
 #include "model/kernels/float_training_kernel.h"
+#include "model/kernels/float_transformer_kernel.h"
 
 namespace dime::kernels {
 
@@ -15,6 +16,10 @@ std::unique_ptr<InteractionKernel> CreateAvx2InteractionKernel(const Interaction
 }
 std::unique_ptr<TrainingKernel> CreateAvx2TrainingKernel(const InteractionShape& shape) {
   return std::unique_ptr<TrainingKernel>(new FloatTrainingKernel<FloatLinear>(shape));
+}
+std::unique_ptr<TransformerKernel> CreateAvx2TransformerKernel(
+    const TransformerShape& shape, const TransformerLayerWeights* layers) {
+  return std::unique_ptr<TransformerKernel>(new FloatTransformerKernel<FloatLinear>(shape, layers));
 }
 
 }  // namespace dime::kernels

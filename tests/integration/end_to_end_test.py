@@ -29,8 +29,10 @@ class EndToEndTest(unittest.TestCase):
         shutil.copytree(os.path.join(TINY, "data"), data)
         write_npy(os.path.join(data, "test_boxes.npy"), (3, 7, 4),
                   3 * [edge for r in range(7) for edge in (10 * r, 0, 10 * r + 10, 40)])
-        run("dime_build_gallery", "--model", cls.model, "--data", data,
-            "--split", "test", "--out", cls.gallery, "--device", "cpu")
+        cls.modules_gallery = os.path.join(cls.work, "modules-gallery")
+        for gallery, scorer in ((cls.gallery, "auto"), (cls.modules_gallery, "modules")):
+            run("dime_build_gallery", "--model", cls.model, "--data", data, "--split", "test",
+                "--out", gallery, "--device", "cpu", "--scorer", scorer)
         # By what serves, and by the modules, which explain.
         cls.similarity = cls.similarities("auto")
         cls.modules_similarity = cls.similarities("modules")
@@ -88,7 +90,7 @@ class EndToEndTest(unittest.TestCase):
         self.check_exact_search(self.server, self.similarity, self.rounding)
 
     def test_exact_search_by_the_modules_equals_theirs(self):
-        server = Server(self.model, self.gallery, "--scorer", "modules")
+        server = Server(self.model, self.modules_gallery, "--scorer", "modules")
         try:
             self.check_exact_search(server, self.modules_similarity, 2e-5)
         finally:

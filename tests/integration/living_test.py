@@ -66,7 +66,7 @@ class LivingTest(unittest.TestCase):
         cls.captions = write_world(cls.data)
         built = os.path.join(cls.work, "built")
         run("dime_build_gallery", "--model", MODEL, "--data", cls.data, "--split", "test", "--out",
-            built, "--device", "cpu")
+            built, "--device", "cpu", "--scorer", "modules")
         cls.built = serve(built)
         cls.snapshots = os.path.join(cls.work, "snapshots")
         os.mkdir(cls.snapshots)

@@ -31,6 +31,24 @@ TEST(ThreadTeamTest, TasksRunAtTheSameTime) {
   EXPECT_EQ(arrived.load(), 2);
 }
 
+TEST(ThreadTeamTest, APhaseUsesWhatThoseBeforeHaveDone) {
+  ThreadTeam team(3);
+  for (const int64_t count : {1, 2, 3, 7}) {
+    // Each value is its neighbour's of the phase before, plus one.
+    constexpr int64_t kPhases = 40;
+    std::vector<std::vector<int64_t>> values(kPhases, std::vector<int64_t>(count));
+    std::vector<std::atomic<int>> runs(kPhases * count);
+    team.RunPhases(kPhases, count, [&](int64_t phase, int64_t i) {
+      runs[phase * count + i].fetch_add(1);
+      values[phase][i] = phase == 0 ? i : values[phase - 1][(i + 1) % count] + 1;
+    });
+    for (const std::atomic<int>& times : runs) EXPECT_EQ(times.load(), 1);
+    for (int64_t i = 0; i < count; ++i) {
+      EXPECT_EQ(values[kPhases - 1][i], (i + kPhases - 1) % count + kPhases - 1);
+    }
+  }
+}
+
 TEST(ThreadTeamTest, ACallerThatFindsTheTeamAtWorkDoesItsOwn) {
   ThreadTeam team(2);
   int64_t inner = 0;

@@ -123,7 +123,7 @@ class HeadsInModelTest : public testing::Test {
     ASSERT_TRUE(status.ok()) << status;
   }
   absl::StatusOr<std::unique_ptr<DimeModel>> Load() {
-    return DimeModel::Load(root_, {.device = "cpu"});
+    return DimeModel::Load(root_, {.device = "cpu", .scorer = "modules"});
   }
   std::string root_;
 };

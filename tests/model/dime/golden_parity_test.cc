@@ -2,6 +2,7 @@
 // numbers (tests/golden): no outside reference data needed.
 #include <torch/torch.h>
 
+#include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <functional>
@@ -283,6 +284,46 @@ TEST_P(DimeModelTest, WrongRequestsAreRefused) {
             absl::StatusCode::kInvalidArgument);
   EXPECT_EQ(model_->image_encoder().EncodeImages(1, 7, {features_.data(), 10}).status().code(),
             absl::StatusCode::kInvalidArgument);
+}
+
+TEST_P(DimeModelTest, BesideTheKernelsACaptionIsTheSameBitsWhateverElseIsEncoded) {
+  const int d = static_cast<int>(GetParam());
+  const auto loaded = DimeModel::Load(kTinyModel, {.device = "cpu", .scorer_threads = 2});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const DimeModel& model = **loaded;
+  if (model.info().scorer == "modules") GTEST_SKIP() << "this processor has no AVX2";
+  // `last_bits`: what may differ.
+  const auto expect = [d](const EncodedItems& all, const EncodedItems& modules, int64_t row,
+                          const EncodedItems& alone, float last_bits) {
+    const auto same = [&](const std::vector<float>& one, const std::vector<float>& of_all,
+                          const std::vector<float>& by_modules) {
+      ASSERT_EQ(of_all.size(), by_modules.size());
+      ASSERT_EQ(of_all.size(), one.size() * all.count);
+      for (size_t i = 0; i < one.size(); ++i) {
+        EXPECT_LE(std::abs(one[i] - of_all[row * one.size() + i]), last_bits) << row;
+        EXPECT_NEAR(one[i], by_modules[row * one.size() + i], 5e-3) << row;
+      }
+    };
+    EXPECT_EQ(alone.lengths[0], all.lengths[row]);
+    same(alone.directions[d].local, all.directions[d].local, modules.directions[d].local);
+    same(alone.directions[d].global, all.directions[d].global, modules.directions[d].global);
+    same(alone.coarse, all.coarse, modules.coarse);
+  };
+  const auto captions = model.caption_encoder().EncodeCaptions(dataset_->captions());
+  ASSERT_TRUE(captions.ok()) << captions.status();
+  for (int64_t c = 0; c < captions->count; ++c) {
+    const auto alone = model.caption_encoder().EncodeCaptions({&dataset_->captions()[c], 1});
+    ASSERT_TRUE(alone.ok()) << alone.status();
+    expect(*captions, captions_, c, *alone, 0);
+  }
+  const auto images = model.image_encoder().EncodeImages(dataset_->num_images(), 7, features_);
+  ASSERT_TRUE(images.ok()) << images.status();
+  const size_t size = features_.size() / dataset_->num_images();
+  for (int64_t i = 0; i < images->count; ++i) {
+    const auto alone = model.image_encoder().EncodeImages(1, 7, {&features_[i * size], size});
+    ASSERT_TRUE(alone.ok()) << alone.status();
+    expect(*images, images_, i, *alone, 1e-6f);
+  }
 }
 
 TEST_P(DimeModelTest, AnExplanationIsOfTheScoreAndOfTheGoldenPaths) {

@@ -82,7 +82,8 @@ TEST_P(KernelScorerTest, SoTheyDoAtFullSize) {
 TEST_P(KernelScorerTest, AScoreIsTheSameBitsWhateverElseIsInTheCall) {
   Subject subject(direction(), Sizes());
   subject.ShutGates();
-  ExpectSameBitsAloneAndTogether(subject, *MakeScorer(subject, instructions(), {.threads = 2}));
+  ExpectSameBitsAloneAndTogether(
+      subject, *MakeScorer(subject, instructions(), {.team = std::make_shared<ThreadTeam>(2)}));
 }
 
 // Bytes before a page that nobody may touch.
