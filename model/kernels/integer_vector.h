@@ -8,9 +8,9 @@
 
 #include "model/kernels/float_vector.h"
 
-// Products of bytes, and of words of 16 bits, that add up in 32 bits, in vectors as wide as those
-// of float_vector.h: with AVX-512, AVX512-VNNI is needed too. For the units that float_vector.h is
-// for; all of it is static for the same reason.
+// Products of bytes, and of words of 16 bits, that add up in 32 bits and wrap beyond, in vectors as
+// wide as those of float_vector.h: with AVX-512, AVX512-VNNI is needed too. For the units that
+// float_vector.h is for; all of it is static for the same reason.
 namespace dime::kernels {
 
 // kWidth of 32 bits, or as many words or bytes as they have. Not the intrinsics' own type, which
@@ -85,10 +85,10 @@ static constexpr bool kKeepsProducts = true;
 static inline Integers AddByteProducts(Integers sums, Integers unsigned_bytes,
                                        Integers signed_bytes) {
   const __m256i pairs = _mm256_maddubs_epi16((__m256i)unsigned_bytes, (__m256i)signed_bytes);
-  return sums + (Integers)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+  return (Integers)_mm256_add_epi32((__m256i)sums, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 }
 static inline Integers AddWordProducts(Integers sums, Integers a, Integers b) {
-  return sums + (Integers)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+  return (Integers)_mm256_add_epi32((__m256i)sums, _mm256_madd_epi16((__m256i)a, (__m256i)b));
 }
 #endif
 static inline Vec ToFloats(Integers x) { return _mm256_cvtepi32_ps((__m256i)x); }

@@ -158,8 +158,8 @@ static inline __m512i dpbusd_epi32(__m512i sum, __m512i a, __m512i b) {
 }
 static inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
   const auto x = Bits<Int16x32>(a), y = Bits<Int16x32>(b);
-  Int32x16 result = Bits<Int32x16>(sum);
-  for (int i = 0; i < 32; ++i) result[i / 2] += x[i] * y[i];
+  Uint32x16 result = Bits<Uint32x16>(sum);
+  for (int i = 0; i < 32; ++i) result[i / 2] += static_cast<uint32_t>(x[i] * y[i]);
   return Bits<__m512i>(result);
 }
 static inline __m512 sqrt_ps(__m512 x) {

@@ -17,11 +17,11 @@ static inline __m256i AddProducts256(__m256i sum, __m256i x, __m256i y) {
   constexpr int kValues = 32 / sizeof(A), kInLane = 4 / sizeof(A);
   A a[kValues];
   B b[kValues];
-  int32_t sums[8];
+  uint32_t sums[8];
   std::memcpy(a, &x, sizeof(a));
   std::memcpy(b, &y, sizeof(b));
   std::memcpy(sums, &sum, sizeof(sums));
-  for (int i = 0; i < kValues; ++i) sums[i / kInLane] += a[i] * b[i];
+  for (int i = 0; i < kValues; ++i) sums[i / kInLane] += static_cast<uint32_t>(a[i] * b[i]);
   std::memcpy(&sum, sums, sizeof(sum));
   return sum;
 }
