@@ -16,6 +16,11 @@
 
 namespace dime {
 
+// The help of a program's --scorer option that encodes but does not score.
+inline constexpr char kEncodeByHelp[] =
+    "What encodes: modules, in float32 throughout, or else what a server with this --scorer does; "
+    "kernels with VNNI or AMX round captions a little";
+
 // Makes galleries out of data sets: encodes every item by a model, batch by batch, and hands it to
 // an ItemSink, a gallery that is only read or a living one. Shows its progress.
 // Immutable, but an import is one thread's work. The encoders must outlive it.

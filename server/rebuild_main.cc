@@ -45,9 +45,7 @@ void DefineFlags(CLI::App& app, Flags& flags) {
   app.add_option("--model", flags.model, "Model directory to encode it for")->required();
   app.add_option("--out", flags.out, "Living gallery to make; must not be there")->required();
   app.add_option("--device", flags.device, "cpu, cuda, cuda:N or auto")->capture_default_str();
-  app.add_option("--scorer", flags.scorer,
-                 "What encodes: modules, in float32 throughout, or else what a server with this "
-                 "--scorer does; kernels in bytes round captions a little")
+  app.add_option("--scorer", flags.scorer, kEncodeByHelp)
       ->check(
           CLI::IsMember(std::vector<std::string>(std::begin(kScorerNames), std::end(kScorerNames))))
       ->capture_default_str();
